@@ -1,0 +1,3 @@
+//! heart
+pub mod types;
+pub use types::*;

@@ -1,0 +1,581 @@
+//! The words of the heart: who is out there, what comes in, what goes out.
+//!
+//! Plain values only. Nothing here knows a socket, a codec or a clock; times are given by the caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One signalling attachment of this door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum UplinkId {
+    /// The managed signalling service.
+    Service,
+    /// The hub this daemon embeds for the local network.
+    Lan,
+}
+
+impl UplinkId {
+    /// The name used in `status`, logs and configuration.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Lan => "lan",
+        }
+    }
+}
+
+impl fmt::Display for UplinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A participant's id as the signalling side names it: 1 to 128 printable ASCII characters
+/// (protocol.md section 2.1). Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeerId(Arc<str>);
+
+impl PeerId {
+    /// Wraps an id. The uplink has checked its length and characters already.
+    pub fn new(id: impl Into<Arc<str>>) -> Self {
+        Self(id.into())
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for PeerId {
+    fn from(id: &str) -> Self {
+        Self(Arc::from(id))
+    }
+}
+
+/// A remote participant: the same browser met over two uplinks is two peers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerKey {
+    /// The uplink the peer was met on.
+    pub uplink: UplinkId,
+    /// Its id there.
+    pub id: PeerId,
+}
+
+impl fmt::Display for PeerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.uplink, self.id)
+    }
+}
+
+/// One peer connection: a peer and the count of links built for it so far.
+///
+/// Reports that carry an older generation are stale and are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LinkId {
+    /// The peer at the other end.
+    pub peer: PeerKey,
+    /// 1 for the first link to this peer, one more for each rebuild.
+    pub generation: u32,
+}
+
+impl fmt::Display for LinkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.peer, self.generation)
+    }
+}
+
+/// Number of one operation on one link; the report of an operation repeats it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpId(pub u64);
+
+/// Which half of the offer/answer exchange a description is (RFC 3264; no `pranswer`, no `rollback`
+/// on this wire, protocol.md section 4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DescriptionKind {
+    /// An offer.
+    Offer,
+    /// An answer.
+    Answer,
+}
+
+/// An SDP description. Its `Debug` never shows the SDP, which holds ICE passwords.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Description {
+    /// Offer or answer.
+    pub kind: DescriptionKind,
+    /// The SDP text.
+    pub sdp: String,
+}
+
+impl fmt::Debug for Description {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({} bytes)", self.kind, self.sdp.len())
+    }
+}
+
+/// An ICE candidate as browsers write it (W3C `RTCIceCandidateInit`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The candidate line without `a=`.
+    pub candidate: String,
+    /// The m-section's mid.
+    pub sdp_mid: Option<String>,
+    /// The m-section's index.
+    pub sdp_mline_index: Option<u16>,
+    /// The short id of the ICE session the candidate belongs to.
+    pub username_fragment: Option<String>,
+}
+
+impl Candidate {
+    /// The ufrag this candidate names, in its own field or inside its text
+    /// (`… ufrag XXXX`, as Chromium writes it).
+    pub fn ufrag(&self) -> Option<&str> {
+        if let Some(ufrag) = self.username_fragment.as_deref() {
+            return Some(ufrag);
+        }
+        let mut words = self.candidate.split_ascii_whitespace();
+        words.find(|word| *word == "ufrag")?;
+        words.next()
+    }
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Candidate(mid {:?})", self.sdp_mid)
+    }
+}
+
+/// What the door and a page tell each other beside WebRTC (docs/door-protocol.md).
+/// Pages that speak none of it, such as the tutorial's, still make a normal call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PageMessage {
+    /// The person took the call.
+    Answer,
+    /// The person ended or declined the call.
+    Hangup,
+}
+
+/// What the door tells a page about the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallNotice {
+    /// Which call.
+    pub call: CallId,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The peer whose picture and voice are at the door, if any.
+    pub answered_by: Option<PeerId>,
+}
+
+/// The stages of a call that pages are told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The visitor waits for somebody to answer.
+    Ringing,
+    /// Somebody talks with the visitor.
+    Talking,
+    /// The call is over.
+    Ended(Cause),
+}
+
+/// Something a peer sent to us in particular.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Signal {
+    /// An offer or an answer.
+    Description(Description),
+    /// A candidate.
+    Candidate(Candidate),
+    /// The peer has no more candidates for this generation.
+    EndOfCandidates,
+    /// Application data of ours.
+    Page(PageMessage),
+}
+
+/// Something we send to a peer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outgoing {
+    /// Says what our tracks are (protocol.md section 4.3); goes before the offer that carries them.
+    TrackMetadata,
+    /// An offer or an answer.
+    Description(Description),
+    /// A candidate.
+    Candidate(Candidate),
+    /// No more candidates.
+    EndOfCandidates,
+    /// Where the call stands.
+    Notice(CallNotice),
+}
+
+/// Number of a call since the daemon started, made unique across restarts by the daemon's own prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallId(pub Arc<str>);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Nobody answered within `no_answer`.
+    NoAnswer,
+    /// Everybody who saw the ring declined it.
+    Declined,
+    /// The person who talked hung up.
+    HungUp,
+    /// The last person who talked went away and did not come back within `linger`.
+    PeerGone,
+    /// The visitor pressed again and `press_ends_call` is set.
+    Visitor,
+    /// `intercomd ctl hangup`.
+    Control,
+    /// The call reached `longest_talk`.
+    TooLong,
+    /// No uplink let us into the channel within `join_timeout`.
+    CannotJoin,
+    /// The daemon is stopping.
+    Shutdown,
+}
+
+impl Cause {
+    /// The name used in `status`, logs and the door protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoAnswer => "no-answer",
+            Self::Declined => "declined",
+            Self::HungUp => "hung-up",
+            Self::PeerGone => "peer-gone",
+            Self::Visitor => "visitor",
+            Self::Control => "control",
+            Self::TooLong => "too-long",
+            Self::CannotJoin => "cannot-join",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+/// The times and choices of the call, from the `[call]` table of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// How long it rings before the visitor is told that nobody came. 5 s to 10 min.
+    pub no_answer: Duration,
+    /// The longest a talk may last. 10 s to 4 h.
+    pub longest_talk: Duration,
+    /// How long the door waits after the last talking peer left, for it to come back. 0 s to 60 s.
+    pub linger: Duration,
+    /// How long joining the channel may take before the visitor is told that the line is down.
+    /// 1 s to 60 s.
+    pub join_timeout: Duration,
+    /// Whether a press while talking ends the call.
+    pub press_ends_call: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            no_answer: Duration::from_secs(60),
+            longest_talk: Duration::from_secs(600),
+            linger: Duration::from_secs(3),
+            join_timeout: Duration::from_secs(10),
+            press_ends_call: false,
+        }
+    }
+}
+
+/// Everything the heart can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The doorbell was pressed, at the door or by `ctl press`.
+    Press,
+    /// `ctl hangup`.
+    Hangup,
+    /// Something happened on an uplink.
+    Uplink(UplinkId, UplinkEvent),
+    /// Something happened on a link.
+    Link(LinkId, LinkEvent),
+    /// A deadline given by `poll_timeout` has passed.
+    Wakeup,
+    /// The daemon is stopping.
+    Shutdown,
+}
+
+/// What an uplink reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkEvent {
+    /// The signalling side greeted us and gave us this id.
+    Up {
+        /// Our own id on this uplink until it goes down.
+        own: PeerId,
+    },
+    /// The socket is gone; the uplink reconnects by itself.
+    Down,
+    /// We are in the channel. The first snapshot follows, or never comes when nobody is there
+    /// (protocol.md section 3.1).
+    Joined,
+    /// The channel let us go after `Leave`.
+    Left,
+    /// The channel refused us; the uplink has logged why and keeps no retry going.
+    JoinRefused,
+    /// The full list of the others in the channel.
+    Snapshot(Vec<PeerId>),
+    /// Somebody came.
+    Came(PeerId),
+    /// Somebody went.
+    Gone(PeerId),
+    /// A peer sent us something.
+    Signal {
+        /// Who.
+        from: PeerId,
+        /// What.
+        signal: Signal,
+    },
+    /// A description we sent was not delivered.
+    Undelivered {
+        /// To whom.
+        to: PeerId,
+        /// Whether the addressee is known to be away (`peer_not_found`).
+        absent: bool,
+    },
+}
+
+/// What a link reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// An operation finished.
+    Done {
+        /// The operation's number.
+        op: OpId,
+        /// Its outcome.
+        outcome: Outcome,
+    },
+    /// We have a candidate for the peer.
+    Candidate(Candidate),
+    /// We have no more candidates for this generation.
+    EndOfCandidates,
+    /// The connection's health changed.
+    Health(Health),
+    /// The peer's current description says it sends these.
+    RemoteMedia {
+        /// The peer sends audio.
+        audio: bool,
+        /// The peer sends video.
+        video: bool,
+    },
+    /// The link has been closed and everything it held is free.
+    Closed,
+}
+
+/// Outcome of one link operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// `MakeOffer` or `TakeOffer` made this description and has set it locally.
+    Made(Description),
+    /// `TakeAnswer` is done.
+    Taken,
+    /// The operation failed. The text names no SDP.
+    Failed(String),
+}
+
+/// Health of a link, from the peer connection's `connectionState` (W3C webrtc section 4.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Not connected yet.
+    Connecting,
+    /// Media can flow.
+    Connected,
+    /// No sign of the peer for some seconds; may heal by itself.
+    Disconnected,
+    /// Will not heal by itself.
+    Failed,
+}
+
+/// Everything the heart can ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// For an uplink.
+    Uplink(UplinkId, UplinkCommand),
+    /// Build a peer connection.
+    OpenLink(LinkId),
+    /// Run an operation on a link; they run strictly in order.
+    Link(LinkId, LinkCommand),
+    /// Close a link and free all it holds; `LinkEvent::Closed` follows.
+    CloseLink(LinkId),
+    /// Camera, microphone and encoder on or off.
+    Capture(bool),
+    /// Whose picture and voice the door plays. `None`: nobody's.
+    Show(Option<LinkId>),
+    /// What the lamp tells the visitor.
+    Lamp(Lamp),
+    /// One chime at the door, so that the visitor hears that the press counted.
+    Chime,
+    /// Something an owner would tell a neighbour; goes to the log and to `ctl watch`.
+    Report(Report),
+}
+
+/// What an uplink is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkCommand {
+    /// Be in the channel from now on, and again after every reconnect.
+    Join,
+    /// Leave the channel.
+    Leave,
+    /// Send to one peer. Never queued across a reconnect.
+    Send {
+        /// The addressee.
+        to: PeerId,
+        /// What.
+        what: Outgoing,
+    },
+}
+
+/// What a link is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkCommand {
+    /// Make an offer and set it locally.
+    MakeOffer {
+        /// Number the report repeats.
+        op: OpId,
+        /// With new ICE credentials.
+        restart: bool,
+    },
+    /// Set the peer's offer, make an answer and set it locally.
+    TakeOffer {
+        /// Number the report repeats.
+        op: OpId,
+        /// The peer's offer.
+        sdp: String,
+    },
+    /// Set the peer's answer.
+    TakeAnswer {
+        /// Number the report repeats.
+        op: OpId,
+        /// The peer's answer.
+        sdp: String,
+    },
+    /// Add a candidate of the peer; one that does not fit is dropped with a debug line.
+    AddCandidate(Candidate),
+}
+
+/// What the lamp tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lamp {
+    /// Nothing: the door waits.
+    Off,
+    /// We are calling.
+    Calling,
+    /// Somebody talks with you.
+    Talking,
+    /// The line is being repaired; stay.
+    Reconnecting,
+    /// Nobody came, or the line is down. Shown for a few seconds after such an end.
+    Sorry,
+}
+
+impl Lamp {
+    /// The name used in board profiles and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Calling => "calling",
+            Self::Talking => "talking",
+            Self::Reconnecting => "reconnecting",
+            Self::Sorry => "sorry",
+        }
+    }
+}
+
+/// Events worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The call's state changed.
+    State(CallState),
+    /// The doorbell rang; `again` when it was already ringing.
+    Rang {
+        /// Which call.
+        call: CallId,
+        /// A second press during the same ring.
+        again: bool,
+    },
+    /// A press that changes nothing now.
+    PressIgnored(CallState),
+    /// Somebody answered.
+    Answered {
+        /// Who.
+        peer: PeerKey,
+    },
+    /// The call is over.
+    Ended {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A peer came into view.
+    PeerCame(PeerKey),
+    /// A peer is gone.
+    PeerLeft(PeerKey),
+    /// A peer's link was built again.
+    Rebuilt(LinkId, Why),
+    /// A peer could not be reached and was given up until it comes again.
+    GaveUp(PeerKey),
+}
+
+/// Why a link was built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Both offered at once and we gave way.
+    Glare,
+    /// The peer offers from a new connection of its own.
+    NewRemote,
+    /// Nothing came back to our description.
+    NoAnswer,
+    /// The connection failed and did not heal.
+    Failed,
+    /// An operation on the link failed.
+    Broken,
+    /// Our own id on the uplink changed, so the peer sees a new door.
+    NewIdentity,
+}
+
+/// The call's state as the outside knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallState {
+    /// Nobody is at the door.
+    Idle,
+    /// The button was pressed; we are entering the channel.
+    Joining,
+    /// In the channel; nobody has answered.
+    Ringing,
+    /// Somebody talks with the visitor.
+    Talking,
+    /// Saying goodbye and freeing everything.
+    Ending,
+}
+
+impl CallState {
+    /// The name used in `status` and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Joining => "joining",
+            Self::Ringing => "ringing",
+            Self::Talking => "talking",
+            Self::Ending => "ending",
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! signalling
+pub mod message;

@@ -1,0 +1,258 @@
+//! The call: Idle → Joining → Ringing → Talking → Ending, as a person at the door would tell it.
+//!
+//! ```text
+//!        press            in the channel        somebody answers
+//! Idle ────────► Joining ───────────────► Ringing ──────────────► Talking ⟲ linger
+//!  ▲                │ join_timeout           │ no_answer, declined   │ hung up, left, too long
+//!  └──── freed ─── Ending ◄──────────────────┴───────────────────────┘
+//! ```
+//! It knows no peers and no links, only what they amount to; `Intercom` tells it and carries out
+//! its effects. Every (phase, input) pair has its answer in `handle`.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::types::{CallId, CallState, Cause, Rules};
+
+/// How long saying goodbye and freeing everything may take.
+pub const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What the call is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallInput {
+    /// The doorbell; the id is for the call it may begin.
+    Press(CallId),
+    /// Somebody with the right to it ends the call.
+    End(Cause),
+    /// An uplink let us into the channel.
+    Entered,
+    /// At least one person has answered and is within reach.
+    Accompanied,
+    /// Nobody who answered is within reach any more.
+    Alone,
+    /// Every link is closed and every channel left.
+    Freed,
+    /// Time passed.
+    Wakeup,
+}
+
+/// What the call wants done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Camera on, enter the channel.
+    Begin,
+    /// Tell everybody that it rings; `again` for a further press.
+    Ring {
+        /// A further press during the same ring.
+        again: bool,
+    },
+    /// Somebody talks with the visitor now.
+    Talk,
+    /// Say goodbye and free everything.
+    End(Cause),
+    /// The door waits again.
+    Rest,
+    /// A press that changes nothing.
+    PressIgnored,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Company {
+    Here,
+    /// The last one left; it may come back until then.
+    Awaited(Instant),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Joining { call: CallId, since: Instant, until: Instant },
+    Ringing { call: CallId, since: Instant, until: Instant },
+    Talking { call: CallId, since: Instant, until: Instant, company: Company },
+    Ending { call: CallId, since: Instant, until: Instant, next: Option<CallId> },
+}
+
+/// The call machine.
+#[derive(Debug)]
+pub struct Call {
+    rules: Rules,
+    phase: Phase,
+}
+
+impl Call {
+    /// A door that waits.
+    pub fn new(rules: Rules) -> Self {
+        Self { rules, phase: Phase::Idle }
+    }
+
+    /// The state as the outside knows it.
+    pub fn state(&self) -> CallState {
+        match self.phase {
+            Phase::Idle => CallState::Idle,
+            Phase::Joining { .. } => CallState::Joining,
+            Phase::Ringing { .. } => CallState::Ringing,
+            Phase::Talking { .. } => CallState::Talking,
+            Phase::Ending { .. } => CallState::Ending,
+        }
+    }
+
+    /// The present call and when it began.
+    pub fn current(&self) -> Option<(&CallId, Instant)> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Joining { call, since, .. }
+            | Phase::Ringing { call, since, .. }
+            | Phase::Talking { call, since, .. }
+            | Phase::Ending { call, since, .. } => Some((call, *since)),
+        }
+    }
+
+    /// Whether peers and channels are wanted.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.phase, Phase::Idle | Phase::Ending { .. })
+    }
+
+    /// When `Wakeup` is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle => None,
+            Phase::Joining { until, .. }
+            | Phase::Ringing { until, .. }
+            | Phase::Ending { until, .. }
+            | Phase::Talking { until, company: Company::Here, .. } => Some(*until),
+            Phase::Talking { until, company: Company::Awaited(at), .. } => Some((*until).min(*at)),
+        }
+    }
+
+    /// One step of the machine.
+    pub fn handle(&mut self, now: Instant, input: CallInput) -> Vec<Effect> {
+        use CallInput as In;
+        let mut effects = Vec::new();
+        let rules = &self.rules;
+        self.phase = match (mem::replace(&mut self.phase, Phase::Idle), input) {
+            (Phase::Idle, In::Press(call)) => {
+                effects.push(Effect::Begin);
+                Phase::Joining { call, since: now, until: now + rules.join_timeout }
+            }
+            // Nothing to end, nobody expected: late reports of a call that is over.
+            (
+                Phase::Idle,
+                In::End(_) | In::Entered | In::Accompanied | In::Alone | In::Freed | In::Wakeup,
+            ) => Phase::Idle,
+
+            (Phase::Joining { call, since, .. }, In::Entered) => {
+                effects.push(Effect::Ring { again: false });
+                Phase::Ringing { call, since, until: now + rules.no_answer }
+            }
+            (Phase::Joining { call, since, .. }, In::End(cause)) => {
+                end(now, call, since, cause, &mut effects)
+            }
+            (Phase::Joining { call, since, until }, In::Wakeup) if until <= now => {
+                end(now, call, since, Cause::CannotJoin, &mut effects)
+            }
+            // The first press is being acted on.
+            (phase @ Phase::Joining { .. }, In::Press(_)) => {
+                effects.push(Effect::PressIgnored);
+                phase
+            }
+            // Nobody can be met before the channel is entered, and nothing is being freed.
+            (
+                phase @ Phase::Joining { .. },
+                In::Accompanied | In::Alone | In::Freed | In::Wakeup,
+            ) => phase,
+
+            (Phase::Ringing { call, since, .. }, In::Press(_)) => {
+                effects.push(Effect::Ring { again: true });
+                Phase::Ringing { call, since, until: now + rules.no_answer }
+            }
+            (Phase::Ringing { call, since, .. }, In::Accompanied) => {
+                effects.push(Effect::Talk);
+                Phase::Talking {
+                    call,
+                    since,
+                    until: now + rules.longest_talk,
+                    company: Company::Here,
+                }
+            }
+            (Phase::Ringing { call, since, .. }, In::End(cause)) => {
+                end(now, call, since, cause, &mut effects)
+            }
+            (Phase::Ringing { call, since, until }, In::Wakeup) if until <= now => {
+                end(now, call, since, Cause::NoAnswer, &mut effects)
+            }
+            // A second uplink entered; nobody had answered; nothing is being freed.
+            (phase @ Phase::Ringing { .. }, In::Entered | In::Alone | In::Freed | In::Wakeup) => {
+                phase
+            }
+
+            (Phase::Talking { call, since, .. }, In::Press(_)) if rules.press_ends_call => {
+                end(now, call, since, Cause::Visitor, &mut effects)
+            }
+            (phase @ Phase::Talking { .. }, In::Press(_)) => {
+                effects.push(Effect::PressIgnored);
+                phase
+            }
+            (Phase::Talking { call, since, .. }, In::End(cause)) => {
+                end(now, call, since, cause, &mut effects)
+            }
+            (Phase::Talking { call, since, until, company: Company::Here }, In::Alone) => {
+                Phase::Talking { call, since, until, company: Company::Awaited(now + rules.linger) }
+            }
+            (Phase::Talking { call, since, until, .. }, In::Accompanied) => {
+                Phase::Talking { call, since, until, company: Company::Here }
+            }
+            (Phase::Talking { call, since, until, .. }, In::Wakeup) if until <= now => {
+                end(now, call, since, Cause::TooLong, &mut effects)
+            }
+            (Phase::Talking { call, since, company: Company::Awaited(at), .. }, In::Wakeup)
+                if at <= now =>
+            {
+                end(now, call, since, Cause::PeerGone, &mut effects)
+            }
+            // Already waiting for a come-back; a further uplink entered; nothing is being freed.
+            (phase @ Phase::Talking { .. }, In::Alone | In::Entered | In::Freed | In::Wakeup) => {
+                phase
+            }
+
+            // The visitor does not wait for our clean-up: the press counts as soon as it is done.
+            (Phase::Ending { call, since, until, .. }, In::Press(next)) => {
+                Phase::Ending { call, since, until, next: Some(next) }
+            }
+            (Phase::Ending { call, since, until, .. }, In::End(Cause::Shutdown)) => {
+                Phase::Ending { call, since, until, next: None }
+            }
+            (Phase::Ending { next, .. }, In::Freed) => rest(now, next, rules, &mut effects),
+            (Phase::Ending { until, next, .. }, In::Wakeup) if until <= now => {
+                rest(now, next, rules, &mut effects)
+            }
+            // It is ending already, and who comes or goes no longer matters.
+            (
+                phase @ Phase::Ending { .. },
+                In::End(_) | In::Entered | In::Accompanied | In::Alone | In::Wakeup,
+            ) => phase,
+        };
+        effects
+    }
+}
+
+fn end(
+    now: Instant,
+    call: CallId,
+    since: Instant,
+    cause: Cause,
+    effects: &mut Vec<Effect>,
+) -> Phase {
+    effects.push(Effect::End(cause));
+    Phase::Ending { call, since, until: now + ENDING_TIMEOUT, next: None }
+}
+
+fn rest(now: Instant, next: Option<CallId>, rules: &Rules, effects: &mut Vec<Effect>) -> Phase {
+    effects.push(Effect::Rest);
+    match next {
+        None => Phase::Idle,
+        Some(call) => {
+            effects.push(Effect::Begin);
+            Phase::Joining { call, since: now, until: now + rules.join_timeout }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+//! Perfect negotiation with one peer over one link (W3C webrtc section 10.7, protocol.md section 5).
+//!
+//! Decides who offers, who gives way and which candidates belong to which description. One link
+//! operation is in flight at a time. Two rules go beyond the textbook, both measured against
+//! Chromium (docs/architecture.md, "Politeness"): a browser is never made to roll back, so the
+//! polite side throws its own link away on a collision and the impolite side first waits a moment
+//! for the browser's offer; and an offer that has not left yet always gives way.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::types::{
+    Candidate, Description, DescriptionKind, LinkCommand, OpId, Outcome, Outgoing, PeerId, Why,
+};
+
+/// How long the impolite side waits for the peer's offer before it makes its own
+/// (protocol.md section 5.6: a browser with media offers 40 to 280 ms after presence).
+pub const DEFERENCE: Duration = Duration::from_millis(500);
+/// How long an offer may stay unanswered (protocol.md section 5.7).
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most candidates kept for a description that has not been applied yet (protocol.md section 4.2).
+pub const MAX_WAITING: usize = 200;
+
+/// Who gives way when both offer at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// We give way.
+    Polite,
+    /// The peer gives way.
+    Impolite,
+}
+
+impl Role {
+    /// The SDK's rule: the id that sorts first is polite (protocol.md section 5.2).
+    pub fn between(own: &PeerId, remote: &PeerId) -> Self {
+        if own < remote { Self::Polite } else { Self::Impolite }
+    }
+}
+
+/// What the negotiation wants done.
+#[derive(Debug, PartialEq)]
+pub enum Step {
+    /// Run this on the link.
+    Link(LinkCommand),
+    /// Send this to the peer.
+    Send(Outgoing),
+    /// Throw the link away, build another, and there begin with this offer of the peer's, if any.
+    Rebuild(Why, Option<String>),
+    /// A description of the peer has been applied; `trickles` when it holds no candidates itself.
+    Applied {
+        /// More candidates are to come by themselves.
+        trickles: bool,
+    },
+    /// The input came at a time when it means nothing.
+    Ignored,
+}
+
+#[derive(Debug, PartialEq)]
+enum State {
+    /// Nothing exchanged; we offer at the given time unless the peer does first.
+    Waiting(Instant),
+    Stable,
+    Offering(OpId),
+    AwaitingAnswer(Instant),
+    Answering(OpId, Remote),
+    TakingAnswer(OpId, Remote),
+}
+
+/// What tells one description of the peer from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Remote {
+    ufrag: Option<String>,
+    fingerprint: Option<String>,
+    has_candidates: bool,
+    audio: bool,
+    video: bool,
+}
+
+impl Remote {
+    fn of(sdp: &str) -> Self {
+        let first = |prefix: &str| {
+            sdp.lines()
+                .find_map(|line| line.strip_prefix(prefix))
+                .map(|rest| rest.trim().to_owned())
+        };
+        let section = |kind: &str| {
+            sdp.lines()
+                .filter_map(|line| line.strip_prefix(kind))
+                .any(|rest| !rest.starts_with("0 "))
+        };
+        Self {
+            ufrag: first("a=ice-ufrag:"),
+            fingerprint: first("a=fingerprint:").map(|value| value.to_ascii_lowercase()),
+            has_candidates: sdp.lines().any(|line| line.starts_with("a=candidate:")),
+            audio: section("m=audio "),
+            video: section("m=video "),
+        }
+    }
+}
+
+/// An offer of our own that waits for its moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Nothing,
+    Offer,
+    Restart,
+}
+
+#[derive(Debug)]
+enum Local {
+    Candidate(Candidate),
+    End,
+}
+
+/// The negotiation over one link; a rebuilt link gets a new one.
+#[derive(Debug)]
+pub struct Negotiation {
+    role: Role,
+    state: State,
+    next_op: u64,
+    wanted: Wanted,
+    /// The newest offer of the peer that came while an operation ran.
+    held: Option<String>,
+    applied: Option<Remote>,
+    waiting: VecDeque<Candidate>,
+    local: LocalSide,
+}
+
+/// Our candidates go out only behind the description they belong to (protocol.md section 4.2:
+/// a browser loses those that come first).
+#[derive(Debug)]
+enum LocalSide {
+    Held(Vec<Local>),
+    Open,
+}
+
+impl Negotiation {
+    /// A negotiation that will offer at once (polite) or after [`DEFERENCE`] (impolite).
+    pub fn new(now: Instant, role: Role) -> Self {
+        let offer_at = match role {
+            Role::Polite => now,
+            Role::Impolite => now + DEFERENCE,
+        };
+        Self {
+            role,
+            state: State::Waiting(offer_at),
+            next_op: 0,
+            wanted: Wanted::Nothing,
+            held: None,
+            applied: None,
+            waiting: VecDeque::new(),
+            local: LocalSide::Held(Vec::new()),
+        }
+    }
+
+    /// Candidates of a link that was thrown away, for the offer that replaces it.
+    pub fn adopt_candidates(&mut self, waiting: VecDeque<Candidate>) {
+        self.waiting = waiting;
+    }
+
+    /// Candidates that wait for a description.
+    pub fn release_candidates(&mut self) -> VecDeque<Candidate> {
+        mem::take(&mut self.waiting)
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_stable(&self) -> bool {
+        self.state == State::Stable
+    }
+
+    /// Whether the peer's last description leaves out a medium of ours, so that we have to offer it.
+    pub fn lacks_media(&self) -> bool {
+        self.applied.as_ref().is_some_and(|remote| !(remote.audio && remote.video))
+    }
+
+    /// When `wakeup` is due: an offer to make, or an answer that is overdue.
+    pub fn deadline(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(at) | State::AwaitingAnswer(at) => Some(at),
+            _ => None,
+        }
+    }
+
+    /// Time passed. Returns `true` when an answer is overdue: the caller decides on the remedy.
+    #[must_use]
+    pub fn wakeup(&mut self, now: Instant, steps: &mut Vec<Step>) -> bool {
+        match self.state {
+            State::Waiting(at) if at <= now => {
+                self.offer(false, steps);
+                false
+            }
+            State::AwaitingAnswer(at) => at <= now,
+            _ => false,
+        }
+    }
+
+    /// Asks for a new offer, with new ICE credentials if `restart`; made as soon as nothing is
+    /// under way. An offer that already waits for its answer is replaced.
+    pub fn want_offer(&mut self, restart: bool, steps: &mut Vec<Step>) {
+        match self.state {
+            State::Waiting(_) | State::Stable | State::AwaitingAnswer(_) => {
+                self.offer(restart, steps);
+            }
+            State::Offering(_) | State::Answering(..) | State::TakingAnswer(..) => {
+                self.wanted = if restart || self.wanted == Wanted::Restart {
+                    Wanted::Restart
+                } else {
+                    Wanted::Offer
+                };
+            }
+        }
+    }
+
+    /// The peer's description.
+    pub fn remote(&mut self, description: Description, steps: &mut Vec<Step>) {
+        match description.kind {
+            DescriptionKind::Offer => self.remote_offer(description.sdp, steps),
+            DescriptionKind::Answer => self.remote_answer(description.sdp, steps),
+        }
+    }
+
+    /// Begins with the peer's offer instead of one of ours.
+    pub fn remote_offer(&mut self, sdp: String, steps: &mut Vec<Step>) {
+        let remote = Remote::of(&sdp);
+        match self.state {
+            State::Waiting(_) | State::Stable if self.is_new_remote(&remote) => {
+                steps.push(Step::Rebuild(Why::NewRemote, Some(sdp)));
+            }
+            State::Waiting(_) | State::Stable => {
+                let op = self.op();
+                self.local.hold();
+                self.state = State::Answering(op, remote);
+                steps.push(Step::Link(LinkCommand::TakeOffer { op, sdp }));
+            }
+            // Our offer has not left: taking theirs spares the browser a rollback in either role.
+            State::Offering(_) => steps.push(Step::Rebuild(Why::Glare, Some(sdp))),
+            State::AwaitingAnswer(_) => match self.role {
+                Role::Polite => steps.push(Step::Rebuild(Why::Glare, Some(sdp))),
+                // Its candidates carry a foreign ufrag and go when our answer is applied.
+                Role::Impolite => steps.push(Step::Ignored),
+            },
+            State::Answering(..) | State::TakingAnswer(..) => self.held = Some(sdp),
+        }
+    }
+
+    fn remote_answer(&mut self, sdp: String, steps: &mut Vec<Step>) {
+        let State::AwaitingAnswer(_) = self.state else {
+            return steps.push(Step::Ignored);
+        };
+        let remote = Remote::of(&sdp);
+        if self.is_new_remote(&remote) {
+            return steps.push(Step::Rebuild(Why::NewRemote, None));
+        }
+        let op = self.op();
+        self.state = State::TakingAnswer(op, remote);
+        steps.push(Step::Link(LinkCommand::TakeAnswer { op, sdp }));
+    }
+
+    /// A candidate of the peer's.
+    pub fn remote_candidate(&mut self, candidate: Candidate, steps: &mut Vec<Step>) {
+        let applying = matches!(self.state, State::Answering(..) | State::TakingAnswer(..));
+        if !applying && self.held.is_none() && self.belongs(&candidate) {
+            return steps.push(Step::Link(LinkCommand::AddCandidate(candidate)));
+        }
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(candidate);
+        } else {
+            steps.push(Step::Ignored);
+        }
+    }
+
+    /// A candidate of ours.
+    pub fn local_candidate(&mut self, candidate: Candidate, steps: &mut Vec<Step>) {
+        match &mut self.local {
+            LocalSide::Open => steps.push(Step::Send(Outgoing::Candidate(candidate))),
+            LocalSide::Held(held) => held.push(Local::Candidate(candidate)),
+        }
+    }
+
+    /// We have no more candidates.
+    pub fn local_end(&mut self, steps: &mut Vec<Step>) {
+        match &mut self.local {
+            LocalSide::Open => steps.push(Step::Send(Outgoing::EndOfCandidates)),
+            LocalSide::Held(held) => held.push(Local::End),
+        }
+    }
+
+    /// An operation finished. Reports of operations that are no longer awaited are ignored.
+    pub fn done(&mut self, now: Instant, op: OpId, outcome: Outcome, steps: &mut Vec<Step>) {
+        let state = mem::replace(&mut self.state, State::Stable);
+        match (state, outcome) {
+            (State::Offering(expected), Outcome::Made(offer)) if expected == op => {
+                self.state = State::AwaitingAnswer(now + ANSWER_TIMEOUT);
+                steps.push(Step::Send(Outgoing::TrackMetadata));
+                steps.push(Step::Send(Outgoing::Description(offer)));
+                self.local.open(steps);
+            }
+            (State::Answering(expected, remote), Outcome::Made(answer)) if expected == op => {
+                steps.push(Step::Send(Outgoing::TrackMetadata));
+                steps.push(Step::Send(Outgoing::Description(answer)));
+                self.local.open(steps);
+                self.applied(remote, steps);
+            }
+            (State::TakingAnswer(expected, remote), Outcome::Taken) if expected == op => {
+                self.applied(remote, steps);
+            }
+            (
+                State::Offering(expected)
+                | State::Answering(expected, _)
+                | State::TakingAnswer(expected, _),
+                Outcome::Failed(_),
+            ) if expected == op => {
+                steps.push(Step::Rebuild(Why::Broken, self.held.take()));
+            }
+            (state, _) => {
+                self.state = state;
+                steps.push(Step::Ignored);
+            }
+        }
+    }
+
+    fn applied(&mut self, remote: Remote, steps: &mut Vec<Step>) {
+        let trickles = !remote.has_candidates;
+        self.applied = Some(remote);
+        for candidate in mem::take(&mut self.waiting) {
+            if self.belongs(&candidate) {
+                steps.push(Step::Link(LinkCommand::AddCandidate(candidate)));
+            } else if self.held.is_some() {
+                self.waiting.push_back(candidate);
+            }
+        }
+        steps.push(Step::Applied { trickles });
+        if let Some(sdp) = self.held.take() {
+            return self.remote_offer(sdp, steps);
+        }
+        match mem::replace(&mut self.wanted, Wanted::Nothing) {
+            Wanted::Nothing => {}
+            Wanted::Offer => self.offer(false, steps),
+            Wanted::Restart => self.offer(true, steps),
+        }
+    }
+
+    fn offer(&mut self, restart: bool, steps: &mut Vec<Step>) {
+        let op = self.op();
+        self.wanted = Wanted::Nothing;
+        self.local.hold();
+        self.state = State::Offering(op);
+        steps.push(Step::Link(LinkCommand::MakeOffer { op, restart }));
+    }
+
+    fn op(&mut self) -> OpId {
+        self.next_op += 1;
+        OpId(self.next_op)
+    }
+
+    fn belongs(&self, candidate: &Candidate) -> bool {
+        match (&self.applied, candidate.ufrag()) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            (Some(applied), Some(ufrag)) => applied.ufrag.as_deref() == Some(ufrag),
+        }
+    }
+
+    /// A browser that built a new connection for us shows another certificate (protocol.md 6.6).
+    fn is_new_remote(&self, remote: &Remote) -> bool {
+        self.applied.as_ref().is_some_and(|applied| applied.fingerprint != remote.fingerprint)
+    }
+}
+
+impl LocalSide {
+    fn hold(&mut self) {
+        if matches!(self, Self::Open) {
+            *self = Self::Held(Vec::new());
+        }
+    }
+
+    fn open(&mut self, steps: &mut Vec<Step>) {
+        if let Self::Held(held) = mem::replace(self, Self::Open) {
+            steps.extend(held.into_iter().map(|local| {
+                Step::Send(match local {
+                    Local::Candidate(candidate) => Outgoing::Candidate(candidate),
+                    Local::End => Outgoing::EndOfCandidates,
+                })
+            }));
+        }
+    }
+}

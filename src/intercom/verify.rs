@@ -1,0 +1,46 @@
+//! What must hold after every input; the random-operations test asks after each one.
+
+use super::roster::Attachment;
+use super::{CallState, Intercom, LinkId};
+
+impl Intercom {
+    /// The first broken invariant, in words.
+    ///
+    /// # Errors
+    ///
+    /// Never in a correct program; the text names what does not hold.
+    pub fn verify(&self) -> Result<(), String> {
+        let state = self.call.state();
+        let quiet = matches!(state, CallState::Idle | CallState::Ending);
+        if quiet && !self.peers.is_empty() {
+            return Err(format!("{} with {} peers", state.name(), self.peers.len()));
+        }
+        if quiet && self.shown.is_some() {
+            return Err(format!("{} with somebody on the display", state.name()));
+        }
+        for (key, peer) in &self.peers {
+            let Some(generation) = peer.generation() else { continue };
+            if self.closing.contains(&LinkId { peer: key.clone(), generation }) {
+                return Err(format!("{key} uses a link that is being closed"));
+            }
+        }
+        if let Some(shown) = &self.shown {
+            let current = self.peers.get(&shown.peer).and_then(super::Peer::generation);
+            if current != Some(shown.generation) {
+                return Err(format!("{shown} is on the display but is not a present link"));
+            }
+        }
+        if state == CallState::Ringing && self.peers.values().any(super::is_here) {
+            return Err("ringing although somebody has answered".to_owned());
+        }
+        let nobody_in =
+            self.rosters.values().all(|roster| !matches!(roster.attachment(), Attachment::In(_)));
+        if state == CallState::Joining && !nobody_in && self.leaving.is_empty() {
+            return Err("joining although a channel has been entered".to_owned());
+        }
+        if state != CallState::Idle && self.call.deadline().is_none() {
+            return Err(format!("{} without a deadline", state.name()));
+        }
+        Ok(())
+    }
+}

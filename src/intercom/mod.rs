@@ -75,6 +75,7 @@ pub struct Snapshot {
 pub struct Intercom {
     call: Call,
     prefix: String,
+    presses: u64,
     rosters: BTreeMap<UplinkId, Roster>,
     peers: BTreeMap<PeerKey, Peer>,
     /// Links whose `Closed` is awaited.
@@ -99,6 +100,7 @@ impl Intercom {
         Self {
             call: Call::new(rules),
             prefix: prefix.to_owned(),
+            presses: 0,
             rosters: uplinks.iter().map(|id| (*id, Roster::new())).collect(),
             peers: BTreeMap::new(),
             closing: BTreeSet::new(),
@@ -120,8 +122,8 @@ impl Intercom {
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Press => {
-                self.counters.calls += u64::from(self.call.state() == CallState::Idle);
-                let id = CallId(format!("{}-{}", self.prefix, self.counters.calls).into());
+                self.presses += 1;
+                let id = CallId(format!("{}-{}", self.prefix, self.presses).into());
                 self.call(now, CallInput::Press(id));
             }
             Input::Hangup => self.call(now, CallInput::End(Cause::Control)),
@@ -187,6 +189,7 @@ impl Intercom {
     }
 
     fn begin(&mut self) {
+        self.counters.calls += 1;
         self.last_cause = None;
         self.told = None;
         self.command(Command::Chime);
@@ -324,6 +327,10 @@ impl Intercom {
 
     /// Somebody is in the channel: build a link to them.
     fn welcome(&mut self, now: Instant, key: PeerKey, known: bool) {
+        if !self.call.is_live() {
+            // An earlier peer of the same list has just ended the call.
+            return;
+        }
         let Some(roster) = self.rosters.get_mut(&key.uplink) else { return };
         roster.take_new_identity();
         let Some(own) = roster.own() else { return };
@@ -346,6 +353,9 @@ impl Intercom {
     }
 
     fn signal(&mut self, now: Instant, key: PeerKey, signal: Signal) {
+        if !self.call.is_live() {
+            return;
+        }
         if !self.peers.contains_key(&key) {
             let kept = self
                 .rosters

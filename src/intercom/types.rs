@@ -219,7 +219,7 @@ pub enum Outgoing {
     Notice(CallNotice),
 }
 
-/// Number of a call since the daemon started, made unique across restarts by the daemon's own prefix.
+/// Name of a call, unique across restarts: the daemon's own prefix and the number of the press.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallId(pub Arc<str>);
 

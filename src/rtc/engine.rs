@@ -1,0 +1,148 @@
+//! What every link is built from: codecs, header extensions, interceptors, ICE settings.
+//!
+//! Knows no peer and no call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::interceptor::Slot;
+use rtc::rtp::extension::HeaderExtension;
+use rtc::rtp::extension::playout_delay_extension::PlayoutDelayExtension;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
+    RTCConfigurationBuilder, RTCIceServer, Registry, SettingEngineBuilder,
+    register_default_interceptors,
+};
+
+use super::keyframes::KeyframeRequests;
+use super::{IceServer, RtcError};
+
+/// The H.264 we send and take: constrained baseline, level 3.1, one packetization mode
+/// (RFC 6184 section 8.1).
+const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+const OPUS_FMTP: &str = "minptime=10;useinbandfec=1";
+/// Place of our interceptor: behind all of the crate's own.
+const LAST: usize = 14_000;
+
+/// The audio codec of our microphone.
+pub fn opus() -> RTCRtpCodec {
+    codec("audio/opus", 48_000, 2, OPUS_FMTP, &[("transport-cc", "")])
+}
+
+/// The video codec of our camera.
+pub fn h264() -> RTCRtpCodec {
+    codec("video/H264", 90_000, 0, H264_FMTP, VIDEO_FEEDBACK)
+}
+
+const VIDEO_FEEDBACK: &[(&str, &str)] =
+    &[("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("transport-cc", "")];
+
+/// Tells the phone to show frames as they come instead of smoothing them (media.md trap 12).
+pub fn no_playout_delay() -> HeaderExtension {
+    HeaderExtension::PlayoutDelay(PlayoutDelayExtension { min_delay: 0, max_delay: 0 })
+}
+
+fn codec(
+    mime_type: &str,
+    clock_rate: u32,
+    channels: u16,
+    fmtp: &str,
+    feedback: &[(&str, &str)],
+) -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: mime_type.to_owned(),
+        clock_rate,
+        channels,
+        sdp_fmtp_line: fmtp.to_owned(),
+        rtcp_feedback: feedback
+            .iter()
+            .map(|(typ, parameter)| RTCPFeedback {
+                typ: (*typ).to_owned(),
+                parameter: (*parameter).to_owned(),
+            })
+            .collect(),
+    }
+}
+
+/// Builds one peer connection with its sockets bound.
+///
+/// # Errors
+///
+/// When no UDP socket can be bound on any interface.
+pub async fn build(
+    servers: &[IceServer],
+    handler: Arc<dyn PeerConnectionEventHandler>,
+) -> Result<Arc<dyn PeerConnection>, RtcError> {
+    let both = build_on(servers, Arc::clone(&handler), &["0.0.0.0:0", "[::]:0"]).await;
+    match both {
+        Ok(connection) => Ok(connection),
+        // A kernel without IPv6 refuses the second address.
+        Err(_) => build_on(servers, handler, &["0.0.0.0:0"]).await,
+    }
+}
+
+async fn build_on(
+    servers: &[IceServer],
+    handler: Arc<dyn PeerConnectionEventHandler>,
+    addresses: &[&'static str],
+) -> Result<Arc<dyn PeerConnection>, RtcError> {
+    let (media_engine, registry) = media().map_err(RtcError::build)?;
+    let ice_servers = servers
+        .iter()
+        .map(|server| RTCIceServer {
+            urls: server.urls.clone(),
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        })
+        .collect();
+    let settings = SettingEngineBuilder::new()
+        .with_ice_timeouts(
+            Some(Duration::from_secs(5)),
+            Some(Duration::from_secs(20)),
+            Some(Duration::from_secs(2)),
+        )
+        // The defaults wait up to 2 s for better pairs before a relay is taken (media.md trap 10).
+        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
+        .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
+        .with_relay_acceptance_min_wait(Some(Duration::from_millis(400)))
+        .build();
+    let connection = PeerConnectionBuilder::new()
+        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())
+        .with_media_engine(media_engine)
+        .with_interceptor_registry(registry)
+        .with_setting_engine(settings)
+        .with_handler(handler)
+        .with_udp_addrs(addresses.to_vec())
+        .build()
+        .await
+        .map_err(RtcError::build)?;
+    Ok(Arc::new(connection))
+}
+
+fn media() -> Result<(MediaEngine, Registry), webrtc::error::Error> {
+    let mut engine = MediaEngine::default();
+    let audio = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
+    engine.register_codec(audio, RtpCodecKind::Audio)?;
+    // H.264 first: it is what we send. VP8 is what browsers like to send (protocol.md trap 11).
+    let vp8 = codec("video/VP8", 90_000, 0, "", VIDEO_FEEDBACK);
+    for (rtp_codec, payload_type) in [(h264(), 102), (rtx(102), 103), (vp8, 96), (rtx(96), 97)] {
+        let video = RTCRtpCodecParameters { rtp_codec, payload_type };
+        engine.register_codec(video, RtpCodecKind::Video)?;
+    }
+    let uri = no_playout_delay().uri().into_owned();
+    engine.register_header_extension(
+        RTCRtpHeaderExtensionCapability { uri },
+        RtpCodecKind::Video,
+        None,
+    )?;
+    let registry = register_default_interceptors(Registry::new(), &mut engine)?;
+    Ok((engine, registry.with(Slot::from(LAST), KeyframeRequests::default())))
+}
+
+/// Retransmission for a codec (RFC 4588).
+fn rtx(payload_type: u8) -> RTCRtpCodec {
+    codec("video/rtx", 90_000, 0, &format!("apt={payload_type}"), &[])
+}

@@ -1,0 +1,345 @@
+//! One link: the task that owns a peer connection, runs operations in order and reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tracing::{debug, warn};
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{
+    PeerConnection, PeerConnectionEventHandler, RTCIceCandidateInit, RTCIceGatheringState,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+};
+use webrtc::rtp_transceiver::RtpSender;
+
+use super::tracks::{Outgoing, Receiving, Targets};
+use super::{IceServer, LinkStats, RtcError, engine, sdp, tracks};
+use crate::intercom::{
+    Candidate, Description, DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, Outcome,
+};
+use crate::media::{Fanout, Kind, Playback};
+
+/// How long one operation on the peer connection may take.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long closing may take; the driver is stopped by then or abandoned.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Everything a link is made from.
+pub struct Parts {
+    pub id: LinkId,
+    pub servers: Vec<IceServer>,
+    pub fanout: Fanout,
+    pub playback: Playback,
+    pub inbox: mpsc::Sender<Input>,
+    pub orders: mpsc::Receiver<LinkCommand>,
+    pub shown: watch::Receiver<bool>,
+    pub targets: watch::Sender<Targets>,
+    pub stats: Arc<LinkStats>,
+}
+
+/// What the connection's callbacks hand over. They run on its driver and must not wait.
+enum Event {
+    Candidate(String),
+    Gathered,
+    State(RTCPeerConnectionState),
+    Track(Arc<dyn TrackRemote>),
+}
+
+struct Handler(mpsc::Sender<Event>);
+
+impl Handler {
+    fn hand_over(&self, event: Event) {
+        if self.0.try_send(event).is_err() {
+            debug!("a link that is closing or stuck drops an event of its connection");
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        if let Ok(init) = event.candidate.to_json() {
+            self.hand_over(Event::Candidate(init.candidate));
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.hand_over(Event::Gathered);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        self.hand_over(Event::State(state));
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        self.hand_over(Event::Track(track));
+    }
+}
+
+/// Runs a link until its orders end. `LinkEvent::Closed` is the last report.
+pub async fn run(parts: Parts) {
+    let (id, inbox) = (parts.id.clone(), parts.inbox.clone());
+    match Link::build(parts).await {
+        Ok(mut link) => {
+            link.live().await;
+            link.close().await;
+        }
+        Err(error) => warn!("link {id}: {error}"),
+    }
+    // The daemon is gone when nobody takes the report any more.
+    let _ = inbox.send(Input::Link(id, LinkEvent::Closed)).await;
+}
+
+/// The two tracks wait here until the connection is up for the first time.
+struct Unsent {
+    audio: Outgoing,
+    video: Outgoing,
+}
+
+struct Link {
+    id: LinkId,
+    connection: Arc<dyn PeerConnection>,
+    senders: [Arc<dyn RtpSender>; 2],
+    unsent: Option<Unsent>,
+    fanout: Fanout,
+    inbox: mpsc::Sender<Input>,
+    orders: mpsc::Receiver<LinkCommand>,
+    events: mpsc::Receiver<Event>,
+    targets: watch::Sender<Targets>,
+    codecs: watch::Sender<BTreeMap<u8, sdp::Codec>>,
+    receiving: Receiving,
+    stats: Arc<LinkStats>,
+    /// Senders and receivers; they end with the link.
+    tasks: JoinSet<()>,
+}
+
+impl Link {
+    async fn build(parts: Parts) -> Result<Self, RtcError> {
+        // 256: more than a connection can report between two turns of this task.
+        let (handler, events) = mpsc::channel(256);
+        let building = engine::build(&parts.servers, Arc::new(Handler(handler)));
+        let connection = bounded("building the connection", building).await??;
+        let audio = Outgoing::new(Kind::Audio);
+        let video = Outgoing::new(Kind::Video);
+        let audio_sender = add(&connection, &audio).await?;
+        let video_sender = add(&connection, &video).await?;
+        let (codecs, codec_watch) = watch::channel(BTreeMap::new());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tracks::answer_keyframe_requests(Arc::clone(&video.track), parts.fanout.clone()));
+        Ok(Self {
+            id: parts.id,
+            connection,
+            senders: [audio_sender, video_sender],
+            unsent: Some(Unsent { audio, video }),
+            fanout: parts.fanout,
+            inbox: parts.inbox,
+            orders: parts.orders,
+            events,
+            targets: parts.targets,
+            codecs,
+            receiving: Receiving {
+                shown: parts.shown,
+                codecs: codec_watch,
+                playback: parts.playback,
+                stats: Arc::clone(&parts.stats),
+            },
+            stats: parts.stats,
+            tasks,
+        })
+    }
+
+    async fn live(&mut self) {
+        loop {
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => match order {
+                    Some(command) => self.carry_out(command).await,
+                    None => return,
+                },
+                Some(event) = self.events.recv() => self.event(event).await,
+            }
+        }
+    }
+
+    async fn close(mut self) {
+        self.tasks.shutdown().await;
+        if timeout(CLOSE_TIMEOUT, self.connection.close()).await.is_err() {
+            warn!("link {}: the peer connection did not close in time", self.id);
+        }
+    }
+
+    async fn carry_out(&mut self, command: LinkCommand) {
+        let (op, outcome) = match command {
+            LinkCommand::MakeOffer { op, restart } => (op, self.make_offer(restart).await),
+            LinkCommand::TakeOffer { op, sdp } => (op, self.take_offer(sdp).await),
+            LinkCommand::TakeAnswer { op, sdp } => (op, self.take_answer(sdp).await),
+            LinkCommand::AddCandidate(candidate) => return self.add_candidate(candidate).await,
+        };
+        let outcome = outcome.unwrap_or_else(|error| {
+            warn!("link {}: {error}", self.id);
+            Outcome::Failed(error.to_string())
+        });
+        self.report(LinkEvent::Done { op, outcome }).await;
+    }
+
+    async fn make_offer(&mut self, restart: bool) -> Result<Outcome, RtcError> {
+        if restart {
+            operation("restarting ICE", self.connection.restart_ice()).await?;
+        }
+        let offer = operation("making an offer", self.connection.create_offer(None)).await?;
+        operation("setting our offer", self.connection.set_local_description(offer)).await?;
+        self.local(DescriptionKind::Offer).await
+    }
+
+    async fn take_offer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
+        let offer = RTCSessionDescription::offer(sdp::without_data_channels(&sdp))
+            .map_err(|error| failed("reading the peer's offer", &error))?;
+        operation("setting the peer's offer", self.connection.set_remote_description(offer)).await?;
+        let answer = operation("making an answer", self.connection.create_answer(None)).await?;
+        operation("setting our answer", self.connection.set_local_description(answer)).await?;
+        let made = self.local(DescriptionKind::Answer).await?;
+        self.negotiated(&sdp).await;
+        Ok(made)
+    }
+
+    async fn take_answer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
+        let answer = RTCSessionDescription::answer(sdp.clone())
+            .map_err(|error| failed("reading the peer's answer", &error))?;
+        operation("setting the peer's answer", self.connection.set_remote_description(answer)).await?;
+        self.negotiated(&sdp).await;
+        Ok(Outcome::Taken)
+    }
+
+    async fn local(&self, kind: DescriptionKind) -> Result<Outcome, RtcError> {
+        let description = bounded("reading our description", self.connection.local_description()).await?;
+        let sdp = description.map(|description| description.sdp).unwrap_or_default();
+        self.codecs.send_replace(sdp::codecs(&sdp));
+        Ok(Outcome::Made(Description { kind, sdp }))
+    }
+
+    /// Both descriptions are in: learn what we may send and what the peer sends.
+    async fn negotiated(&mut self, remote: &str) {
+        let [audio, video] = &self.senders;
+        let targets = Targets {
+            audio: payload_type(audio, "audio/opus", "").await,
+            video: payload_type(video, "video/h264", "packetization-mode=1").await,
+        };
+        if targets.video.is_none() {
+            warn!("link {}: the phone takes no H.264 of ours; it gets sound only", self.id);
+        }
+        self.targets.send_replace(targets);
+        let sends = sdp::sends(remote);
+        self.report(LinkEvent::RemoteMedia { audio: sends.audio, video: sends.video }).await;
+    }
+
+    async fn add_candidate(&self, candidate: Candidate) {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_mline_index: candidate.sdp_mline_index,
+            username_fragment: candidate.username_fragment,
+            url: None,
+        };
+        // TCP, `.local` or IPv6 candidates the stack cannot use are no reason to fail (protocol.md 10.9).
+        if operation("adding a candidate", self.connection.add_ice_candidate(init)).await.is_err() {
+            debug!("link {}: a candidate of the peer is of no use here", self.id);
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        match event {
+            Event::Candidate(text) => {
+                let local = self.connection.local_description().await;
+                let sdp = local.map(|description| description.sdp).unwrap_or_default();
+                let candidate = Candidate {
+                    candidate: text,
+                    sdp_mid: sdp::first_mid(&sdp).or_else(|| Some("0".to_owned())),
+                    sdp_mline_index: Some(0),
+                    username_fragment: sdp::ufrag(&sdp),
+                };
+                self.report(LinkEvent::Candidate(candidate)).await;
+            }
+            Event::Gathered => self.report(LinkEvent::EndOfCandidates).await,
+            Event::Track(track) => {
+                self.tasks.spawn(tracks::receive(track, self.receiving.clone()));
+            }
+            Event::State(state) => {
+                let health = match state {
+                    RTCPeerConnectionState::Connected => Health::Connected,
+                    RTCPeerConnectionState::Disconnected => Health::Disconnected,
+                    RTCPeerConnectionState::Failed => Health::Failed,
+                    RTCPeerConnectionState::Connecting => Health::Connecting,
+                    _ => return,
+                };
+                debug!("link {}: {health:?}", self.id);
+                if health == Health::Connected {
+                    self.begin_sending();
+                }
+                self.report(LinkEvent::Health(health)).await;
+            }
+        }
+    }
+
+    /// Frames flow from the first moment the peer can decrypt them, beginning with a keyframe.
+    fn begin_sending(&mut self) {
+        self.fanout.request_keyframe();
+        if let Some(Unsent { audio, video }) = self.unsent.take() {
+            self.tasks.spawn(tracks::send(
+                self.fanout.feed(),
+                audio,
+                video,
+                self.targets.subscribe(),
+                Arc::clone(&self.stats),
+            ));
+        }
+    }
+
+    async fn report(&self, event: LinkEvent) {
+        // The daemon is gone when nobody takes the report any more; then this task ends too.
+        let _ = self.inbox.send(Input::Link(self.id.clone(), event)).await;
+    }
+}
+
+async fn add(
+    connection: &Arc<dyn PeerConnection>,
+    outgoing: &Outgoing,
+) -> Result<Arc<dyn RtpSender>, RtcError> {
+    operation("adding a track", connection.add_track(outgoing.track.clone())).await
+}
+
+async fn payload_type(sender: &Arc<dyn RtpSender>, mime_type: &str, fmtp: &str) -> Option<u8> {
+    let parameters = operation("reading what was negotiated", sender.get_parameters()).await.ok()?;
+    parameters
+        .rtp_parameters
+        .codecs
+        .iter()
+        .find(|codec| {
+            codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime_type)
+                && codec.rtp_codec.sdp_fmtp_line.contains(fmtp)
+        })
+        .map(|codec| codec.payload_type)
+}
+
+async fn operation<T>(
+    name: &'static str,
+    future: impl Future<Output = Result<T, webrtc::error::Error>>,
+) -> Result<T, RtcError> {
+    bounded(name, future).await?.map_err(|error| failed(name, &error))
+}
+
+async fn bounded<T>(name: &'static str, future: impl Future<Output = T>) -> Result<T, RtcError> {
+    timeout(OPERATION_TIMEOUT, future).await.map_err(|_| RtcError::TimedOut(name))
+}
+
+/// Some of the crate's errors quote what they could not parse; only the first words are kept.
+fn failed(operation: &'static str, error: &webrtc::error::Error) -> RtcError {
+    let text = error.to_string();
+    let reason = text.split([':', '\n', '"']).next().unwrap_or("").chars().take(80).collect();
+    RtcError::Operation { operation, reason }
+}

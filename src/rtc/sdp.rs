@@ -1,0 +1,163 @@
+//! The few facts this room reads from SDP, and the one change it makes to it.
+//!
+//! Pure. Everything else about SDP is the `webrtc` crate's business.
+
+use std::collections::BTreeMap;
+
+/// What the peer's description says it sends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sends {
+    /// An audio section with direction `sendrecv` or `sendonly`.
+    pub audio: bool,
+    /// A video section with direction `sendrecv` or `sendonly`.
+    pub video: bool,
+}
+
+/// Reads which media the writer of this description sends (RFC 8866 section 6.7: no direction
+/// attribute means `sendrecv`).
+pub fn sends(sdp: &str) -> Sends {
+    let mut result = Sends::default();
+    for section in sections(sdp) {
+        let inactive = section.lines.iter().any(|line| matches!(*line, "a=recvonly" | "a=inactive"));
+        if section.rejected || inactive {
+            continue;
+        }
+        match section.kind {
+            "audio" => result.audio = true,
+            "video" => result.video = true,
+            _ => {}
+        }
+    }
+    result
+}
+
+/// The mid of the first section: with BUNDLE every candidate belongs to it.
+pub fn first_mid(sdp: &str) -> Option<String> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=mid:")).map(|mid| mid.trim().to_owned())
+}
+
+/// The description's ICE username fragment.
+pub fn ufrag(sdp: &str) -> Option<String> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(|it| it.trim().to_owned())
+}
+
+/// A codec as a payload type stands for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Codec {
+    /// The encoding name in upper case, such as `H264`.
+    pub encoding: String,
+    /// The RTP clock in Hz.
+    pub clock_rate: u32,
+}
+
+/// The payload types a description assigns (`a=rtpmap`, RFC 8866 section 6.6).
+pub fn codecs(sdp: &str) -> BTreeMap<u8, Codec> {
+    let rtpmap = |line: &str| {
+        let (payload_type, codec) = line.strip_prefix("a=rtpmap:")?.split_once(' ')?;
+        let mut parts = codec.trim().split('/');
+        let encoding = parts.next()?.to_ascii_uppercase();
+        let clock_rate = parts.next()?.parse().ok()?;
+        Some((payload_type.parse().ok()?, Codec { encoding, clock_rate }))
+    };
+    sdp.lines().filter_map(rtpmap).collect()
+}
+
+/// The offer with its data-channel sections marked as rejected, so that the answer rejects them too:
+/// the door has no use for data channels, and the sections keep their places (RFC 8829 section 5.3.1).
+pub fn without_data_channels(sdp: &str) -> String {
+    if !sdp.lines().any(|line| line.starts_with("m=application ")) {
+        return sdp.to_owned();
+    }
+    let refused: Vec<&str> = sections(sdp)
+        .into_iter()
+        .filter(|section| section.kind == "application")
+        .filter_map(|section| section.lines.iter().find_map(|line| line.strip_prefix("a=mid:")))
+        .collect();
+    let mut result = String::with_capacity(sdp.len());
+    for line in sdp.lines() {
+        if let Some(rest) = line.strip_prefix("m=application ") {
+            let formats = rest.split_once(' ').map_or("", |(_, formats)| formats);
+            result.push_str("m=application 0 ");
+            result.push_str(formats);
+        } else if let Some(bundle) = line.strip_prefix("a=group:BUNDLE") {
+            result.push_str("a=group:BUNDLE");
+            for mid in bundle.split_ascii_whitespace().filter(|mid| !refused.contains(mid)) {
+                result.push(' ');
+                result.push_str(mid);
+            }
+        } else {
+            result.push_str(line);
+        }
+        result.push_str("\r\n");
+    }
+    result
+}
+
+struct Section<'a> {
+    kind: &'a str,
+    rejected: bool,
+    lines: Vec<&'a str>,
+}
+
+fn sections(sdp: &str) -> Vec<Section<'_>> {
+    let mut result: Vec<Section<'_>> = Vec::new();
+    for line in sdp.lines().map(str::trim_end) {
+        if let Some(media) = line.strip_prefix("m=") {
+            let mut words = media.split(' ');
+            let kind = words.next().unwrap_or("");
+            let rejected = words.next() == Some("0");
+            result.push(Section { kind, rejected, lines: Vec::new() });
+        } else if let Some(section) = result.last_mut() {
+            section.lines.push(line);
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+        a=ice-ufrag:abCd\r\na=recvonly\r\na=rtpmap:111 opus/48000/2\r\n\
+        m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 102 96\r\na=mid:2\r\na=rtpmap:102 H264/90000\r\na=rtpmap:96 vp8/90000\r\n";
+
+    #[test]
+    fn a_section_without_a_direction_sends() {
+        assert_eq!(sends(OFFER), Sends { audio: false, video: true });
+    }
+
+    #[test]
+    fn a_rejected_section_sends_nothing() {
+        assert_eq!(sends("m=video 0 UDP/TLS/RTP/SAVPF 0\r\na=sendrecv\r\n"), Sends::default());
+    }
+
+    #[test]
+    fn payload_types_are_read_with_their_codec() {
+        let codecs = codecs(OFFER);
+        assert_eq!(codecs[&96], Codec { encoding: "VP8".to_owned(), clock_rate: 90_000 });
+        assert_eq!(codecs[&111], Codec { encoding: "OPUS".to_owned(), clock_rate: 48_000 });
+        assert_eq!(codecs.len(), 3);
+    }
+
+    #[test]
+    fn data_channels_are_refused_in_their_place() {
+        let refused = without_data_channels(OFFER);
+        assert!(refused.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n"));
+        assert!(refused.contains("a=group:BUNDLE 0 2\r\n"));
+        assert_eq!(refused.matches("m=").count(), OFFER.matches("m=").count());
+    }
+
+    #[test]
+    fn an_offer_without_data_channels_is_left_alone() {
+        let plain = "v=0\nm=audio 9 X 1\na=mid:0\n";
+        assert_eq!(without_data_channels(plain), plain);
+    }
+
+    #[test]
+    fn candidates_belong_to_the_first_section() {
+        assert_eq!(first_mid(OFFER).as_deref(), Some("0"));
+        assert_eq!(ufrag(OFFER).as_deref(), Some("abCd"));
+    }
+}

@@ -1,0 +1,251 @@
+//! What flows over a link once it is up: the fan-out's units out as RTP, the peer's RTP into playback.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+};
+use rtc::shared::marshal::Marshal;
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, trace};
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+use super::{LinkStats, engine, sdp};
+use crate::media::{Fanout, Feed, Kind, Playback, RemoteStream, RtpInput, Unit};
+
+/// How long one packet may wait for the connection's driver before it is dropped.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The payload types the peer takes our media under; none until negotiated.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Targets {
+    /// For Opus.
+    pub audio: Option<u8>,
+    /// For H.264.
+    pub video: Option<u8>,
+}
+
+/// One of our two tracks on one link.
+pub struct Outgoing {
+    /// The track as the connection knows it.
+    pub track: Arc<TrackLocalStaticRTP>,
+    ssrc: u32,
+    sequence: u16,
+    /// Added to the fan-out's time: RTP time begins anywhere (RFC 3550 section 5.1).
+    offset: u32,
+}
+
+impl Outgoing {
+    /// A track of this kind with fresh random numbers.
+    pub fn new(kind: Kind) -> Self {
+        let random = uuid::Uuid::new_v4().as_u128();
+        let ssrc = (random as u32) | 1;
+        let (codec, codec_kind, id, rtx) = match kind {
+            Kind::Audio => (engine::opus(), RtpCodecKind::Audio, super::AUDIO_TRACK_ID, None),
+            Kind::Video => {
+                let rtx = RTCRtpRtxParameters { ssrc: ssrc ^ 0x5555_5554 };
+                (engine::h264(), RtpCodecKind::Video, super::VIDEO_TRACK_ID, Some(rtx))
+            }
+        };
+        Self {
+            track: Arc::new(TrackLocalStaticRTP::new(track(codec, codec_kind, id, ssrc, rtx))),
+            ssrc,
+            sequence: (random >> 32) as u16,
+            offset: (random >> 96) as u32,
+        }
+    }
+
+    fn packet(&mut self, payload_type: u8, rtp_time: u32, marker: bool, payload: Bytes) -> rtp::Packet {
+        self.sequence = self.sequence.wrapping_add(1);
+        rtp::Packet {
+            header: rtp::header::Header {
+                version: 2,
+                marker,
+                payload_type,
+                sequence_number: self.sequence,
+                timestamp: rtp_time.wrapping_add(self.offset),
+                ssrc: self.ssrc,
+                ..Default::default()
+            },
+            payload,
+        }
+    }
+}
+
+fn track(
+    codec: RTCRtpCodec,
+    kind: RtpCodecKind,
+    id: &str,
+    ssrc: u32,
+    rtx: Option<RTCRtpRtxParameters>,
+) -> MediaStreamTrack {
+    let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() };
+    MediaStreamTrack::new(
+        super::STREAM_ID.to_owned(),
+        id.to_owned(),
+        id.to_owned(),
+        kind,
+        vec![RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() }],
+    )
+}
+
+/// Sends the fan-out's units to the peer until the feed ends.
+pub async fn send(
+    mut feed: Feed,
+    mut audio: Outgoing,
+    mut video: Outgoing,
+    targets: watch::Receiver<Targets>,
+    stats: Arc<LinkStats>,
+) {
+    let hurry = [engine::no_playout_delay()];
+    while let Some(unit) = feed.next().await {
+        let targets = *targets.borrow();
+        match unit {
+            Unit::Audio(unit) => {
+                let Some(payload_type) = targets.audio else { continue };
+                let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
+                write(&audio.track, packet, &[], &stats).await;
+                stats.audio_sent.fetch_add(1, Ordering::Relaxed);
+            }
+            Unit::Video(unit) => {
+                let Some(payload_type) = targets.video else { continue };
+                let last = unit.payloads.len().saturating_sub(1);
+                for (index, payload) in unit.payloads.iter().enumerate() {
+                    let marker = index == last;
+                    let packet = video.packet(payload_type, unit.rtp_time, marker, payload.clone());
+                    write(&video.track, packet, &hurry, &stats).await;
+                }
+                stats.frames_sent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+async fn write(
+    track: &TrackLocalStaticRTP,
+    packet: rtp::Packet,
+    extensions: &[rtp::extension::HeaderExtension],
+    stats: &LinkStats,
+) {
+    let writing = track.write_rtp_with_extensions(packet, extensions);
+    // The crate's write errors print the payload: they are counted, never shown.
+    if !matches!(tokio::time::timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
+        stats.write_errors.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Passes the peer's requests for a keyframe on, until the connection closes.
+pub async fn answer_keyframe_requests(track: Arc<TrackLocalStaticRTP>, fanout: Fanout) {
+    while let Some(event) = track.poll().await {
+        if matches!(event, TrackLocalEvent::OnRtcpPacket(_)) {
+            trace!("the peer asks for a keyframe");
+            fanout.request_keyframe();
+        }
+    }
+}
+
+/// What a receiver needs to know.
+#[derive(Clone)]
+pub struct Receiving {
+    /// Whether this peer is the one the door plays.
+    pub shown: watch::Receiver<bool>,
+    /// The payload types we have assigned.
+    pub codecs: watch::Receiver<BTreeMap<u8, sdp::Codec>>,
+    /// Where it is played.
+    pub playback: Playback,
+    /// Where it is counted.
+    pub stats: Arc<LinkStats>,
+}
+
+/// Reads one of the peer's tracks until it ends; plays it while the peer is shown.
+pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
+    let kind = match track.kind().await {
+        RtpCodecKind::Audio => Kind::Audio,
+        RtpCodecKind::Video => Kind::Video,
+        _ => return,
+    };
+    // 1: a second request before the first is sent asks for the same thing.
+    let (ask, mut asked) = mpsc::channel(1);
+    let mut playing: Option<(u8, RtpInput)> = None;
+    let mut media_ssrc = 0;
+    loop {
+        tokio::select! {
+            event = track.poll() => match event {
+                Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
+                    media_ssrc = packet.header.ssrc;
+                    count(kind, &packet, &receiving.stats);
+                    if *receiving.shown.borrow() {
+                        play(kind, packet, &receiving, &ask, &mut playing);
+                    }
+                }
+                Some(TrackRemoteEvent::OnEnded) | None => break,
+                Some(_) => {}
+            },
+            changed = receiving.shown.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                if !*receiving.shown.borrow() {
+                    playing = None;
+                }
+            }
+            Some(()) = asked.recv(), if media_ssrc != 0 => {
+                let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+                if track.write_rtcp(vec![Box::new(request)]).await.is_err() {
+                    debug!("cannot ask the peer for a keyframe: its connection is gone");
+                }
+            }
+        }
+    }
+}
+
+fn count(kind: Kind, packet: &rtp::Packet, stats: &LinkStats) {
+    match kind {
+        Kind::Audio => stats.audio_received.fetch_add(1, Ordering::Relaxed),
+        Kind::Video => stats.frames_received.fetch_add(u64::from(packet.header.marker), Ordering::Relaxed),
+    };
+}
+
+fn play(
+    kind: Kind,
+    packet: rtp::Packet,
+    receiving: &Receiving,
+    ask: &mpsc::Sender<()>,
+    playing: &mut Option<(u8, RtpInput)>,
+) {
+    let payload_type = packet.header.payload_type;
+    if playing.as_ref().is_none_or(|(current, _)| *current != payload_type) {
+        let codec = receiving.codecs.borrow().get(&payload_type).cloned();
+        // Padding probes and comfort noise come under payload types of their own.
+        let Some(codec) = codec.filter(|codec| matches!(&*codec.encoding, "H264" | "VP8" | "OPUS")) else {
+            return;
+        };
+        let stream = RemoteStream {
+            kind,
+            encoding: codec.encoding,
+            payload_type,
+            clock_rate: codec.clock_rate,
+        };
+        let asking = ask.clone();
+        let need_keyframe = Arc::new(move || {
+            let _ = asking.try_send(());
+        });
+        *playing = Some((payload_type, receiving.playback.open(stream, need_keyframe)));
+        if kind == Kind::Video {
+            // We come in the middle of the stream.
+            let _ = ask.try_send(());
+        }
+    }
+    if let (Some((_, input)), Ok(bytes)) = (playing.as_ref(), packet.marshal()) {
+        input.push(bytes.freeze());
+    }
+}

@@ -1,0 +1,592 @@
+//! A small world for the heart on virtual time: signalling with delays, links that negotiate, and
+//! browsers that behave like the SDK (protocol.md sections 5.3, 5.4 and 6.6).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use intercomd::intercom::{
+    CallState, Candidate, CallNotice, Cause, Command, Description, DescriptionKind, Health, Input, Intercom,
+    Lamp, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Report,
+    Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
+};
+
+pub const SERVICE: UplinkId = UplinkId::Service;
+pub const LAN: UplinkId = UplinkId::Lan;
+
+pub fn ms(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+enum Event {
+    Input(Input),
+    /// A frame of the door's reaches a browser.
+    ToBrowser(String, PeerId, Outgoing),
+    /// A browser's own offer leaves, unless something came first.
+    BrowserOffers(String, u32),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Signalling {
+    Stable,
+    HaveLocalOffer,
+}
+
+/// One peer connection in a browser.
+struct Pc {
+    number: u32,
+    door: PeerId,
+    signalling: Signalling,
+    /// Fingerprint of the door's link it knows.
+    remote: Option<String>,
+    offer_due: bool,
+}
+
+pub struct Browser {
+    pub uplink: UplinkId,
+    pub media: bool,
+    pub in_channel: bool,
+    pub rollbacks: u32,
+    pub offers_seen: u32,
+    pub notices: Vec<CallNotice>,
+    /// Signals from this browser are lost while set.
+    pub mute: bool,
+    /// The browser sends no candidates and never connects until it makes a new connection.
+    pub stuck: bool,
+    met: bool,
+    pc: Option<Pc>,
+}
+
+#[derive(Default)]
+struct FakeLink {
+    remote: Option<String>,
+    stable: bool,
+    connected: bool,
+    restarts: u32,
+}
+
+#[derive(Default)]
+struct FakeUplink {
+    own: Option<PeerId>,
+    wanted: bool,
+    joined: bool,
+}
+
+pub struct World {
+    pub now: Instant,
+    pub heart: Intercom,
+    pub browsers: BTreeMap<String, Browser>,
+    pub transcript: Vec<Command>,
+    pub capture: bool,
+    pub lamp: Lamp,
+    pub shown: Option<LinkId>,
+    pub chimes: u32,
+    pub restarts: u32,
+    links: BTreeMap<LinkId, FakeLink>,
+    uplinks: BTreeMap<UplinkId, FakeUplink>,
+    queue: BTreeMap<(Instant, u64), Event>,
+    lanes: BTreeMap<(bool, String), Instant>,
+    serial: u64,
+    random: u64,
+}
+
+impl World {
+    pub fn new(uplinks: &[UplinkId]) -> Self {
+        Self::with(Rules::default(), uplinks, 1)
+    }
+
+    pub fn with(rules: Rules, uplinks: &[UplinkId], seed: u64) -> Self {
+        Self {
+            now: Instant::now(),
+            heart: Intercom::new(rules, "c", uplinks),
+            browsers: BTreeMap::new(),
+            transcript: Vec::new(),
+            capture: false,
+            lamp: Lamp::Off,
+            shown: None,
+            chimes: 0,
+            restarts: 0,
+            links: BTreeMap::new(),
+            uplinks: uplinks.iter().map(|id| (*id, FakeUplink::default())).collect(),
+            queue: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            serial: 0,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        }
+    }
+
+    /// A world whose one uplink is up, the door's id being `own`.
+    pub fn up(own: &str) -> Self {
+        let mut world = Self::new(&[SERVICE]);
+        world.uplink_up(SERVICE, own);
+        world
+    }
+
+    pub fn input(&mut self, input: Input) {
+        self.heart.handle(self.now, input);
+        self.drain();
+        self.heart.verify().expect("every invariant holds after every input");
+    }
+
+    pub fn press(&mut self) {
+        self.input(Input::Press);
+    }
+
+    pub fn state(&self) -> CallState {
+        self.heart.snapshot().state
+    }
+
+    pub fn open_links(&self) -> usize {
+        self.links.len()
+    }
+
+    pub fn connected(&self, browser: &str) -> bool {
+        self.links.iter().any(|(id, link)| id.peer.id.as_str() == browser && link.connected)
+    }
+
+    pub fn causes(&self) -> Vec<Cause> {
+        self.transcript
+            .iter()
+            .filter_map(|command| match command {
+                Command::Report(Report::Ended { cause, .. }) => Some(*cause),
+                _ => None,
+            })
+            .collect()
+    }
+
+    pub fn stages(&self, browser: &str) -> Vec<Stage> {
+        self.browsers[browser].notices.iter().map(|notice| notice.stage).collect()
+    }
+
+    // ---- the signalling side
+
+    pub fn uplink_up(&mut self, uplink: UplinkId, own: &str) {
+        let fake = self.uplinks.get_mut(&uplink).expect("an uplink of this world");
+        fake.own = Some(own.into());
+        let wanted = fake.wanted;
+        self.input(Input::Uplink(uplink, UplinkEvent::Up { own: own.into() }));
+        if wanted {
+            self.enter(uplink);
+        }
+    }
+
+    pub fn uplink_down(&mut self, uplink: UplinkId) {
+        let fake = self.uplinks.get_mut(&uplink).expect("an uplink of this world");
+        fake.own = None;
+        if std::mem::take(&mut fake.joined) {
+            self.door_left(uplink);
+        }
+        self.input(Input::Uplink(uplink, UplinkEvent::Down));
+    }
+
+    fn enter(&mut self, uplink: UplinkId) {
+        let fake = self.uplinks.get_mut(&uplink).expect("an uplink of this world");
+        let Some(own) = fake.own.clone() else { return };
+        fake.joined = true;
+        let there = self.members(uplink);
+        self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Joined)));
+        let list = there.iter().map(|id| PeerId::from(id.as_str())).collect();
+        self.later(ms(21), Event::Input(Input::Uplink(uplink, UplinkEvent::Snapshot(list))));
+        for id in there {
+            self.browser_meets(&id, &own);
+        }
+    }
+
+    fn members(&self, uplink: UplinkId) -> Vec<String> {
+        let there = self.browsers.iter().filter(|(_, browser)| browser.in_channel && browser.uplink == uplink);
+        there.map(|(id, _)| id.clone()).collect()
+    }
+
+    fn door_left(&mut self, uplink: UplinkId) {
+        for id in self.members(uplink) {
+            self.drop_pc(&id);
+        }
+    }
+
+    // ---- browsers
+
+    pub fn browser(&mut self, id: &str, media: bool) {
+        self.browser_on(SERVICE, id, media);
+    }
+
+    pub fn browser_on(&mut self, uplink: UplinkId, id: &str, media: bool) {
+        let browser = Browser {
+            uplink,
+            media,
+            in_channel: true,
+            rollbacks: 0,
+            offers_seen: 0,
+            notices: Vec::new(),
+            mute: false,
+            stuck: false,
+            met: false,
+            pc: None,
+        };
+        self.browsers.insert(id.to_owned(), browser);
+        let fake = &self.uplinks[&uplink];
+        if let (true, Some(own)) = (fake.joined, fake.own.clone()) {
+            let came = UplinkEvent::Came(id.into());
+            self.later(ms(20), Event::Input(Input::Uplink(uplink, came)));
+            self.browser_meets(id, &own);
+        }
+    }
+
+    pub fn browser_leaves(&mut self, id: &str) {
+        self.drop_pc(id);
+        let browser = self.browsers.get_mut(id).expect("a browser of this world");
+        browser.in_channel = false;
+        let uplink = browser.uplink;
+        if self.uplinks[&uplink].joined {
+            self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Gone(id.into()))));
+        }
+    }
+
+    /// The SDK drops its connection and makes another inside the same peer (protocol.md 6.6).
+    pub fn browser_swaps_connection(&mut self, id: &str) {
+        let door = self.browsers[id].pc.as_ref().map(|pc| pc.door.clone()).expect("a connection");
+        self.browser_meets(id, &door);
+    }
+
+    pub fn page(&mut self, id: &str, message: PageMessage) {
+        self.from_browser(id, Signal::Page(message));
+    }
+
+    /// The network between the door and this browser dies.
+    pub fn cut(&mut self, id: &str) {
+        let cut: Vec<LinkId> = self.links.keys().filter(|link| link.peer.id.as_str() == id).cloned().collect();
+        for link in cut {
+            let fake = self.links.get_mut(&link).expect("just listed");
+            fake.connected = false;
+            fake.stable = false;
+            self.link_later(ms(5_000), &link, LinkEvent::Health(Health::Disconnected));
+            self.link_later(ms(25_000), &link, LinkEvent::Health(Health::Failed));
+        }
+    }
+
+    fn browser_meets(&mut self, id: &str, door: &PeerId) {
+        self.drop_pc(id);
+        self.serial += 1;
+        let number = self.serial as u32;
+        let thinking = ms(20 + self.dice(180));
+        let browser = self.browsers.get_mut(id).expect("a browser of this world");
+        browser.stuck = browser.stuck && !browser.met;
+        browser.met = true;
+        browser.pc = Some(Pc {
+            number,
+            door: door.clone(),
+            signalling: Signalling::Stable,
+            remote: None,
+            offer_due: browser.media,
+        });
+        if browser.media {
+            self.later(thinking, Event::BrowserOffers(id.to_owned(), number));
+        }
+    }
+
+    fn drop_pc(&mut self, id: &str) {
+        let browser = self.browsers.get_mut(id).expect("a browser of this world");
+        if browser.pc.take().is_some() {
+            self.cut(id);
+        }
+    }
+
+    fn sdp_of(browser: &Browser, id: &str, number: u32) -> String {
+        let direction = if browser.media { "sendrecv" } else { "recvonly" };
+        format!(
+            "v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:{id}{number}\r\na=fingerprint:{id}#{number}\r\n\
+             a={direction}\r\nm=video 9 X 102\r\na={direction}\r\n"
+        )
+    }
+
+    fn browser_takes(&mut self, id: &str, door: &PeerId, what: Outgoing) {
+        let Some(browser) = self.browsers.get_mut(id) else { return };
+        let Some(pc) = browser.pc.as_mut().filter(|pc| pc.door == *door) else { return };
+        match what {
+            Outgoing::Notice(notice) => browser.notices.push(notice),
+            Outgoing::Description(description) => {
+                let fingerprint = field(&description.sdp, "a=fingerprint:");
+                match (description.kind, pc.signalling) {
+                    (DescriptionKind::Offer, signalling) => {
+                        browser.offers_seen += 1;
+                        if signalling == Signalling::HaveLocalOffer {
+                            if id >= door.as_str() {
+                                return;
+                            }
+                            browser.rollbacks += 1;
+                        }
+                        pc.signalling = Signalling::Stable;
+                        pc.offer_due = false;
+                        pc.remote = Some(fingerprint);
+                        let number = pc.number;
+                        let sdp = Self::sdp_of(browser, id, number);
+                        let answer = Description { kind: DescriptionKind::Answer, sdp };
+                        self.from_browser(id, Signal::Description(answer));
+                        self.browser_trickles(id, number);
+                    }
+                    (DescriptionKind::Answer, Signalling::HaveLocalOffer) => {
+                        pc.signalling = Signalling::Stable;
+                        pc.remote = Some(fingerprint);
+                        self.try_connect(id);
+                    }
+                    (DescriptionKind::Answer, Signalling::Stable) => {}
+                }
+            }
+            Outgoing::TrackMetadata | Outgoing::Candidate(_) | Outgoing::EndOfCandidates => {}
+        }
+    }
+
+    fn browser_offers(&mut self, id: &str, number: u32) {
+        let Some(browser) = self.browsers.get_mut(id) else { return };
+        let Some(pc) = browser.pc.as_mut().filter(|pc| pc.number == number && pc.offer_due) else { return };
+        pc.offer_due = false;
+        pc.signalling = Signalling::HaveLocalOffer;
+        let sdp = Self::sdp_of(browser, id, number);
+        self.from_browser(id, Signal::Description(Description { kind: DescriptionKind::Offer, sdp }));
+        self.browser_trickles(id, number);
+    }
+
+    fn browser_trickles(&mut self, id: &str, number: u32) {
+        if self.browsers[id].stuck {
+            return;
+        }
+        self.from_browser(id, Signal::Candidate(candidate(&format!("{id}{number}"))));
+        self.from_browser(id, Signal::EndOfCandidates);
+    }
+
+    fn from_browser(&mut self, id: &str, signal: Signal) {
+        let browser = &self.browsers[id];
+        if browser.mute || !self.uplinks[&browser.uplink].joined {
+            return;
+        }
+        let event = UplinkEvent::Signal { from: id.into(), signal };
+        let uplink = browser.uplink;
+        let at = self.lane(true, id);
+        self.at(at, Event::Input(Input::Uplink(uplink, event)));
+    }
+
+    fn try_connect(&mut self, id: &str) {
+        let browser = &self.browsers[id];
+        let Some(pc) = browser.pc.as_ref().filter(|_| !browser.stuck) else { return };
+        let theirs = format!("{id}#{}", pc.number);
+        let both = self.links.iter_mut().find(|(link, fake)| {
+            link.peer.id.as_str() == id
+                && fake.stable
+                && fake.remote.as_deref() == Some(&theirs)
+                && pc.signalling == Signalling::Stable
+                && pc.remote.as_deref() == Some(&link.to_string())
+        });
+        if let Some((link, fake)) = both
+            && !fake.connected
+        {
+            fake.connected = true;
+            let link = link.clone();
+            self.link_later(ms(30), &link, LinkEvent::Health(Health::Connected));
+        }
+    }
+
+    // ---- the door's hands
+
+    fn drain(&mut self) {
+        while let Some(command) = self.heart.poll_command() {
+            self.transcript.push(command.clone());
+            match command {
+                Command::Capture(on) => self.capture = on,
+                Command::Lamp(lamp) => self.lamp = lamp,
+                Command::Show(link) => self.shown = link,
+                Command::Chime => self.chimes += 1,
+                Command::Report(_) => {}
+                Command::OpenLink(id) => {
+                    assert!(self.links.insert(id, FakeLink::default()).is_none(), "a generation is used once");
+                }
+                Command::CloseLink(id) => {
+                    self.links.remove(&id).expect("only an open link is closed");
+                    self.later(ms(2), Event::Input(Input::Link(id, LinkEvent::Closed)));
+                }
+                Command::Link(id, command) => self.link_command(&id, command),
+                Command::Uplink(uplink, command) => self.uplink_command(uplink, command),
+            }
+        }
+    }
+
+    fn uplink_command(&mut self, uplink: UplinkId, command: UplinkCommand) {
+        let fake = self.uplinks.get_mut(&uplink).expect("an uplink of this world");
+        match command {
+            UplinkCommand::Join => {
+                fake.wanted = true;
+                if !fake.joined {
+                    self.enter(uplink);
+                }
+            }
+            UplinkCommand::Leave => {
+                fake.wanted = false;
+                let up = fake.own.is_some();
+                if std::mem::take(&mut fake.joined) {
+                    self.door_left(uplink);
+                }
+                if up {
+                    self.later(ms(10), Event::Input(Input::Uplink(uplink, UplinkEvent::Left)));
+                }
+            }
+            UplinkCommand::Send { to, what } => {
+                let Some(own) = fake.own.clone().filter(|_| fake.joined) else { return };
+                let at = self.lane(false, to.as_str());
+                self.at(at, Event::ToBrowser(to.to_string(), own, what));
+            }
+        }
+    }
+
+    fn link_command(&mut self, id: &LinkId, command: LinkCommand) {
+        let browser = id.peer.id.to_string();
+        let Some(link) = self.links.get_mut(id) else { panic!("{id} is not open") };
+        match command {
+            LinkCommand::MakeOffer { op, restart } => {
+                link.stable = false;
+                link.restarts += u32::from(restart);
+                self.restarts += u32::from(restart);
+                let sdp = self.door_sdp(id);
+                self.made(id, op, DescriptionKind::Offer, sdp);
+            }
+            LinkCommand::TakeOffer { op, sdp } => {
+                link.remote = Some(field(&sdp, "a=fingerprint:"));
+                link.stable = true;
+                let media = sdp.contains("a=sendrecv");
+                let ours = self.door_sdp(id);
+                self.link_later(ms(4), id, LinkEvent::RemoteMedia { audio: media, video: media });
+                self.made(id, op, DescriptionKind::Answer, ours);
+            }
+            LinkCommand::TakeAnswer { op, sdp } => {
+                link.remote = Some(field(&sdp, "a=fingerprint:"));
+                link.stable = true;
+                let media = sdp.contains("a=sendrecv");
+                self.link_later(ms(4), id, LinkEvent::RemoteMedia { audio: media, video: media });
+                self.link_later(ms(5), id, LinkEvent::Done { op, outcome: Outcome::Taken });
+                self.try_connect(&browser);
+            }
+            LinkCommand::AddCandidate(candidate) => {
+                assert!(link.remote.is_some(), "a candidate before its description");
+                let _ = candidate;
+            }
+        }
+    }
+
+    fn made(&mut self, id: &LinkId, op: OpId, kind: DescriptionKind, sdp: String) {
+        // A candidate may be found before the operation is reported.
+        let early = candidate(&id.generation.to_string());
+        self.link_later(ms(3), id, LinkEvent::Candidate(early));
+        let description = Description { kind, sdp };
+        let took = ms(5 + self.dice(20));
+        self.link_later(took, id, LinkEvent::Done { op, outcome: Outcome::Made(description) });
+        self.link_later(took + ms(5), id, LinkEvent::EndOfCandidates);
+    }
+
+    fn door_sdp(&self, id: &LinkId) -> String {
+        format!("v=0\r\na=ice-ufrag:door{}\r\na=fingerprint:{id}\r\nm=audio 9 X 111\r\nm=video 9 X 102\r\n", id.generation)
+    }
+
+    // ---- time
+
+    fn dice(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below.max(1)
+    }
+
+    /// Frames between two ends keep their order.
+    fn lane(&mut self, inbound: bool, id: &str) -> Instant {
+        let at = self.now + ms(5 + self.dice(40));
+        let last = self.lanes.entry((inbound, id.to_owned())).or_insert(at);
+        *last = at.max(*last + Duration::from_micros(10));
+        *last
+    }
+
+    fn link_later(&mut self, delay: Duration, id: &LinkId, event: LinkEvent) {
+        self.later(delay, Event::Input(Input::Link(id.clone(), event)));
+    }
+
+    fn later(&mut self, delay: Duration, event: Event) {
+        self.at(self.now + delay, event);
+    }
+
+    fn at(&mut self, at: Instant, event: Event) {
+        self.serial += 1;
+        self.queue.insert((at, self.serial), event);
+    }
+
+    /// Lets virtual time pass.
+    pub fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let event = self.queue.keys().next().map(|(at, _)| *at);
+            let wake = self.heart.poll_timeout().map(|(at, _)| at.max(self.now));
+            let next = event.into_iter().chain(wake).min();
+            let Some(next) = next.filter(|at| *at <= end) else { break };
+            self.now = next;
+            if event == Some(next) {
+                let (_, event) = self.queue.pop_first().expect("just seen");
+                self.happens(event);
+            } else {
+                self.input(Input::Wakeup);
+            }
+        }
+        self.now = end;
+    }
+
+    /// Lets virtual time pass until the call is in this state.
+    pub fn run_until(&mut self, state: CallState, limit: Duration) {
+        let end = self.now + limit;
+        while self.state() != state {
+            assert!(self.now < end, "{} is not reached within {limit:?}, but {}", state.name(), self.state().name());
+            self.run(ms(10));
+        }
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Input(input) => {
+                if let Input::Link(id, LinkEvent::Health(Health::Disconnected | Health::Failed)) = &input
+                    && self.links.get(id).is_none_or(|link| link.connected)
+                {
+                    return;
+                }
+                self.input(input.clone());
+                if let Input::Link(id, LinkEvent::Done { .. }) = input {
+                    self.try_connect(id.peer.id.as_str());
+                }
+            }
+            Event::ToBrowser(id, door, what) => {
+                self.browser_takes(&id, &door, what);
+                if self.browsers.contains_key(&id) {
+                    self.try_connect(&id);
+                }
+            }
+            Event::BrowserOffers(id, number) => self.browser_offers(&id, number),
+        }
+    }
+
+    /// What is left when no call is on: nothing.
+    pub fn assert_everything_is_free(&self) {
+        assert_eq!(self.state(), CallState::Idle);
+        assert!(!self.capture, "the camera is off");
+        assert_eq!(self.shown, None, "nobody is on the display");
+        assert_eq!(self.links.len(), 0, "no link is open");
+        assert!(self.uplinks.values().all(|uplink| !uplink.joined), "no channel is joined");
+        assert!(self.heart.poll_timeout().is_none(), "nothing is waited for");
+    }
+
+    pub fn peers(&self) -> BTreeSet<PeerKey> {
+        self.heart.snapshot().peers.into_iter().map(|peer| peer.key).collect()
+    }
+}
+
+fn candidate(ufrag: &str) -> Candidate {
+    Candidate {
+        candidate: format!("candidate:1 1 udp 1 192.0.2.7 5000 typ host ufrag {ufrag}"),
+        sdp_mid: Some("0".to_owned()),
+        sdp_mline_index: Some(0),
+        username_fragment: None,
+    }
+}
+
+fn field(sdp: &str, prefix: &str) -> String {
+    sdp.lines().find_map(|line| line.strip_prefix(prefix)).unwrap_or_default().to_owned()
+}

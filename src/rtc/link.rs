@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -131,7 +130,10 @@ impl Link {
         let video_sender = add(&connection, &video).await?;
         let (codecs, codec_watch) = watch::channel(BTreeMap::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(tracks::answer_keyframe_requests(Arc::clone(&video.track), parts.fanout.clone()));
+        tasks.spawn(tracks::answer_keyframe_requests(
+            Arc::clone(&video.track),
+            parts.fanout.clone(),
+        ));
         Ok(Self {
             id: parts.id,
             connection,
@@ -200,7 +202,8 @@ impl Link {
     async fn take_offer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
         let offer = RTCSessionDescription::offer(sdp::without_data_channels(&sdp))
             .map_err(|error| failed("reading the peer's offer", &error))?;
-        operation("setting the peer's offer", self.connection.set_remote_description(offer)).await?;
+        operation("setting the peer's offer", self.connection.set_remote_description(offer))
+            .await?;
         let answer = operation("making an answer", self.connection.create_answer(None)).await?;
         operation("setting our answer", self.connection.set_local_description(answer)).await?;
         let made = self.local(DescriptionKind::Answer).await?;
@@ -211,13 +214,15 @@ impl Link {
     async fn take_answer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
         let answer = RTCSessionDescription::answer(sdp.clone())
             .map_err(|error| failed("reading the peer's answer", &error))?;
-        operation("setting the peer's answer", self.connection.set_remote_description(answer)).await?;
+        operation("setting the peer's answer", self.connection.set_remote_description(answer))
+            .await?;
         self.negotiated(&sdp).await;
         Ok(Outcome::Taken)
     }
 
     async fn local(&self, kind: DescriptionKind) -> Result<Outcome, RtcError> {
-        let description = bounded("reading our description", self.connection.local_description()).await?;
+        let description =
+            bounded("reading our description", self.connection.local_description()).await?;
         let sdp = description.map(|description| description.sdp).unwrap_or_default();
         self.codecs.send_replace(sdp::codecs(&sdp));
         Ok(Outcome::Made(Description { kind, sdp }))
@@ -314,7 +319,8 @@ async fn add(
 }
 
 async fn payload_type(sender: &Arc<dyn RtpSender>, mime_type: &str, fmtp: &str) -> Option<u8> {
-    let parameters = operation("reading what was negotiated", sender.get_parameters()).await.ok()?;
+    let parameters =
+        operation("reading what was negotiated", sender.get_parameters()).await.ok()?;
     parameters
         .rtp_parameters
         .codecs

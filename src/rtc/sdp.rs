@@ -18,7 +18,8 @@ pub struct Sends {
 pub fn sends(sdp: &str) -> Sends {
     let mut result = Sends::default();
     for section in sections(sdp) {
-        let inactive = section.lines.iter().any(|line| matches!(*line, "a=recvonly" | "a=inactive"));
+        let inactive =
+            section.lines.iter().any(|line| matches!(*line, "a=recvonly" | "a=inactive"));
         if section.rejected || inactive {
             continue;
         }
@@ -144,7 +145,9 @@ mod tests {
     #[test]
     fn data_channels_are_refused_in_their_place() {
         let refused = without_data_channels(OFFER);
-        assert!(refused.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n"));
+        assert!(
+            refused.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n")
+        );
         assert!(refused.contains("a=group:BUNDLE 0 2\r\n"));
         assert_eq!(refused.matches("m=").count(), OFFER.matches("m=").count());
     }

@@ -10,7 +10,8 @@ use rtc::media_stream::MediaStreamTrack;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
+    RtpCodecKind,
 };
 use rtc::shared::marshal::Marshal;
 use tokio::sync::{mpsc, watch};
@@ -64,7 +65,13 @@ impl Outgoing {
         }
     }
 
-    fn packet(&mut self, payload_type: u8, rtp_time: u32, marker: bool, payload: Bytes) -> rtp::Packet {
+    fn packet(
+        &mut self,
+        payload_type: u8,
+        rtp_time: u32,
+        marker: bool,
+        payload: Bytes,
+    ) -> rtp::Packet {
         self.sequence = self.sequence.wrapping_add(1);
         rtp::Packet {
             header: rtp::header::Header {
@@ -94,7 +101,11 @@ fn track(
         id.to_owned(),
         id.to_owned(),
         kind,
-        vec![RTCRtpEncodingParameters { rtp_coding_parameters: coding, codec, ..Default::default() }],
+        vec![RTCRtpEncodingParameters {
+            rtp_coding_parameters: coding,
+            codec,
+            ..Default::default()
+        }],
     )
 }
 
@@ -211,7 +222,9 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
 fn count(kind: Kind, packet: &rtp::Packet, stats: &LinkStats) {
     match kind {
         Kind::Audio => stats.audio_received.fetch_add(1, Ordering::Relaxed),
-        Kind::Video => stats.frames_received.fetch_add(u64::from(packet.header.marker), Ordering::Relaxed),
+        Kind::Video => {
+            stats.frames_received.fetch_add(u64::from(packet.header.marker), Ordering::Relaxed)
+        }
     };
 }
 
@@ -226,7 +239,8 @@ fn play(
     if playing.as_ref().is_none_or(|(current, _)| *current != payload_type) {
         let codec = receiving.codecs.borrow().get(&payload_type).cloned();
         // Padding probes and comfort noise come under payload types of their own.
-        let Some(codec) = codec.filter(|codec| matches!(&*codec.encoding, "H264" | "VP8" | "OPUS")) else {
+        let Some(codec) = codec.filter(|codec| matches!(&*codec.encoding, "H264" | "VP8" | "OPUS"))
+        else {
             return;
         };
         let stream = RemoteStream {

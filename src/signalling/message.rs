@@ -1,7 +1,7 @@
 //! The service's JSON frames, both directions, and the envelopes inside them (protocol.md sections 2 and 4).
 //!
 //! Pure: text in, values out and back. Parsing is strict and total: whatever cannot be used is told
-//! apart by [`Inbound`] and never an error that stops a socket. Nothing here keeps state.
+//! apart and never an error that stops a socket. Nothing here keeps state.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

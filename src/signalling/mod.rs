@@ -1,2 +1,37 @@
-//! signalling
+//! Everything that speaks the signalling service's JSON: the member side towards the service and our own
+//! hub, and that hub.
+//!
+//! Pure: `message`, `inbound`, `envelope` know the bytes; `session` with `membership`, `requests`, `pulse`
+//! and `advice` knows what a member does next; `hub` with `request`, `frames` and `bucket` routes between
+//! members. Shells: `uplink` owns a member's socket, `lan` with `seat` and `page` serves the hub. Nothing
+//! here knows SDP, cameras or doors: signals go to the heart, its answers go out.
+
+pub mod advice;
+pub mod envelope;
+pub mod error;
+pub mod hub;
+pub mod inbound;
+pub mod lan;
 pub mod message;
+pub mod session;
+pub mod status;
+pub mod timings;
+pub mod uplink;
+
+mod address;
+mod backoff;
+mod bucket;
+mod cert;
+mod connect;
+mod desk;
+mod frames;
+mod greeted;
+mod membership;
+mod page;
+mod pulse;
+mod request;
+mod requests;
+mod seat;
+
+pub use membership::MembershipTimes;
+pub use pulse::PulseTimes;

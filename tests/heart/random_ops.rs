@@ -81,7 +81,8 @@ fn run(world: &mut World, op: &Op) {
             world.uplink_up(uplink(lan), ["-door", "5door", "zdoor"][usize::from(id)]);
         }
         Op::Wait(time) => world.run(ms(time)),
-        Op::Leave(_) | Op::Swap(_) | Op::Cut(_) | Op::Mute(..) | Op::Stick(_) | Op::Page { .. } => {}
+        Op::Leave(_) | Op::Swap(_) | Op::Cut(_) | Op::Mute(..) | Op::Stick(_) | Op::Page { .. } => {
+        }
     }
 }
 

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use intercomd::intercom::{
-    CallState, Candidate, CallNotice, Cause, Command, Description, DescriptionKind, Health, Input, Intercom,
-    Lamp, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Report,
-    Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
+    CallNotice, CallState, Candidate, Cause, Command, Description, DescriptionKind, Health, Input,
+    Intercom, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Outgoing, PageMessage, PeerId,
+    PeerKey, Report, Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -192,7 +192,10 @@ impl World {
     }
 
     fn members(&self, uplink: UplinkId) -> Vec<String> {
-        let there = self.browsers.iter().filter(|(_, browser)| browser.in_channel && browser.uplink == uplink);
+        let there = self
+            .browsers
+            .iter()
+            .filter(|(_, browser)| browser.in_channel && browser.uplink == uplink);
         there.map(|(id, _)| id.clone()).collect()
     }
 
@@ -252,7 +255,8 @@ impl World {
 
     /// The network between the door and this browser dies.
     pub fn cut(&mut self, id: &str) {
-        let cut: Vec<LinkId> = self.links.keys().filter(|link| link.peer.id.as_str() == id).cloned().collect();
+        let cut: Vec<LinkId> =
+            self.links.keys().filter(|link| link.peer.id.as_str() == id).cloned().collect();
         for link in cut {
             let fake = self.links.get_mut(&link).expect("just listed");
             fake.connected = false;
@@ -336,11 +340,16 @@ impl World {
 
     fn browser_offers(&mut self, id: &str, number: u32) {
         let Some(browser) = self.browsers.get_mut(id) else { return };
-        let Some(pc) = browser.pc.as_mut().filter(|pc| pc.number == number && pc.offer_due) else { return };
+        let Some(pc) = browser.pc.as_mut().filter(|pc| pc.number == number && pc.offer_due) else {
+            return;
+        };
         pc.offer_due = false;
         pc.signalling = Signalling::HaveLocalOffer;
         let sdp = Self::sdp_of(browser, id, number);
-        self.from_browser(id, Signal::Description(Description { kind: DescriptionKind::Offer, sdp }));
+        self.from_browser(
+            id,
+            Signal::Description(Description { kind: DescriptionKind::Offer, sdp }),
+        );
         self.browser_trickles(id, number);
     }
 
@@ -395,7 +404,10 @@ impl World {
                 Command::Chime => self.chimes += 1,
                 Command::Report(_) => {}
                 Command::OpenLink(id) => {
-                    assert!(self.links.insert(id, FakeLink::default()).is_none(), "a generation is used once");
+                    assert!(
+                        self.links.insert(id, FakeLink::default()).is_none(),
+                        "a generation is used once"
+                    );
                 }
                 Command::CloseLink(id) => {
                     self.links.remove(&id).expect("only an open link is closed");
@@ -479,7 +491,10 @@ impl World {
     }
 
     fn door_sdp(&self, id: &LinkId) -> String {
-        format!("v=0\r\na=ice-ufrag:door{}\r\na=fingerprint:{id}\r\nm=audio 9 X 111\r\nm=video 9 X 102\r\n", id.generation)
+        format!(
+            "v=0\r\na=ice-ufrag:door{}\r\na=fingerprint:{id}\r\nm=audio 9 X 111\r\nm=video 9 X 102\r\n",
+            id.generation
+        )
     }
 
     // ---- time
@@ -535,7 +550,12 @@ impl World {
     pub fn run_until(&mut self, state: CallState, limit: Duration) {
         let end = self.now + limit;
         while self.state() != state {
-            assert!(self.now < end, "{} is not reached within {limit:?}, but {}", state.name(), self.state().name());
+            assert!(
+                self.now < end,
+                "{} is not reached within {limit:?}, but {}",
+                state.name(),
+                self.state().name()
+            );
             self.run(ms(10));
         }
     }
@@ -543,7 +563,8 @@ impl World {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Input(input) => {
-                if let Input::Link(id, LinkEvent::Health(Health::Disconnected | Health::Failed)) = &input
+                if let Input::Link(id, LinkEvent::Health(Health::Disconnected | Health::Failed)) =
+                    &input
                     && self.links.get(id).is_none_or(|link| link.connected)
                 {
                     return;

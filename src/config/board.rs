@@ -1,0 +1,213 @@
+//! What a board is to the rest of the house: its wiring, its camera, its sound, its screen.
+//!
+//! Plain values; how they are written in TOML is the business of `parts`.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One hardware, put together from built-in defaults, its profile and the configuration file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Board {
+    /// Name of the profile.
+    pub name: String,
+    /// Device-tree names this profile is for. Empty: never chosen by itself.
+    pub compatible: Vec<String>,
+    /// How button and outputs are driven.
+    pub panel: PanelKind,
+    /// The doorbell button.
+    pub button: Option<ButtonWiring>,
+    /// The door release contact.
+    pub relay: Option<RelayWiring>,
+    /// The lamp for the visitor.
+    pub lamp: Option<LampWiring>,
+    /// The buzzer for the visitor.
+    pub chime: Option<OutputWiring>,
+    /// The picture at the door.
+    pub camera: CameraSettings,
+    /// How the picture is encoded.
+    pub encoder: EncoderSettings,
+    /// The voice at the door.
+    pub microphone: SoundSettings,
+    /// Where the far voice is heard.
+    pub speaker: SoundSettings,
+    /// Where the far picture is seen.
+    pub display: DisplaySettings,
+}
+
+/// How button and outputs are driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PanelKind {
+    /// GPIO lines of this machine.
+    Gpio,
+    /// No hardware: keys or `ctl press` press the button, outputs are recorded.
+    Sim,
+}
+
+/// One GPIO line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Label ("pinctrl-bcm2711") or name ("gpiochip0") of the chip. `None`: the line's name is searched
+    /// on all chips; a number counts on gpiochip0, which was warned of.
+    pub chip: Option<String>,
+    /// Which line of the chip.
+    pub line: LineName,
+    /// Which level means "on" (outputs) or "pressed" (the button).
+    pub active: Active,
+}
+
+/// Which line of a chip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LineName {
+    /// The name the kernel gives it, such as "GPIO17". Stays the same across kernels.
+    Name(String),
+    /// Its number on the chip, 0 to 1023.
+    Offset(u32),
+}
+
+impl fmt::Display for LineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Offset(offset) => write!(f, "{offset}"),
+        }
+    }
+}
+
+/// Which level counts as active.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Active {
+    /// High level.
+    High,
+    /// Low level.
+    Low,
+}
+
+/// The resistor inside the chip that holds an input while nobody presses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bias {
+    /// Towards high level.
+    PullUp,
+    /// Towards low level.
+    PullDown,
+    /// None; the wiring has its own.
+    Off,
+}
+
+/// The doorbell button.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ButtonWiring {
+    /// Its line.
+    pub line: Line,
+    /// Its resistor.
+    pub bias: Bias,
+    /// How long the level must hold before a press counts. 0 s to 1 s.
+    pub debounce: Duration,
+    /// Whether intercomd refuses to start without it.
+    pub required: bool,
+}
+
+/// The door release contact. Its safe state is off, always.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayWiring {
+    /// Its line.
+    pub line: Line,
+    /// How long one release lasts. 100 ms to `max_pulse`.
+    pub pulse: Duration,
+    /// The longest a release may ever last, whoever asks. 100 ms to 60 s.
+    pub max_pulse: Duration,
+}
+
+/// The lamp for the visitor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LampWiring {
+    /// Its line.
+    pub line: Line,
+}
+
+/// An output that is on or off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputWiring {
+    /// Its line.
+    pub line: Line,
+}
+
+/// Where a picture or sound comes from or goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The best that is there.
+    Auto,
+    /// None.
+    Off,
+    /// A test picture or tone; for a screen, a window if there can be one, else counted frames.
+    Test,
+    /// A device by a stable name: by-id name, /dev path, or ALSA name such as `plughw:CARD=panel`.
+    Device(String),
+    /// A GStreamer fragment, with elements joined by `!`.
+    Pipeline(String),
+}
+
+/// The picture at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameraSettings {
+    /// Which camera.
+    pub source: Source,
+    /// Width in pixels, even, 160 to 1920.
+    pub width: u32,
+    /// Height in pixels, even, 120 to 1080.
+    pub height: u32,
+    /// Pictures per second, 5 to 30.
+    pub rate: u32,
+}
+
+impl Default for CameraSettings {
+    fn default() -> Self {
+        Self { source: Source::Auto, width: 640, height: 480, rate: 30 }
+    }
+}
+
+/// How the picture is encoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderSettings {
+    /// GStreamer elements that encode H.264, in the order in which they are tried. Never empty.
+    pub try_: Vec<String>,
+    /// Bit rate in kbit/s, 100 to 8000.
+    pub bitrate_kbps: u32,
+    /// Longest time between keyframes, 1 s to 60 s. Keyframes on request come at once.
+    pub keyframe_interval: Duration,
+}
+
+impl Default for EncoderSettings {
+    fn default() -> Self {
+        Self {
+            try_: ["v4l2h264enc", "x264enc", "openh264enc"].map(str::to_owned).to_vec(),
+            bitrate_kbps: 1200,
+            keyframe_interval: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A microphone or a speaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SoundSettings {
+    /// Which one.
+    pub source: Source,
+}
+
+impl Default for SoundSettings {
+    fn default() -> Self {
+        Self { source: Source::Auto }
+    }
+}
+
+/// The screen at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisplaySettings {
+    /// Which one. `Test`: a window if there can be one, else counted; `Off`: counted only.
+    pub source: Source,
+}
+
+impl Default for DisplaySettings {
+    fn default() -> Self {
+        Self { source: Source::Auto }
+    }
+}

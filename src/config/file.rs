@@ -1,0 +1,365 @@
+//! The tables that stand in `config.toml` only: the channel, the uplink, the local network, the call.
+//!
+//! Reads them and the environment variables that override them, and settles them into the values
+//! the rooms use. The tables shared with board profiles are in `parts`.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::names::{check_channel, check_origin};
+use super::notes::Notes;
+use super::problem::{At, Place, Wrong, wrong};
+use super::reader::Reader;
+use super::secret::{looks_like_a_key, read_key, resolve};
+use super::{LanSettings, Surroundings, TlsFiles, UplinkSettings};
+use crate::intercom::Rules;
+
+/// The managed service.
+const SERVICE: &str = "wss://rms.metered.ca";
+/// All addresses of the door, IPv4 too.
+const LISTEN: &str = "[::]:8443";
+/// Where the package puts the page.
+const WEB_DIR: &str = "/usr/share/intercomd/web";
+/// Sorts before every id a hub or a person gives out, which keeps the door the polite side.
+const DOOR_PEER_ID: &str = "-door";
+/// The credential the unit file hands over.
+const KEY_CREDENTIAL: &str = "credential:channel-key";
+/// Longest peer id (protocol.md section 2.1).
+const LONGEST_PEER_ID: usize = 128;
+
+/// What `config.toml` and the environment say, apart from the board.
+pub(super) struct Wishes {
+    pub(super) board: At<String>,
+    channel: Channel,
+    state_dir: Option<At<String>>,
+    uplink: UplinkWishes,
+    lan: LanWishes,
+    pub(super) rules: Rules,
+}
+
+/// How far the channel got.
+enum Channel {
+    Named(At<String>),
+    /// Nobody wrote it; it should stand here.
+    Missing(Place),
+    /// It was written and is no text, which was reported already.
+    Refused,
+}
+
+struct UplinkWishes {
+    /// The table, or the variable that stands in for it.
+    present: Option<Place>,
+    /// Where a missing key is to be reported.
+    missing_key: Place,
+    url: Option<At<String>>,
+    key_file: Option<At<String>>,
+    /// `key_file` was written but is no text; that was reported already.
+    key_file_broken: bool,
+    arm: bool,
+}
+
+struct LanWishes {
+    listen: At<String>,
+    web_dir: At<String>,
+    tls_cert: Option<At<String>>,
+    tls_key: Option<At<String>>,
+    door_peer_id: At<String>,
+}
+
+/// Reads everything but the board tables.
+pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
+    let written_channel = root.text("channel");
+    let channel = match around.variable("INTERCOMD_CHANNEL").or(written_channel) {
+        Some(channel) => Channel::Named(channel),
+        None if root.wrote("channel") => Channel::Refused,
+        None => Channel::Missing(root.missing("channel")),
+    };
+    let written_board = root.text("board");
+    let default_board = At { value: "auto".to_owned(), place: root.missing("board") };
+    Wishes {
+        board: around.variable("INTERCOMD_BOARD").or(written_board).unwrap_or(default_board),
+        channel,
+        state_dir: root.text("state_dir"),
+        uplink: read_uplink(root.table("uplink"), around),
+        lan: read_lan(root.table("lan"), around),
+        rules: read_rules(root.table("call")),
+    }
+}
+
+fn read_uplink(mut table: Reader<'_>, around: &Surroundings) -> UplinkWishes {
+    for key in ["key", "token", "secret"] {
+        table.refuse(
+            key,
+            wrong(
+                "does not belong here, everybody can read this file",
+                "put the publishable key into a file of mode 600 and name that with key_file",
+            ),
+        );
+    }
+    let url = table.text("url");
+    let key_file = table.text("key_file");
+    let url = around.variable("INTERCOMD_UPLINK_URL").or(url);
+    let from_outside = around.variable("INTERCOMD_UPLINK_KEY_FILE");
+    let key_file_broken = key_file.is_none() && table.wrote("key_file") && from_outside.is_none();
+    let key_file = from_outside.or(key_file);
+    let arm = table.flag("arm").is_none_or(|arm| arm.value);
+    let present =
+        table.present().or_else(|| url.as_ref().or(key_file.as_ref()).map(|at| at.place.clone()));
+    let missing_key = table.missing("key_file");
+    table.finish();
+    UplinkWishes { present, missing_key, url, key_file, key_file_broken, arm }
+}
+
+fn read_lan(mut table: Reader<'_>, around: &Surroundings) -> LanWishes {
+    let mut text = |key: &'static str, default: &str| {
+        table
+            .text(key)
+            .unwrap_or_else(|| At { value: default.to_owned(), place: table.missing(key) })
+    };
+    let listen = text("listen", LISTEN);
+    let web_dir = text("web_dir", WEB_DIR);
+    let door_peer_id = text("door_peer_id", DOOR_PEER_ID);
+    let wishes = LanWishes {
+        listen: around.variable("INTERCOMD_LAN_LISTEN").unwrap_or(listen),
+        web_dir,
+        tls_cert: table.text("tls_cert"),
+        tls_key: table.text("tls_key"),
+        door_peer_id,
+    };
+    table.finish();
+    wishes
+}
+
+fn read_rules(mut table: Reader<'_>) -> Rules {
+    let default = Rules::default();
+    let mut time = |key: &'static str, from: u64, to: u64, default: Duration| {
+        table
+            .duration(key, Duration::from_secs(from)..=Duration::from_secs(to))
+            .map_or(default, |time| time.value)
+    };
+    let rules = Rules {
+        no_answer: time("no_answer", 5, 600, default.no_answer),
+        longest_talk: time("longest_talk", 10, 4 * 3600, default.longest_talk),
+        linger: time("linger", 0, 60, default.linger),
+        join_timeout: time("join_timeout", 1, 60, default.join_timeout),
+        press_ends_call: table
+            .flag("press_ends_call")
+            .map_or(default.press_ends_call, |flag| flag.value),
+    };
+    table.finish();
+    rules
+}
+
+/// What the wishes come to. Fields are missing where a problem was noted.
+pub(super) struct Settled {
+    pub(super) channel: Option<String>,
+    pub(super) uplink: Option<UplinkSettings>,
+    pub(super) lan: Option<LanSettings>,
+    pub(super) state_dir: PathBuf,
+}
+
+impl Wishes {
+    /// Checks what needs more than one key or a look at the disk. `base` is the folder of the file.
+    pub(super) fn settle(self, base: &Path, around: &Surroundings, notes: &Notes) -> Settled {
+        let listens = self.lan.listen.value != "off";
+        if !listens && self.uplink.present.is_none() {
+            notes.problem(
+                &self.lan.listen.place,
+                wrong(
+                    "is \"off\" and there is no [uplink], so nobody could ever answer",
+                    "let the door listen, such as listen = \"[::]:8443\", or add [uplink]",
+                ),
+            );
+        }
+        let desk = Desk { base, around, notes };
+        Settled {
+            channel: desk.channel(self.channel),
+            uplink: desk.uplink(self.uplink),
+            lan: if listens { desk.lan(self.lan) } else { None },
+            state_dir: self
+                .state_dir
+                .map_or_else(|| around.state_dir(), |at| desk.base_of(&at).join(&at.value)),
+        }
+    }
+}
+
+/// What settling needs at hand.
+struct Desk<'a> {
+    base: &'a Path,
+    around: &'a Surroundings,
+    notes: &'a Notes,
+}
+
+impl Desk<'_> {
+    fn refused<T>(&self, place: &Place, fault: Wrong) -> Option<T> {
+        self.notes.problem(place, fault);
+        None
+    }
+
+    /// A relative path counts from the file that holds it; in a variable, from the working folder.
+    fn base_of<T>(&self, at: &At<T>) -> &Path {
+        if at.place.line().is_some() { self.base } else { Path::new("") }
+    }
+
+    fn path(&self, at: &At<String>) -> Result<PathBuf, Wrong> {
+        resolve(&at.value, self.base_of(at), self.around.credentials())
+    }
+
+    fn channel(&self, channel: Channel) -> Option<String> {
+        let channel = match channel {
+            Channel::Named(channel) => channel,
+            Channel::Missing(place) => {
+                let fault = wrong(
+                    "is missing",
+                    "write channel = \"front-door\" above the first [table], \
+                     the same name the page uses",
+                );
+                return self.refused(&place, fault);
+            }
+            Channel::Refused => return None,
+        };
+        match check_channel(&channel.value) {
+            Ok(()) => Some(channel.value),
+            Err(fault) => {
+                let fix = "write 1 to 256 bytes, such as channel = \"front-door\"";
+                self.refused(&channel.place, wrong(fault.to_string(), fix))
+            }
+        }
+    }
+
+    fn uplink(&self, wishes: UplinkWishes) -> Option<UplinkSettings> {
+        wishes.present.as_ref()?;
+        let url = wishes.url.unwrap_or_else(|| At {
+            value: SERVICE.to_owned(),
+            place: wishes.missing_key.sibling("url"),
+        });
+        let origin = match check_origin(&url.value) {
+            Ok(origin) => Some(origin),
+            Err(fault) => {
+                let fix = format!("write host and port only, such as url = \"{SERVICE}\"");
+                self.refused(&url.place, wrong(fault.to_string(), fix))
+            }
+        };
+        let key = if wishes.key_file_broken {
+            None
+        } else {
+            let key_file = match wishes.key_file {
+                Some(key_file) => key_file,
+                None if self.around.credentials().is_some() => {
+                    At { value: KEY_CREDENTIAL.to_owned(), place: wishes.missing_key }
+                }
+                None => {
+                    let fault = wrong(
+                        "is missing, the service wants a key",
+                        "write key_file = \"/etc/intercomd/channel.key\", \
+                         or delete [uplink] to work in the local network only",
+                    );
+                    return self.refused(&wishes.missing_key, fault);
+                }
+            };
+            self.key(&key_file)
+        };
+        Some(UplinkSettings { origin: origin?, key: key?, arm: wishes.arm })
+    }
+
+    fn key(&self, key_file: &At<String>) -> Option<super::Secret> {
+        if looks_like_a_key(&key_file.value) {
+            let fault = wrong(
+                "holds what looks like the key itself, everybody can read this file",
+                "put the key into a file of mode 600 and write the name of that file here",
+            );
+            return self.refused(&key_file.place, fault);
+        }
+        let key = self.path(key_file).and_then(|path| read_key(&path, self.around.credentials()));
+        match key {
+            Ok(key) => Some(key),
+            Err(fault) => self.refused(&key_file.place, fault),
+        }
+    }
+
+    fn lan(&self, wishes: LanWishes) -> Option<LanSettings> {
+        let listen = self.listen(&wishes.listen);
+        let web_dir = self.base_of(&wishes.web_dir).join(&wishes.web_dir.value);
+        if !web_dir.is_dir() {
+            self.notes.warn(
+                &wishes.web_dir.place,
+                &format!(
+                    "{} is not there, so the door has no page of its own to show",
+                    web_dir.display()
+                ),
+            );
+        }
+        let tls = self.tls(wishes.tls_cert, wishes.tls_key);
+        let door_peer_id = self.door_peer_id(wishes.door_peer_id);
+        Some(LanSettings { listen: listen?, web_dir, tls, door_peer_id: door_peer_id? })
+    }
+
+    fn listen(&self, written: &At<String>) -> Option<SocketAddr> {
+        if let Ok(address) = written.value.parse() {
+            return Some(address);
+        }
+        let what = format!("is \"{}\", which is not an address with a port", written.value);
+        let fix = "write \"[::]:8443\" for all addresses, \"127.0.0.1:8480\" for this machine only, \
+                   or \"off\"";
+        self.refused(&written.place, wrong(what, fix))
+    }
+
+    fn tls(&self, cert: Option<At<String>>, key: Option<At<String>>) -> Option<TlsFiles> {
+        let (cert, key) = match (cert, key) {
+            (None, None) => return None,
+            (Some(cert), Some(key)) => (cert, key),
+            (Some(lone), None) => return self.lone(&lone, "tls_key"),
+            (None, Some(lone)) => return self.lone(&lone, "tls_cert"),
+        };
+        let cert = self.tls_file(&cert);
+        let key_path = self.tls_file(&key);
+        if let Some(path) = &key_path
+            && path.metadata().is_ok_and(|file| file.mode() & 0o007 != 0)
+        {
+            let what = format!("{} can be used by every user", path.display());
+            let fix = format!("run: chmod o= {}", path.display());
+            return self.refused(&key.place, wrong(what, fix));
+        }
+        Some(TlsFiles { cert: cert?, key: key_path? })
+    }
+
+    fn lone<T>(&self, there: &At<String>, missing: &str) -> Option<T> {
+        let what = format!("stands without {missing}");
+        let fix = "write both, or neither to let intercomd make a certificate of its own";
+        self.refused(&there.place, wrong(what, fix))
+    }
+
+    fn tls_file(&self, at: &At<String>) -> Option<PathBuf> {
+        let path = match self.path(at) {
+            Ok(path) => path,
+            Err(fault) => return self.refused(&at.place, fault),
+        };
+        match std::fs::File::open(&path) {
+            Ok(_) => Some(path),
+            Err(error) => {
+                let what = format!("{} cannot be opened: {error}", path.display());
+                self.refused(&at.place, wrong(what, "name a PEM file that intercomd may read"))
+            }
+        }
+    }
+
+    fn door_peer_id(&self, written: At<String>) -> Option<String> {
+        let id = &written.value;
+        let printable = id.chars().all(|letter| letter == ' ' || letter.is_ascii_graphic());
+        if !printable || id.len() > LONGEST_PEER_ID {
+            let what = format!("must be 1 to {LONGEST_PEER_ID} printable ASCII characters");
+            let fix = format!("write door_peer_id = \"{DOOR_PEER_ID}\" or delete the line");
+            return self.refused(&written.place, wrong(what, fix));
+        }
+        if id.as_str() >= "0" {
+            self.notes.warn(
+                &written.place,
+                "does not sort before \"0\", so the door is not always the polite side; \
+                 only for tests",
+            );
+        }
+        Some(written.value)
+    }
+}

@@ -1,0 +1,347 @@
+//! The composition root and the one loop: inputs to the heart, its commands to the hands.
+//!
+//! Builds the house in order, owns every task, and keeps no policy of its own. Tasks may wait for
+//! this loop; it never waits for them.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+use crate::config::{LanSettings, Settings, UplinkSettings};
+use crate::hands::Hands;
+use crate::hardware::{Panel, Press};
+use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkId};
+use crate::media::{self, Capture, Playback};
+use crate::rtc::Links;
+use crate::service::control::{Happening, Reply};
+use crate::service::notify::{self, Progress, Watchdog};
+use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
+use crate::service::tasks::{Tasks, Weight};
+use crate::signalling::lan::{self, Lan};
+use crate::signalling::uplink::{Key, Transport, Uplink, UplinkHandle};
+
+/// Inputs that may wait for the heart; senders wait when it is full.
+const INBOX: usize = 256;
+/// How long the goodbye of a call may take at the end of the daemon.
+const GOODBYE: Duration = Duration::from_secs(3);
+/// How long everything else may take.
+const CLEAN_UP: Duration = Duration::from_secs(5);
+
+/// Everything that is running.
+struct House {
+    heart: Intercom,
+    hands: Hands,
+    tasks: Tasks,
+    inbox: mpsc::Receiver<Input>,
+    presses: mpsc::Receiver<Press>,
+    control: mpsc::Receiver<ControlRequest>,
+    probes: mpsc::Receiver<()>,
+    progress: Progress,
+    events: Events,
+    lan: Option<Arc<Lan>>,
+    stop_control: oneshot::Sender<()>,
+}
+
+/// Runs the door until it is told to stop.
+///
+/// # Errors
+///
+/// When something the door cannot do without is missing at the start, or an essential task ended.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut house = House::build(settings).await?;
+    house.announce();
+    let outcome = house.live(&mut signals).await;
+    notify::stopping();
+    let clean_up = async {
+        house.say_goodbye().await;
+        house.leave().await;
+    };
+    tokio::select! {
+        () = clean_up => {}
+        () = signals.next() => warn!("stopped at once by a second signal"),
+    }
+    outcome
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?,
+            interrupt: signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+impl House {
+    async fn build(settings: Settings) -> anyhow::Result<Self> {
+        media::init().context("the media library does not start")?;
+        let mut tasks = Tasks::new();
+        let (inbox_in, inbox) = mpsc::channel(INBOX);
+        // 4: a visitor who presses faster than the heart listens means the same by it.
+        let (press_in, presses) = mpsc::channel(4);
+
+        // The panel first: its outputs are safe from here on.
+        let panel = Panel::open(&settings.board, press_in)?;
+        panel.listen_to_keys();
+
+        let server = Server::bind(&settings.socket).context("cannot open the control socket")?;
+        let events = Events::new();
+        let (control_in, control) = mpsc::channel(REQUESTS);
+        let (stop_control, stopped) = oneshot::channel();
+        let serving = server.run(control_in, events.clone(), async {
+            let _ = stopped.await;
+        });
+        tasks.spawn("control", Weight::Essential, serving);
+
+        let capture = Capture::new(&settings.board);
+        let playback = Playback::new(&settings.board);
+        let links = Links::new(capture.fanout(), playback.clone(), inbox_in.clone());
+
+        let mut uplinks = BTreeMap::new();
+        let lan = match &settings.lan {
+            None => None,
+            Some(lan) => Some(start_lan(lan, &settings).await?),
+        };
+        if let Some(lan) = &lan {
+            uplinks.insert(UplinkId::Lan, lan_uplink(lan, &settings.channel, inbox_in.clone()));
+        }
+        if let Some(service) = &settings.uplink {
+            let handle = service_uplink(service, &settings.channel, inbox_in.clone());
+            uplinks.insert(UplinkId::Service, handle);
+        }
+        let known: Vec<UplinkId> = uplinks.keys().copied().collect();
+        for handle in uplinks.values() {
+            let told = tell_uplink(handle.status(), events.clone());
+            tasks.spawn(format!("{} status", handle.id()), Weight::Ordinary, told);
+        }
+
+        let progress = Progress::new();
+        // 1: a second probe before the loop turned asks for nothing more.
+        let (probe_in, probes) = mpsc::channel(1);
+        if let Some(watchdog) = Watchdog::from_environment() {
+            let ask = move || {
+                let _ = probe_in.try_send(());
+            };
+            tasks.spawn("watchdog", Weight::Essential, watchdog.run(progress.clone(), ask));
+        }
+
+        let run = uuid::Uuid::new_v4().simple().to_string();
+        let heart = Intercom::new(settings.rules.clone(), &format!("c-{}", &run[..8]), &known);
+        let address = lan.as_ref().map(|lan| lan.address().to_owned());
+        let hands = Hands::new(links, uplinks, capture, playback, panel, events.clone(), address);
+        Ok(Self {
+            heart,
+            hands,
+            tasks,
+            inbox,
+            presses,
+            control,
+            probes,
+            progress,
+            events,
+            lan,
+            stop_control,
+        })
+    }
+
+    /// The one line that says the door is ready. The page's address carries the hub's key, so it is
+    /// kept out of logs and out of the journal.
+    fn announce(&self) {
+        let version = env!("CARGO_PKG_VERSION");
+        let public = self.hands.address().map(|address| {
+            let end = address.find('#').unwrap_or(address.len());
+            &address[..end]
+        });
+        match public {
+            Some(page) => info!("intercomd {version} is ready; the page is at {page}"),
+            None => info!("intercomd {version} is ready; no page is served in the local network"),
+        }
+        notify::ready("waiting for the doorbell");
+        let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        let shown = match self.hands.address() {
+            Some(_) if in_journal && !std::io::stdout().is_terminal() => {
+                format!("{} (`intercomd ctl status` shows the full address)", public.unwrap_or(""))
+            }
+            Some(address) => address.to_owned(),
+            None => "no page is served in the local network".to_owned(),
+        };
+        // Whoever started us may not read our output; that is no reason not to run.
+        let _ = writeln!(std::io::stdout(), "intercomd ready: {shown}");
+    }
+
+    async fn live(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        loop {
+            self.carry_out();
+            let wake = self.heart.poll_timeout().map(|(at, _)| at);
+            tokio::select! {
+                biased;
+                () = signals.next() => return Ok(()),
+                Some(input) = self.inbox.recv() => self.take(input),
+                Some(Press) = self.presses.recv() => self.take(Input::Press),
+                Some(request) = self.control.recv() => self.answer(request),
+                () = sleep_until(wake) => self.take(Input::Wakeup),
+                Some(()) = self.probes.recv() => {}
+                ended = self.tasks.essential_end() => {
+                    error!("{ended}");
+                    return Err(anyhow::anyhow!("{ended}"));
+                }
+            }
+            self.progress.beat();
+        }
+    }
+
+    fn take(&mut self, input: Input) {
+        if let Input::Link(link, LinkEvent::Closed) = &input {
+            self.hands.forget(link);
+        }
+        self.heart.handle(Instant::now(), input);
+    }
+
+    /// Hands the heart's commands out until it has no more; what cannot be done at once comes back
+    /// as an input.
+    fn carry_out(&mut self) {
+        loop {
+            while let Some(command) = self.heart.poll_command() {
+                self.hands.carry_out(command, &mut self.tasks);
+            }
+            let Some(input) = self.hands.poll_refused() else { return };
+            self.heart.handle(Instant::now(), input);
+        }
+    }
+
+    fn answer(&mut self, request: ControlRequest) {
+        let reply = match request.ask {
+            Ask::Press => {
+                info!("pressed through the control socket by user {}", request.uid);
+                self.take(Input::Press);
+                Reply::done()
+            }
+            Ask::Hangup => match self.heart.snapshot().state {
+                CallState::Idle | CallState::Ending => Reply::refused(
+                    "there is no call to end",
+                    "press the doorbell first, or see `intercomd ctl status`",
+                ),
+                _ => {
+                    info!("hung up through the control socket by user {}", request.uid);
+                    self.take(Input::Hangup);
+                    Reply::done()
+                }
+            },
+            Ask::Status => Reply::status(self.hands.status(&self.heart.snapshot())),
+        };
+        // A client that went away needs no answer.
+        let _ = request.reply.send(reply);
+    }
+
+    /// Ends a call in progress the way a person would: says so, then goes.
+    async fn say_goodbye(&mut self) {
+        let deadline = Instant::now() + GOODBYE;
+        self.take(Input::Shutdown);
+        self.carry_out();
+        while self.heart.snapshot().state != CallState::Idle && Instant::now() < deadline {
+            let wake = self.heart.poll_timeout().map_or(deadline, |(at, _)| at.min(deadline));
+            tokio::select! {
+                biased;
+                Some(input) = self.inbox.recv() => self.take(input),
+                () = sleep_until(Some(wake)) => self.take(Input::Wakeup),
+            }
+            self.carry_out();
+        }
+    }
+
+    async fn leave(self) {
+        // From here on nobody listens; senders see it and end.
+        drop((self.inbox, self.presses, self.control, self.probes));
+        self.events.tell(Happening::Stopping);
+        let _ = self.stop_control.send(());
+        let hands = self.hands;
+        let lan = self.lan;
+        let closing = async {
+            hands.close().await;
+            // The door's own uplink held the other reference and is gone.
+            if let Some(lan) = lan.and_then(Arc::into_inner) {
+                lan.stop().await;
+            }
+        };
+        if tokio::time::timeout(CLEAN_UP, closing).await.is_err() {
+            warn!("not everything could be closed within {CLEAN_UP:?}");
+        }
+        let late = self.tasks.shutdown(Duration::from_secs(1)).await;
+        debug!("stopped; {} tasks were cut short", late.len());
+    }
+}
+
+async fn start_lan(lan: &LanSettings, settings: &Settings) -> anyhow::Result<Arc<Lan>> {
+    let options = lan::Options {
+        listen: lan.listen,
+        web_dir: lan.web_dir.clone(),
+        tls: lan
+            .tls
+            .as_ref()
+            .map(|files| lan::TlsFiles { cert: files.cert.clone(), key: files.key.clone() }),
+        door_peer_id: lan.door_peer_id.clone(),
+    };
+    let lan = lan::start(options, &settings.channel, &settings.state_dir).await?;
+    Ok(Arc::new(lan))
+}
+
+fn lan_uplink(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> UplinkHandle {
+    let key = Key::new(lan.key());
+    let hub = Arc::clone(lan);
+    let pipe = Transport::Pipe(Arc::new(move || hub.connect_door()));
+    Uplink::spawn(UplinkId::Lan, pipe, key, channel.to_owned(), true, inbox)
+}
+
+fn service_uplink(
+    service: &UplinkSettings,
+    channel: &str,
+    inbox: mpsc::Sender<Input>,
+) -> UplinkHandle {
+    let transport = Transport::Url { origin: service.origin.clone() };
+    let key = Key::new(service.key.expose());
+    Uplink::spawn(UplinkId::Service, transport, key, channel.to_owned(), service.arm, inbox)
+}
+
+/// Tells watchers when an uplink's state changes.
+async fn tell_uplink(
+    mut status: watch::Receiver<crate::signalling::status::UplinkStatus>,
+    events: Events,
+) {
+    let mut last = "";
+    while status.changed().await.is_ok() {
+        let (name, state) = {
+            let status = status.borrow_and_update();
+            (status.name, status.state.name())
+        };
+        if state != last {
+            last = state;
+            events.tell(Happening::Uplink { name: name.to_owned(), state: state.to_owned() });
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,404 @@
+//! The capture's thread: builds the one pipeline, watches its two parts and puts back what failed.
+//!
+//! Blocks while devices are opened and closed, which is why it is a thread. Which elements are used is decided in
+//! `plan.rs`; who is told, in `capture.rs`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+use gstreamer as gst;
+use tokio::sync::watch;
+
+use super::bell::lock;
+use super::capture::{CaptureState, CaptureStatus, Shared, Want};
+use super::capture_part::{Health, LivePart, Outlet};
+use super::fanout::Fanout;
+use super::plan::{self, CapturePlan, Part};
+use super::plan_playback::Kind;
+use super::rate::{KeyframeGate, pause};
+use super::{devices, init};
+use crate::config::Board;
+
+/// How often the parts are looked at while the capture is on.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long the thread sleeps when nothing is wanted of it.
+const IDLE: Duration = Duration::from_secs(60);
+/// After this time of working, a part's failures are forgotten.
+const GOOD_AGE: Duration = Duration::from_secs(10);
+
+/// Where one part of the capture stands.
+#[derive(Debug)]
+enum Seat {
+    /// Not wanted; says why.
+    Unused(String),
+    /// In the pipeline.
+    Live(LivePart),
+    /// Not working; it is tried again.
+    Resting { until: Instant, attempt: u32, why: String },
+}
+
+impl Seat {
+    fn due_at(&self) -> Option<Instant> {
+        match self {
+            Self::Resting { until, .. } => Some(*until),
+            Self::Unused(_) | Self::Live(_) => None,
+        }
+    }
+
+    fn live(&self) -> Option<&LivePart> {
+        match self {
+            Self::Live(part) => Some(part),
+            Self::Unused(_) | Self::Resting { .. } => None,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Live(part) => part.source.clone(),
+            Self::Unused(why) | Self::Resting { why, .. } => format!("none ({why})"),
+        }
+    }
+}
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(super) struct Engine {
+    board: Board,
+    patience: Duration,
+    shared: Arc<Shared>,
+    fanout: Fanout,
+    outlet: Arc<Outlet>,
+    status: watch::Sender<CaptureStatus>,
+    pipeline: Option<gst::Pipeline>,
+    camera: Seat,
+    microphone: Seat,
+    broken_encoders: BTreeSet<String>,
+    gate: KeyframeGate,
+    origin: Instant,
+}
+
+const KINDS: [Kind; 2] = [Kind::Video, Kind::Audio];
+
+impl Engine {
+    /// An engine that does nothing yet.
+    pub(super) fn new(
+        board: Board,
+        patience: Duration,
+        shared: Arc<Shared>,
+        fanout: Fanout,
+        outlet: Arc<Outlet>,
+        status: watch::Sender<CaptureStatus>,
+    ) -> Self {
+        Self {
+            board,
+            patience,
+            shared,
+            fanout,
+            outlet,
+            status,
+            pipeline: None,
+            camera: Seat::Unused("off".to_owned()),
+            microphone: Seat::Unused("off".to_owned()),
+            broken_encoders: BTreeSet::new(),
+            gate: KeyframeGate::new(),
+            origin: Instant::now(),
+        }
+    }
+
+    /// The thread's whole life: until `Want::End`.
+    pub(super) fn run(mut self) {
+        if let Err(error) = init() {
+            let reason = error.to_string();
+            self.status.send_modify(|status| status.state = CaptureState::Broken { reason });
+            return;
+        }
+        loop {
+            let want = *lock(&self.shared.want);
+            let rest = match want {
+                Want::End => {
+                    self.switch_off();
+                    return;
+                }
+                Want::Off => {
+                    self.switch_off();
+                    IDLE
+                }
+                Want::On => {
+                    self.tend();
+                    self.publish();
+                    self.until_next()
+                }
+            };
+            self.shared.bell.wait(rest);
+        }
+    }
+
+    /// One round of work while the capture is wanted.
+    fn tend(&mut self) {
+        if self.status.borrow().state == CaptureState::Off {
+            for kind in KINDS {
+                *self.seat(kind) =
+                    Seat::Resting { until: Instant::now(), attempt: 0, why: "starting".to_owned() };
+            }
+            self.status.send_modify(|status| status.state = CaptureState::Starting);
+        }
+        self.start_due();
+        self.read_bus();
+        self.look_at_parts();
+        if self.camera.live().is_none() && self.microphone.live().is_none() {
+            self.drop_pipeline();
+        }
+        if self.fanout.take_wish() {
+            self.gate.request();
+        }
+        if self.gate.take(self.origin.elapsed())
+            && let Seat::Live(part) = &self.camera
+        {
+            part.force_keyframe();
+        }
+    }
+
+    fn start_due(&mut self) {
+        let now = Instant::now();
+        let is_due = |seat: &Seat| seat.due_at().is_some_and(|due| due <= now);
+        if !is_due(&self.camera) && !is_due(&self.microphone) {
+            return;
+        }
+        let plan = self.blocking(|engine| {
+            plan::capture(&engine.board, &devices::probe(), &engine.broken_encoders)
+        });
+        self.show_reasons(&plan);
+        for (kind, part) in [(Kind::Video, &plan.camera), (Kind::Audio, &plan.microphone)] {
+            let attempt = match self.seat(kind) {
+                Seat::Resting { until, attempt, .. } if *until <= now => *attempt,
+                _ => continue,
+            };
+            match part {
+                Part::Off => *self.seat(kind) = Seat::Unused("off, as the board says".to_owned()),
+                Part::Missing(why) => self.rest(kind, attempt, why.clone()),
+                Part::Ready(fragment) => {
+                    match LivePart::build(kind, fragment, &self.outlet, attempt) {
+                        Ok(part) => self.start(kind, part),
+                        Err(why) => self.rest(kind, attempt, format!("{} {why}", fragment.source)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn start(&mut self, kind: Kind, mut part: LivePart) {
+        let Some(pipeline) = self.pipeline() else {
+            return self.rest(kind, part.attempt, "no pipeline could be started".to_owned());
+        };
+        let started = self.blocking(|_| part.start(&pipeline));
+        *self.seat(kind) = Seat::Live(part);
+        if let Err(why) = started {
+            // The bus knows better, and says whether it was the encoder.
+            self.read_bus();
+            self.fail(kind, &why);
+        }
+    }
+
+    /// The pipeline, built if there is none. Its clock is the system's, so that it does not go away with a
+    /// sound card.
+    fn pipeline(&mut self) -> Option<gst::Pipeline> {
+        if let Some(pipeline) = &self.pipeline {
+            return Some(pipeline.clone());
+        }
+        let pipeline = gst::Pipeline::with_name("capture");
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        let bell = Arc::clone(&self.shared.bell);
+        // Only errors are kept: nobody reads the rest, and the bus would grow.
+        pipeline.bus()?.set_sync_handler(move |_, message| match message.type_() {
+            gst::MessageType::Error => {
+                bell.ring();
+                gst::BusSyncReply::Pass
+            }
+            _ => gst::BusSyncReply::Drop,
+        });
+        if let Err(error) = pipeline.set_state(gst::State::Playing) {
+            tracing::error!(%error, "an empty pipeline does not start");
+            return None;
+        }
+        self.status.send_modify(|status| status.pipelines_built += 1);
+        self.pipeline = Some(pipeline.clone());
+        Some(pipeline)
+    }
+
+    fn read_bus(&mut self) {
+        let Some(pipeline) = self.pipeline.clone() else {
+            return;
+        };
+        let Some(bus) = pipeline.bus() else { return };
+        while let Some(message) = bus.pop_filtered(&[gst::MessageType::Error]) {
+            let (gst::MessageView::Error(error), Some(source)) = (message.view(), message.src())
+            else {
+                continue;
+            };
+            let words = format!("{}: {}", source.name(), error.error().message());
+            tracing::debug!(words, detail = ?error.debug(), "the capture pipeline reports an error");
+            let whose = KINDS
+                .into_iter()
+                .find(|kind| self.seat(*kind).live().is_some_and(|part| part.owns(source)));
+            match whose {
+                Some(Kind::Video) if source.name() == "encoder" => self.fail_encoder(&words),
+                Some(kind) => self.fail(kind, &words),
+                None if source == pipeline.upcast_ref::<gst::Object>() => {
+                    KINDS.into_iter().for_each(|kind| self.fail(kind, &words));
+                }
+                // A last word of a part that has been taken out.
+                None => {}
+            }
+        }
+    }
+
+    fn look_at_parts(&mut self) {
+        let (now, patience) = (Instant::now(), self.patience);
+        for kind in KINDS {
+            let Seat::Live(part) = self.seat(kind) else {
+                continue;
+            };
+            let health = part.look(now, patience);
+            if part.age(now) >= GOOD_AGE {
+                part.attempt = 0;
+            }
+            let what = format!("nothing came for {} s", patience.as_secs());
+            match health {
+                Health::Fine => {}
+                Health::Ended => self.fail(kind, "the source has ended"),
+                Health::EncoderStalled if kind == Kind::Video => self.fail_encoder(&what),
+                Health::Stalled | Health::EncoderStalled => self.fail(kind, &what),
+            }
+        }
+    }
+
+    /// The video encoder is to blame: the next one in the list is tried at once.
+    fn fail_encoder(&mut self, why: &str) {
+        let Some(encoder) = self.camera.live().map(|part| part.encoder.clone()) else {
+            return;
+        };
+        let first_time = self.broken_encoders.insert(encoder);
+        self.fail(Kind::Video, why);
+        if let (true, Seat::Resting { until, .. }) = (first_time, &mut self.camera) {
+            *until = Instant::now();
+            self.shared.bell.ring();
+        }
+    }
+
+    /// Takes a live part out, to be tried again later.
+    fn fail(&mut self, kind: Kind, why: &str) {
+        let seat = std::mem::replace(self.seat(kind), Seat::Unused(String::new()));
+        let Seat::Live(part) = seat else {
+            *self.seat(kind) = seat;
+            return;
+        };
+        if let Some(pipeline) = self.pipeline.clone() {
+            self.blocking(|_| part.stop(&pipeline));
+        }
+        self.status.send_modify(|status| status.failures += 1);
+        self.rest(kind, part.attempt, format!("{}: {why}", part.source));
+    }
+
+    fn rest(&mut self, kind: Kind, attempt: u32, why: String) {
+        let pause = pause(attempt);
+        // The first time is news; the repetitions are not.
+        match attempt {
+            0 => {
+                tracing::warn!(?kind, why, ?pause, "a part of the capture is missing; trying again")
+            }
+            _ => tracing::debug!(?kind, why, ?pause, attempt, "still missing"),
+        }
+        *self.seat(kind) = Seat::Resting {
+            until: Instant::now() + pause,
+            attempt: attempt.saturating_add(1),
+            why,
+        };
+    }
+
+    fn switch_off(&mut self) {
+        if self.status.borrow().state == CaptureState::Off {
+            return;
+        }
+        for kind in KINDS {
+            let seat = std::mem::replace(self.seat(kind), Seat::Unused("off".to_owned()));
+            if let (Seat::Live(part), Some(pipeline)) = (seat, self.pipeline.clone()) {
+                self.blocking(|_| part.stop(&pipeline));
+            }
+        }
+        self.drop_pipeline();
+        self.status.send_modify(|status| status.state = CaptureState::Off);
+        tracing::debug!("capture is off");
+    }
+
+    fn drop_pipeline(&mut self) {
+        let Some(pipeline) = self.pipeline.take() else {
+            return;
+        };
+        if let Some(bus) = pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        if let Err(error) = pipeline.set_state(gst::State::Null) {
+            tracing::warn!(%error, "the capture pipeline did not stop cleanly");
+        }
+    }
+
+    fn publish(&self) {
+        let seats = [&self.camera, &self.microphone];
+        let state = if seats.iter().any(|seat| seat.live().is_some_and(LivePart::has_delivered)) {
+            CaptureState::Running
+        } else if seats.iter().any(|seat| seat.live().is_some()) {
+            CaptureState::Starting
+        } else {
+            let reason =
+                format!("camera: {}; microphone: {}", self.camera.words(), self.microphone.words());
+            CaptureState::Broken { reason }
+        };
+        let (camera, microphone) = (self.camera.words(), self.microphone.words());
+        let encoder = self.camera.live().map(|part| part.encoder.clone()).unwrap_or_default();
+        self.status.send_if_modified(|status| {
+            let before = status.clone();
+            if state == CaptureState::Running && status.state != CaptureState::Running {
+                tracing::info!(camera, encoder, microphone, "capture is running");
+            }
+            (status.state, status.camera) = (state, camera);
+            (status.encoder, status.microphone) = (encoder, microphone);
+            *status != before
+        });
+    }
+
+    fn show_reasons(&self, plan: &CapturePlan) {
+        self.status.send_if_modified(|status| {
+            let news = status.reasons != plan.reasons;
+            if news {
+                tracing::debug!(reasons = ?plan.reasons, "capture planned");
+                status.reasons.clone_from(&plan.reasons);
+            }
+            news
+        });
+    }
+
+    fn until_next(&self) -> Duration {
+        let seats = [&self.camera, &self.microphone].into_iter().filter_map(Seat::due_at);
+        let wish = self.gate.deadline().map(|deadline| self.origin + deadline);
+        let look = Instant::now() + LOOK.min(self.patience / 4);
+        let next = seats.chain(wish).fold(look, Instant::min);
+        next.saturating_duration_since(Instant::now())
+    }
+
+    /// Does something that may block on a driver, so that `status` can tell.
+    fn blocking<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        *lock(&self.shared.blocked_since) = Some(Instant::now());
+        let result = work(self);
+        *lock(&self.shared.blocked_since) = None;
+        result
+    }
+
+    fn seat(&mut self, kind: Kind) -> &mut Seat {
+        match kind {
+            Kind::Video => &mut self.camera,
+            Kind::Audio => &mut self.microphone,
+        }
+    }
+}

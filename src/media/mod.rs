@@ -1,0 +1,49 @@
+//! The media room: camera and microphone in, remote picture and sound out. The only room with GStreamer.
+//!
+//! One capture pipeline encodes once for everybody and heals itself; a fan-out hands its units to the links;
+//! each remote track is played by a branch of its own. Talks to no network and decides nothing about calls.
+
+mod bell;
+pub mod capture;
+mod capture_engine;
+mod capture_part;
+pub mod devices;
+pub mod fanout;
+pub mod found;
+pub mod packetise;
+pub mod plan;
+pub mod plan_playback;
+pub mod playback;
+mod playback_stage;
+
+pub mod rate;
+
+pub use capture::{Capture, CaptureState, CaptureStatus};
+pub use fanout::{Fanout, FanoutCounts, Feed};
+pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};
+pub use plan_playback::{Kind, RemoteStream};
+pub use playback::{Playback, PlaybackStatus, RtpInput};
+
+use gstreamer as gst;
+
+/// What can go wrong in this room. Trouble with devices is no error: it is healed and shown in the status.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// GStreamer itself does not start.
+    #[error("GStreamer does not start: {0}; check that its core library and plugins are installed")]
+    Gstreamer(String),
+    /// An encoder's output makes no sense.
+    #[error("the encoder delivered {0}; try another encoder in the board's list")]
+    Bitstream(String),
+}
+
+/// Starts GStreamer. May be called again; only the first call does anything.
+///
+/// # Errors
+/// [`MediaError::Gstreamer`] when the libraries are broken or too old.
+pub fn init() -> Result<(), MediaError> {
+    gst::init().map_err(|error| MediaError::Gstreamer(error.to_string()))?;
+    // A door is idle nearly always; GLib would keep some threads of the last call for later.
+    gst::glib::ThreadPool::set_max_unused_threads(Some(0));
+    Ok(())
+}

@@ -1,0 +1,555 @@
+//! Plays remote tracks: each gets a branch of its own, from RTP packets to the display or the speaker.
+//!
+//! The work is done by the thread in `playback_stage.rs`; this is what the rest of the house holds. What a branch is
+//! built of is decided in `plan_playback.rs`; which track is played at all, by the caller.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use tokio::sync::watch;
+
+use super::bell::{Bell, lock};
+use super::plan_playback::RemoteStream;
+use super::playback_stage::Stage;
+use super::rate::KeyframeGate;
+use crate::config::Board;
+
+/// How many packets wait while a branch is being built: some half a second of video.
+const WAITING: usize = 256;
+/// How long `stop` waits for devices to be closed.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// The fixed part of an RTP header, in bytes (RFC 3550 section 5.1).
+const RTP_HEADER: usize = 12;
+
+/// The playback as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PlaybackStatus {
+    /// Pictures given to the display since the daemon started.
+    pub video_frames: u64,
+    /// Pieces of sound given to the speaker since the daemon started.
+    pub audio_buffers: u64,
+    /// The display in words, or why there is none.
+    pub display: String,
+    /// The speaker in words, or why there is none.
+    pub speaker: String,
+    /// Tracks being played or waiting for their device.
+    pub tracks: usize,
+    /// Branches built since the daemon started.
+    pub branches_built: u64,
+    /// Packets that were no RTP.
+    pub refused_packets: u64,
+    /// The last thing that went wrong, in words; empty when nothing did.
+    pub trouble: String,
+}
+
+type NeedKeyframe = Arc<dyn Fn() + Send + Sync>;
+
+/// Display and speaker. Clones are the same playback; when the last is dropped, it ends.
+#[derive(Debug, Clone)]
+pub struct Playback {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    ended: watch::Receiver<Life>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Running,
+    Ended,
+}
+
+/// What this side and the thread both hold.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) bell: Bell,
+    pub(super) origin: Instant,
+    /// The tracks to be played; the thread makes it so. Bounded by the number of `RtpInput`s.
+    wanted: Mutex<Wanted>,
+    pub(super) words: Mutex<Words>,
+    pub(super) video_frames: Arc<AtomicU64>,
+    pub(super) audio_buffers: Arc<AtomicU64>,
+    pub(super) branches_built: AtomicU64,
+    refused_packets: AtomicU64,
+}
+
+#[derive(Debug)]
+enum Wanted {
+    Tracks { by_id: BTreeMap<u64, Arc<Track>>, next: u64 },
+    End,
+}
+
+/// The texts of the status.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    pub(super) display: String,
+    pub(super) speaker: String,
+    trouble: String,
+}
+
+/// One remote track.
+pub(super) struct Track {
+    pub(super) stream: RemoteStream,
+    /// Packets taken so far.
+    pub(super) fed: AtomicU64,
+    inlet: Mutex<Inlet>,
+    pub(super) gate: Mutex<KeyframeGate>,
+    need_keyframe: NeedKeyframe,
+}
+
+impl fmt::Debug for Track {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Track").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
+/// Where a track's packets go.
+pub(super) enum Inlet {
+    /// Nowhere yet. Full: the oldest is dropped.
+    Waiting(VecDeque<Bytes>),
+    /// Into the branch. Full: its appsrc drops the oldest.
+    Open(gst_app::AppSrc),
+    /// Nowhere any more.
+    Closed,
+}
+
+impl Playback {
+    /// A playback for this board. Opens no device before there is a track.
+    pub fn new(board: &Board) -> Self {
+        let shared = Arc::new(Shared {
+            bell: Bell::default(),
+            origin: Instant::now(),
+            wanted: Mutex::new(Wanted::Tracks { by_id: BTreeMap::new(), next: 0 }),
+            words: Mutex::default(),
+            video_frames: Arc::default(),
+            audio_buffers: Arc::default(),
+            branches_built: AtomicU64::new(0),
+            refused_packets: AtomicU64::new(0),
+        });
+        let (life, ended) = watch::channel(Life::Running);
+        let stage = Stage::new(board.clone(), Arc::clone(&shared));
+        let spawned = std::thread::Builder::new().name("playback".to_owned()).spawn(move || {
+            stage.run();
+            life.send_replace(Life::Ended);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for the playback");
+            shared.trouble(format!(
+                "no thread for the playback: {error}; raise the system's limit on threads"
+            ));
+        }
+        Self { owner: Arc::new(Owner { shared, ended }) }
+    }
+
+    /// Begins to play a track; returns at once. `need_keyframe` is called from media threads whenever the decoder
+    /// cannot go on without a keyframe, at most every 500 ms; it must not block.
+    pub fn open(&self, stream: RemoteStream, need_keyframe: NeedKeyframe) -> RtpInput {
+        let shared = &self.owner.shared;
+        let track = Arc::new(Track {
+            stream,
+            fed: AtomicU64::new(0),
+            inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
+            gate: Mutex::new(KeyframeGate::new()),
+            need_keyframe,
+        });
+        let id = match &mut *lock(&shared.wanted) {
+            Wanted::Tracks { by_id, next } => {
+                let id = *next;
+                *next += 1;
+                by_id.insert(id, Arc::clone(&track));
+                id
+            }
+            Wanted::End => {
+                track.set_inlet(Inlet::Closed);
+                u64::MAX
+            }
+        };
+        shared.bell.ring();
+        RtpInput { id, track, shared: Arc::clone(shared) }
+    }
+
+    /// How it is now. Never blocks.
+    pub fn status(&self) -> PlaybackStatus {
+        let shared = &self.owner.shared;
+        let words = lock(&shared.words);
+        PlaybackStatus {
+            video_frames: shared.video_frames.load(Ordering::Relaxed),
+            audio_buffers: shared.audio_buffers.load(Ordering::Relaxed),
+            display: words.display.clone(),
+            speaker: words.speaker.clone(),
+            tracks: match &*lock(&shared.wanted) {
+                Wanted::Tracks { by_id, .. } => by_id.len(),
+                Wanted::End => 0,
+            },
+            branches_built: shared.branches_built.load(Ordering::Relaxed),
+            refused_packets: shared.refused_packets.load(Ordering::Relaxed),
+            trouble: words.trouble.clone(),
+        }
+    }
+
+    /// Ends for good and waits until the devices are closed, at most 5 s. Inputs still held swallow what they get.
+    pub async fn stop(&self) {
+        self.owner.shared.end();
+        let mut ended = self.owner.ended.clone();
+        let wait = ended.wait_for(|life| *life == Life::Ended);
+        if tokio::time::timeout(STOP_LIMIT, wait).await.is_err() {
+            tracing::warn!(
+                "a display or sound driver does not let go; leaving it to the end of the process"
+            );
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.end();
+    }
+}
+
+/// Takes one track's RTP packets. Dropping it stops the branch, in the background.
+#[derive(Debug)]
+pub struct RtpInput {
+    id: u64,
+    track: Arc<Track>,
+    shared: Arc<Shared>,
+}
+
+impl RtpInput {
+    /// One whole RTP packet. Never blocks; when the branch cannot keep up, the oldest packets are dropped.
+    pub fn push(&self, packet: Bytes) {
+        let is_rtp = packet.len() >= RTP_HEADER && packet[0] >> 6 == 2;
+        if !is_rtp {
+            self.shared.refused_packets.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        self.track.fed.fetch_add(1, Ordering::Relaxed);
+        match &mut *lock(&self.track.inlet) {
+            Inlet::Waiting(packets) => {
+                if packets.len() >= WAITING {
+                    packets.pop_front();
+                }
+                packets.push_back(packet);
+            }
+            // Refused only while the branch is being taken down.
+            Inlet::Open(source) => {
+                let _ = source.push_buffer(gst::Buffer::from_slice(packet));
+            }
+            Inlet::Closed => {}
+        }
+    }
+}
+
+impl Drop for RtpInput {
+    fn drop(&mut self) {
+        self.track.set_inlet(Inlet::Closed);
+        if let Wanted::Tracks { by_id, .. } = &mut *lock(&self.shared.wanted) {
+            by_id.remove(&self.id);
+        }
+        self.shared.bell.ring();
+    }
+}
+
+impl Track {
+    pub(super) fn set_inlet(&self, inlet: Inlet) {
+        let old = std::mem::replace(&mut *lock(&self.inlet), inlet);
+        // Outside the lock: the last reference to an element may go here.
+        drop(old);
+    }
+
+    /// Sends what waited into the branch, and everything from now on.
+    pub(super) fn open_inlet(&self, source: gst_app::AppSrc) {
+        let mut inlet = lock(&self.inlet);
+        match &mut *inlet {
+            Inlet::Closed => return,
+            Inlet::Open(_) => {}
+            Inlet::Waiting(packets) => {
+                for packet in packets.drain(..) {
+                    let _ = source.push_buffer(gst::Buffer::from_slice(packet));
+                }
+            }
+        }
+        *inlet = Inlet::Open(source);
+    }
+
+    /// Keeps packets while the branch is being built again.
+    pub(super) fn close_inlet_for_now(&self) {
+        let mut inlet = lock(&self.inlet);
+        if let Inlet::Open(_) = &*inlet {
+            *inlet = Inlet::Waiting(VecDeque::new());
+        }
+    }
+
+    /// Passes the decoder's wish on, unless one has just been passed on.
+    pub(super) fn ask(&self, now: Duration) {
+        if lock(&self.gate).take(now) {
+            (self.need_keyframe)();
+        }
+    }
+}
+
+impl Shared {
+    fn end(&self) {
+        *lock(&self.wanted) = Wanted::End;
+        self.bell.ring();
+    }
+
+    pub(super) fn trouble(&self, words: String) {
+        lock(&self.words).trouble = words;
+    }
+
+    pub(super) fn tracks(&self) -> Option<BTreeMap<u64, Arc<Track>>> {
+        match &*lock(&self.wanted) {
+            Wanted::Tracks { by_id, .. } => Some(by_id.clone()),
+            Wanted::End => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Source;
+    use crate::media::{Capture, Kind, Unit};
+    use gst::prelude::*;
+    use rtc::rtp::Packet;
+    use rtc::rtp::header::Header;
+    use rtc::shared::marshal::Marshal;
+    use tokio::sync::Notify;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn board() -> Board {
+        let mut board = Board::default();
+        (board.camera.width, board.camera.height) = (160, 120);
+        board.display.source = Source::Off;
+        board.speaker.source = Source::Off;
+        board
+    }
+
+    fn stream(kind: Kind, encoding: &str) -> RemoteStream {
+        RemoteStream {
+            kind,
+            encoding: encoding.to_owned(),
+            payload_type: 96,
+            clock_rate: if kind == Kind::Audio { 48_000 } else { 90_000 },
+        }
+    }
+
+    fn nobody() -> NeedKeyframe {
+        Arc::new(|| {})
+    }
+
+    /// What a link does: payloads into packets.
+    struct Sender {
+        header: Header,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            let header = Header { version: 2, payload_type: 96, ssrc: 7, ..Header::default() };
+            Self { header }
+        }
+
+        fn packet(&mut self, payload: Bytes, time: u32, marker: bool) -> Bytes {
+            self.header.sequence_number = self.header.sequence_number.wrapping_add(1);
+            self.header.timestamp = time;
+            self.header.marker = marker;
+            let packet = Packet { header: self.header.clone(), payload };
+            packet.marshal().expect("a packet").freeze()
+        }
+    }
+
+    /// Plays what the capture delivers until the status is as wanted.
+    async fn play(
+        capture: &Capture,
+        playback: &Playback,
+        inputs: [Option<&RtpInput>; 2],
+        wanted: impl Fn(&PlaybackStatus) -> bool,
+    ) {
+        let (mut video, mut audio) = (Sender::new(), Sender::new());
+        let mut feed = capture.fanout().feed();
+        let work = async {
+            while !wanted(&playback.status()) {
+                match feed.next().await.expect("the capture lives") {
+                    Unit::Video(unit) => {
+                        let Some(input) = inputs[0] else { continue };
+                        let last = unit.payloads.len() - 1;
+                        for (i, payload) in unit.payloads.iter().enumerate() {
+                            input.push(video.packet(payload.clone(), unit.rtp_time, i == last));
+                        }
+                    }
+                    Unit::Audio(unit) => {
+                        let Some(input) = inputs[1] else { continue };
+                        input.push(audio.packet(unit.payload.clone(), unit.rtp_time, false));
+                    }
+                }
+            }
+        };
+        let done = tokio::time::timeout(LIMIT, work).await;
+        done.unwrap_or_else(|_| panic!("{:?} {:?}", playback.status(), capture.status()));
+    }
+
+    #[tokio::test]
+    async fn what_the_capture_delivers_is_seen_and_heard() {
+        let capture = Capture::new(&board());
+        let playback = Playback::new(&board());
+        let video = playback.open(stream(Kind::Video, "H264"), nobody());
+        let audio = playback.open(stream(Kind::Audio, "OPUS"), nobody());
+        capture.set(true);
+        play(&capture, &playback, [Some(&video), Some(&audio)], |s| {
+            s.video_frames >= 20 && s.audio_buffers >= 30
+        })
+        .await;
+        let status = playback.status();
+        assert_eq!((status.branches_built, status.tracks), (2, 2), "{status:?}");
+        assert_eq!(status.trouble, "");
+        assert!(status.display.contains("counted"), "{status:?}");
+        drop(video);
+        assert_eq!(playback.status().tracks, 1);
+        playback.stop().await;
+        audio.push(Bytes::from_static(&[0x80; 20]));
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_decoder_that_cannot_begin_asks_for_a_keyframe() {
+        let capture = Capture::new(&board());
+        let playback = Playback::new(&board());
+        let asked = Arc::new(Notify::new());
+        let bell = Arc::clone(&asked);
+        let video = playback.open(stream(Kind::Video, "H264"), Arc::new(move || bell.notify_one()));
+        capture.set(true);
+        let mut feed = capture.fanout().feed();
+        let mut sender = Sender::new();
+        let mid_stream = async {
+            loop {
+                if let Some(Unit::Video(unit)) = feed.next().await
+                    && !unit.keyframe
+                {
+                    for payload in &unit.payloads {
+                        video.push(sender.packet(payload.clone(), unit.rtp_time, true));
+                    }
+                }
+            }
+        };
+        let asked = async {
+            asked.notified().await;
+            asked.notified().await;
+        };
+        tokio::select! {
+            () = asked => {}
+            () = mid_stream => {}
+            () = tokio::time::sleep(LIMIT) => panic!("nobody asked: {:?}", playback.status()),
+        }
+        assert_eq!(playback.status().video_frames, 0);
+        play(&capture, &playback, [Some(&video), None], |s| s.video_frames >= 3).await;
+        playback.stop().await;
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn garbage_is_survived() {
+        let capture = Capture::new(&board());
+        let playback = Playback::new(&board());
+        let video = playback.open(stream(Kind::Video, "H264"), nobody());
+        let audio = playback.open(stream(Kind::Audio, "OPUS"), nobody());
+        let mut sender = Sender::new();
+        for n in 0..500_u32 {
+            let noise: Vec<u8> =
+                (0..(n % 300)).map(|i| (i.wrapping_mul(n).wrapping_mul(31) >> 3) as u8).collect();
+            let packet = sender.packet(Bytes::from(noise.clone()), n * 90, n % 3 == 0);
+            video.push(packet.clone());
+            audio.push(packet);
+            video.push(Bytes::from(noise));
+        }
+        assert!(playback.status().refused_packets > 0);
+        capture.set(true);
+        play(&capture, &playback, [Some(&video), Some(&audio)], |s| {
+            s.video_frames >= 5 && s.audio_buffers >= 5
+        })
+        .await;
+        playback.stop().await;
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_branch_whose_sink_fails_is_built_again() {
+        let mut board = board();
+        board.display.source =
+            Source::Pipeline("identity error-after=5 ! fakesink sync=false".to_owned());
+        let capture = Capture::new(&board);
+        let playback = Playback::new(&board);
+        let video = playback.open(stream(Kind::Video, "H264"), nobody());
+        capture.set(true);
+        let fanout = capture.fanout();
+        let asking = async {
+            let mut status = playback.status();
+            while status.branches_built < 3 {
+                fanout.request_keyframe();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                status = playback.status();
+            }
+        };
+        tokio::join!(
+            play(&capture, &playback, [Some(&video), None], |s| s.branches_built >= 3),
+            asking
+        );
+        assert_ne!(playback.status().trouble, "");
+        playback.stop().await;
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn vp8_is_played() {
+        crate::media::init().expect("GStreamer starts");
+        let playback = Playback::new(&board());
+        let input = playback.open(stream(Kind::Video, "VP8"), nobody());
+        let text = "videotestsrc is-live=true num-buffers=600 ! video/x-raw,width=160,height=120,framerate=30/1 \
+            ! vp8enc deadline=1 ! rtpvp8pay pt=96 mtu=1200 ! appsink name=out sync=false";
+        let pipeline = gst::parse::launch(text).expect("a sender");
+        let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+        let out = pipeline.by_name("out").and_then(|out| out.downcast::<gst_app::AppSink>().ok());
+        let shown = Arc::new(Notify::new());
+        let (bell, watched) = (Arc::clone(&shown), playback.clone());
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
+            let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+            input.push(Bytes::copy_from_slice(&map));
+            if watched.status().video_frames >= 10 {
+                bell.notify_one();
+            }
+            Ok(gst::FlowSuccess::Ok)
+        });
+        out.expect("a sink").set_callbacks(callbacks.build());
+        pipeline.set_state(gst::State::Playing).expect("it starts");
+        let done = tokio::time::timeout(LIMIT, shown.notified()).await;
+        done.unwrap_or_else(|_| panic!("{:?}", playback.status()));
+        pipeline.set_state(gst::State::Null).expect("it stops");
+        playback.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_decoded_is_told() {
+        let playback = Playback::new(&board());
+        let input = playback.open(stream(Kind::Video, "AV1"), nobody());
+        input.push(Bytes::from_static(&[0x80; 20]));
+        let told = async {
+            while playback.status().trouble.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LIMIT, told).await.expect("it is told");
+        playback.stop().await;
+        drop(input);
+    }
+}

@@ -1,0 +1,11 @@
+//! How the daemon lives on a Linux box: its control socket, its word to systemd, its tasks, its log.
+//!
+//! Nothing here knows about calls, media or wires. The daemon answers the control socket's questions
+//! over a channel and sends its events; the words on the socket are `control.rs` and pure.
+
+pub mod control;
+pub mod ctl;
+pub mod logging;
+pub mod notify;
+pub mod server;
+pub mod tasks;

@@ -1,0 +1,350 @@
+//! The hub's secrets at rest: the key pages must know and the certificate for HTTPS, both made at
+//! the first start and kept in the state directory.
+//!
+//! Blocking file work, meant for a blocking thread at start. It decides nothing about listening.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose};
+use rustls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::lan::{LanError, TlsFiles};
+
+/// The hub key's file in the state directory.
+pub const KEY_FILE: &str = "lan.key";
+/// The own certificate's file in the state directory.
+pub const CERT_FILE: &str = "tls-cert.pem";
+/// The own certificate's private key in the state directory.
+pub const CERT_KEY_FILE: &str = "tls-key.pem";
+
+/// Start of every hub key this program makes.
+const KEY_PREFIX: &str = "lan_";
+/// Characters after the prefix: 6 random bits each, 192 in all.
+const KEY_LENGTH: usize = 32;
+/// Shortest key taken from a file an owner wrote by hand.
+const SHORTEST_KEY: usize = 16;
+/// The URL-safe alphabet of RFC 4648 section 5; 64 letters, so a masked random byte is unbiased.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// Life of an own certificate. Apple's systems refuse one over 825 days even when its owner has
+/// chosen to trust it.
+const LIFE: Duration = Duration::from_secs(820 * 86_400);
+/// An own certificate with less than this left is made anew at start.
+const RENEW_BEFORE: Duration = Duration::from_secs(60 * 86_400);
+/// 2026-01-01. A board without a battery clock may first start in 1970; a certificate made then
+/// must not be over by the time the network has set the clock.
+const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+
+/// The hub key: read from `state_dir`, made and kept there if there is none yet.
+///
+/// # Errors
+/// When the file cannot be read or written, or the system gives no random numbers.
+pub fn hub_key(state_dir: &Path) -> Result<String, LanError> {
+    let path = state_dir.join(KEY_FILE);
+    match fs::read_to_string(&path) {
+        Ok(text) if is_key(text.trim()) => {
+            tighten(&path)?;
+            return Ok(text.trim().to_owned());
+        }
+        Ok(_) => {
+            tracing::warn!(path = %path.display(), "the hub key cannot be used and is made anew; pages need the new address");
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(path = %path.display(), "the hub key is not text and is made anew; pages need the new address");
+        }
+        Err(source) => return Err(state("read", path, source)),
+    }
+    let key = make_key()?;
+    write_private(&path, format!("{key}\n").as_bytes())?;
+    Ok(key)
+}
+
+fn is_key(text: &str) -> bool {
+    text.len() >= SHORTEST_KEY && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn make_key() -> Result<String, LanError> {
+    let mut random = [0_u8; KEY_LENGTH];
+    getrandom::fill(&mut random).map_err(|source| LanError::Random { source })?;
+    let letters = random.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)]));
+    Ok(KEY_PREFIX.chars().chain(letters).collect())
+}
+
+/// HTTPS with the owner's certificate.
+///
+/// # Errors
+/// When a file cannot be read, holds no certificate or key, or the two do not belong together.
+pub fn from_files(files: &TlsFiles) -> Result<Arc<ServerConfig>, LanError> {
+    let (chain, key) = (read_chain(&files.cert)?, read_key(&files.key)?);
+    server_config(chain, key).map_err(|error| certificate(&files.cert, error))
+}
+
+/// HTTPS with an own certificate for `names` and `addresses`: the kept one if it can still be
+/// used at `now`, else a new one.
+///
+/// New interface addresses are no reason for a new certificate: a browser that was told to trust
+/// the old one would ask again, and it asks per address anyway.
+///
+/// # Errors
+/// When the state directory cannot be written or the making fails.
+pub fn own(
+    state_dir: &Path,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: SystemTime,
+) -> Result<Arc<ServerConfig>, LanError> {
+    let (cert, key) = (state_dir.join(CERT_FILE), state_dir.join(CERT_KEY_FILE));
+    if !cert.exists() && !key.exists() {
+        tracing::info!("making the certificate for the LAN page; browsers ask once to trust it");
+    } else {
+        match kept(&cert, &key, now) {
+            Ok(config) => return Ok(config),
+            Err(why) => {
+                tracing::warn!(%why, "the kept LAN certificate is replaced; browsers ask again to trust it");
+            }
+        }
+    }
+    let made = make(names, addresses, now)
+        .map_err(|error| LanError::MakeCertificate { problem: error.to_string() })?;
+    // The private key first: a certificate without its key is made anew at the next start, and
+    // so is one with the key of another.
+    write_private(&key, made.key_pem.as_bytes())?;
+    write_private(&cert, made.cert_pem.as_bytes())?;
+    server_config(read_chain(&cert)?, read_key(&key)?).map_err(|error| certificate(&cert, error))
+}
+
+fn kept(cert: &Path, key: &Path, now: SystemTime) -> Result<Arc<ServerConfig>, LanError> {
+    let chain = read_chain(cert)?;
+    let ends = chain.first().and_then(ends_at);
+    let ends = ends.ok_or_else(|| certificate(cert, "is not an X.509 certificate"))?;
+    if since_epoch(now) + RENEW_BEFORE > ends {
+        return Err(certificate(cert, "is about to expire"));
+    }
+    let config = server_config(chain, read_key(key)?).map_err(|error| certificate(cert, error))?;
+    tighten(key)?;
+    Ok(config)
+}
+
+/// When a certificate ends, since the Unix epoch.
+fn ends_at(cert: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, parsed) = X509Certificate::from_der(cert.as_ref()).ok()?;
+    let ends = parsed.validity().not_after.timestamp();
+    Some(Duration::from_secs(u64::try_from(ends).ok()?))
+}
+
+struct Made {
+    cert_pem: String,
+    key_pem: String,
+}
+
+fn make(names: &[String], addresses: &[IpAddr], now: SystemTime) -> Result<Made, rcgen::Error> {
+    let from = since_epoch(now).max(EARLIEST) - DAY;
+    let mut wanted = vec!["localhost".to_owned()];
+    wanted.extend(names.iter().cloned());
+    wanted.extend(addresses.iter().map(IpAddr::to_string));
+    wanted.dedup();
+    let common = names.first().map_or("intercomd", String::as_str).to_owned();
+
+    let mut params = CertificateParams::new(wanted)?;
+    params.not_before = OffsetDateTime::UNIX_EPOCH + from;
+    params.not_after = OffsetDateTime::UNIX_EPOCH + from + LIFE;
+    params.distinguished_name.push(DnType::CommonName, common);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let cert = params.self_signed(&key)?;
+    Ok(Made { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
+fn since_epoch(now: SystemTime) -> Duration {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LanError> {
+    let pem = fs::read(path).map_err(|error| certificate(path, error))?;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match chain {
+        Ok(chain) if chain.is_empty() => Err(certificate(path, "holds no certificate")),
+        Ok(chain) => Ok(chain),
+        Err(error) => Err(certificate(path, error)),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, LanError> {
+    let pem = fs::read(path).map_err(|error| certificate(path, error))?;
+    // The parser's error is not shown: it may quote the key.
+    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| certificate(path, "holds no private key"))
+}
+
+fn server_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn certificate(path: &Path, problem: impl ToString) -> LanError {
+    LanError::Certificate { path: path.to_owned(), problem: problem.to_string() }
+}
+
+fn state(action: &'static str, path: PathBuf, source: io::Error) -> LanError {
+    LanError::State { action, path, source }
+}
+
+/// Writes a file only its owner can read. Complete or not at all, also across a power cut.
+fn write_private(path: &Path, content: &[u8]) -> Result<(), LanError> {
+    let write = || -> io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let draft = path.with_extension("new");
+        match fs::remove_file(&draft) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)?;
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| state("write", path.to_owned(), source))
+}
+
+/// Takes everybody else's access from a file that an owner or a restored backup left open.
+fn tighten(path: &Path) -> Result<(), LanError> {
+    let tighten = || -> io::Result<()> {
+        let mode = fs::metadata(path)?.permissions().mode();
+        if mode & 0o077 == 0 {
+            return Ok(());
+        }
+        tracing::warn!(path = %path.display(), "others could read this secret; its mode is now 0600");
+        fs::set_permissions(path, Permissions::from_mode(0o600))
+    };
+    tighten().map_err(|source| state("protect", path.to_owned(), source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("the file is there").permissions().mode() & 0o777
+    }
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder for the test")
+    }
+
+    fn own_at(dir: &Path, now: SystemTime) -> Vec<u8> {
+        let names = ["door".to_owned(), "door.local".to_owned()];
+        let addresses = ["192.0.2.7".parse().expect("an address")];
+        own(dir, &names, &addresses, now).expect("a certificate");
+        fs::read(dir.join(CERT_FILE)).expect("the certificate was kept")
+    }
+
+    fn in_days(days: u64) -> SystemTime {
+        UNIX_EPOCH + EARLIEST + Duration::from_secs(days * 86_400)
+    }
+
+    #[test]
+    fn a_hub_key_is_made_once_and_is_private() {
+        let dir = folder();
+        let first = hub_key(dir.path()).expect("a key");
+        assert!(first.starts_with("lan_") && first.len() == 36, "length {}", first.len());
+        assert!(first.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+        assert_eq!(mode(&dir.path().join(KEY_FILE)), 0o600);
+        assert_eq!(hub_key(dir.path()).expect("the same key"), first);
+        assert_ne!(hub_key(folder().path()).expect("another door's key"), first);
+    }
+
+    #[test]
+    fn an_owners_own_key_is_taken_and_its_file_closed_to_others() {
+        let dir = folder();
+        let path = dir.path().join(KEY_FILE);
+        fs::write(&path, "my-own-long-enough-key\n").expect("written");
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("opened to all");
+        assert_eq!(hub_key(dir.path()).expect("the key"), "my-own-long-enough-key");
+        assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn an_empty_or_broken_hub_key_is_made_anew() {
+        for content in [&b""[..], b"short", b"has spaces in the middle of it", b"\xff\xfe\xff"] {
+            let dir = folder();
+            fs::write(dir.path().join(KEY_FILE), content).expect("written");
+            assert!(hub_key(dir.path()).expect("a key").starts_with("lan_"));
+        }
+    }
+
+    #[test]
+    fn a_state_directory_that_cannot_be_used_is_named_in_the_error() {
+        let dir = folder();
+        let file = dir.path().join("file");
+        fs::write(&file, "").expect("written");
+        let error = hub_key(&file).expect_err("a file is no folder").to_string();
+        assert!(error.contains("lan.key"), "{error}");
+    }
+
+    #[test]
+    fn the_certificate_is_kept_until_it_is_about_to_expire() {
+        let dir = folder();
+        let first = own_at(dir.path(), in_days(0));
+        assert_eq!(mode(&dir.path().join(CERT_KEY_FILE)), 0o600);
+        assert_eq!(own_at(dir.path(), in_days(700)), first);
+        assert_ne!(own_at(dir.path(), in_days(800)), first);
+    }
+
+    #[test]
+    fn a_certificate_or_key_that_cannot_be_read_is_replaced() {
+        for broken in [CERT_FILE, CERT_KEY_FILE] {
+            let dir = folder();
+            let first = own_at(dir.path(), in_days(0));
+            fs::write(dir.path().join(broken), "-----BEGIN NONSENSE-----").expect("written");
+            assert_ne!(own_at(dir.path(), in_days(1)), first);
+        }
+    }
+
+    #[test]
+    fn a_certificate_with_the_key_of_another_is_replaced() {
+        let (dir, other) = (folder(), folder());
+        let first = own_at(dir.path(), in_days(0));
+        own_at(other.path(), in_days(0));
+        let key = fs::read(other.path().join(CERT_KEY_FILE)).expect("the other's key");
+        fs::write(dir.path().join(CERT_KEY_FILE), key).expect("written");
+        assert_ne!(own_at(dir.path(), in_days(1)), first);
+    }
+
+    #[test]
+    fn a_certificate_made_before_the_clock_was_set_lasts_until_after() {
+        let dir = folder();
+        let first = own_at(dir.path(), UNIX_EPOCH);
+        assert_eq!(own_at(dir.path(), in_days(365)), first);
+    }
+
+    #[test]
+    fn an_owners_certificate_that_is_missing_is_named_in_the_error() {
+        let files =
+            TlsFiles { cert: "/nonexistent/cert.pem".into(), key: "/nonexistent/key".into() };
+        let error = from_files(&files).expect_err("no such files").to_string();
+        assert!(error.contains("/nonexistent/cert.pem"), "{error}");
+    }
+}

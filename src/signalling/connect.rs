@@ -1,0 +1,230 @@
+//! Opens one WebSocket to the signalling side: over TLS to the service, or through a pipe to our own hub.
+//!
+//! It tries once and keeps no state; when to try is the session's decision, and so is when an attempt has
+//! taken too long. The key is in the URL, so no URL leaves this file.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::net::{TcpStream, lookup_host};
+use tokio_tungstenite::tungstenite::Error as WsError;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
+use url::{Host, Url};
+
+use super::error::SignallingError;
+use super::message::MAX_INBOUND;
+
+/// Head start of one address before the next is tried beside it (RFC 8305 section 5).
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// The publishable key. Its `Debug` prints dots.
+#[derive(Clone)]
+pub struct Key(String);
+
+impl Key {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> Self {
+        Self(key.into())
+    }
+
+    /// The key as a URI component (RFC 3986 section 2.3).
+    fn encoded(&self) -> String {
+        let mut encoded = String::with_capacity(self.0.len());
+        for byte in self.0.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    encoded.push(char::from(byte));
+                }
+                _ => encoded.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        encoded
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(...)")
+    }
+}
+
+/// Makes the member's end of a fresh in-memory pipe for each attempt; the hub serves the other end.
+pub type PipeMaker = Arc<dyn Fn() -> DuplexStream + Send + Sync>;
+
+/// How an uplink reaches its signalling side.
+#[derive(Clone)]
+pub enum Transport {
+    /// The managed service, or a server like it.
+    Url {
+        /// Scheme, host and port, as `config::names::check_origin` returns them.
+        origin: String,
+    },
+    /// Our own hub.
+    Pipe(PipeMaker),
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url { origin } => write!(f, "Url({origin})"),
+            Self::Pipe(_) => f.write_str("Pipe"),
+        }
+    }
+}
+
+/// Any two-way byte stream.
+pub(super) trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+/// The one kind of socket both transports end in.
+pub(super) type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Bytes>>>;
+
+/// Opens one WebSocket. Dropping the future drops the attempt.
+pub(super) async fn open(transport: Transport, key: Key) -> Result<Socket, SignallingError> {
+    let (bytes, origin, host): (Box<dyn Bytes>, _, _) = match transport {
+        Transport::Pipe(make) => {
+            (Box::new(make()), "ws://localhost".to_owned(), "the hub".to_owned())
+        }
+        Transport::Url { origin } => {
+            let (tcp, host) = dial(&origin).await?;
+            (Box::new(tcp), origin, host)
+        }
+    };
+    let request = format!("{origin}/v1?key={}", key.encoded());
+    // Small buffers: the socket lives for months and carries a few kilobytes per call.
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(0)
+        .max_message_size(Some(MAX_INBOUND))
+        .max_frame_size(Some(MAX_INBOUND));
+    match client_async_tls_with_config(request, bytes, Some(config), None).await {
+        Ok((socket, _response)) => Ok(socket),
+        Err(error) => Err(explain(error, host)),
+    }
+}
+
+fn explain(error: WsError, host: String) -> SignallingError {
+    match error {
+        WsError::Http(response) => {
+            SignallingError::Http { host, status: response.status().as_u16() }
+        }
+        WsError::Tls(error) => SignallingError::Tls { host, reason: error.to_string() },
+        WsError::Io(source)
+            if source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) =>
+        {
+            SignallingError::Tls { host, reason: source.to_string() }
+        }
+        WsError::Io(source) => SignallingError::Unreachable { host, source },
+        WsError::Url(_) | WsError::HttpFormat(_) => {
+            SignallingError::NotWebSocket { host, reason: "the address cannot be used".to_owned() }
+        }
+        other => SignallingError::NotWebSocket { host, reason: other.to_string() },
+    }
+}
+
+/// A TCP connection to the origin's host, and the name to call it by.
+async fn dial(origin: &str) -> Result<(TcpStream, String), SignallingError> {
+    let parsed = Url::parse(origin).ok();
+    let target = parsed.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()?)));
+    let Some((host, port)) = target else {
+        let reason = "the address cannot be used".to_owned();
+        return Err(SignallingError::NotWebSocket { host: "the uplink".to_owned(), reason });
+    };
+    let name = format!("{host}:{port}");
+    let found: io::Result<Vec<SocketAddr>> = match host {
+        Host::Domain(domain) => lookup_host((domain, port)).await.map(Iterator::collect),
+        Host::Ipv4(address) => Ok(vec![(address, port).into()]),
+        Host::Ipv6(address) => Ok(vec![(address, port).into()]),
+    };
+    let connected = match found {
+        Ok(addresses) => race(take_turns(addresses)).await,
+        Err(error) => Err(error),
+    };
+    let tcp =
+        connected.map_err(|source| SignallingError::Unreachable { host: name.clone(), source })?;
+    // Frames are small and each one is waited for.
+    if let Err(error) = tcp.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY refused");
+    }
+    Ok((tcp, name))
+}
+
+/// Address families in turns, the resolver's favourite first (RFC 8305 section 4).
+fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let favourite = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == favourite);
+    let mut turns = Vec::with_capacity(first.len() + second.len());
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    loop {
+        let pair = [first.next(), second.next()];
+        if pair.iter().all(Option::is_none) {
+            return turns;
+        }
+        turns.extend(pair.into_iter().flatten());
+    }
+}
+
+/// The first address that answers wins; a broken IPv6 costs a quarter of a second, not the call.
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter().peekable();
+    let mut running = FuturesUnordered::new();
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    loop {
+        if let Some(address) = waiting.next() {
+            running.push(TcpStream::connect(address));
+        }
+        let has_more = waiting.peek().is_some();
+        tokio::select! {
+            outcome = running.next() => match outcome {
+                Some(Ok(tcp)) => return Ok(tcp),
+                Some(Err(error)) => last = error,
+                None => return Err(last),
+            },
+            () = tokio::time::sleep(HEAD_START), if has_more => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_encoded_as_a_uri_component_and_never_shown() {
+        let key = Key::new("pk_live_a+b/ü");
+        assert_eq!(key.encoded(), "pk_live_a%2Bb%2F%C3%BC");
+        assert_eq!(format!("{key:?}"), "Key(...)");
+    }
+
+    #[test]
+    fn address_families_take_turns() {
+        let parse = |list: &[&str]| -> Vec<SocketAddr> {
+            list.iter().map(|text| text.parse().expect("an address")).collect()
+        };
+        let found = parse(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
+        assert_eq!(take_turns(found), parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"]));
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_does_not_hide_a_living_one() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let alive = listener.local_addr().expect("bound");
+        let dead = {
+            let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+            gone.local_addr().expect("bound")
+        };
+        let tcp = race(vec![dead, alive]).await.expect("one of the two answers");
+        assert_eq!(tcp.peer_addr().expect("connected"), alive);
+        assert!(race(vec![dead]).await.is_err());
+        assert!(race(vec![]).await.is_err());
+    }
+}

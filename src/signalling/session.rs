@@ -1,0 +1,1103 @@
+//! One uplink's life as seen from a desk: connect, be greeted, be in the channel, notice death, come back
+//! (protocol.md sections 1.3 and 6).
+//!
+//! Pure: it is told what happened and when, and says what to do. It opens no socket and reads no clock; the
+//! uplink task does both. What happens on a greeted socket is in `greeted`, what the channel means in
+//! `membership`, what codes mean in `advice`.
+
+use std::time::Instant;
+
+use tracing::{debug, info, warn};
+
+use super::advice::Pace;
+use super::backoff::Backoff;
+use super::desk::{Desk, Ending, Loss, Problem, Proof};
+pub use super::desk::{Input, Output, Setup};
+use super::envelope;
+use super::greeted::Greeted;
+use super::membership::{Membership, Step};
+use super::message::{HubFrame, MAX_INBOUND};
+use super::status::{UplinkState, UplinkStatus};
+use super::timings::Timings;
+use crate::config::names::IceServer;
+use crate::intercom::{Outgoing, PeerId, UplinkCommand};
+
+enum State {
+    /// No socket, and none wanted.
+    Idle,
+    /// No socket until the next attempt.
+    Waiting { until: Instant },
+    /// A socket is being opened; the welcome is due by then.
+    Opening { until: Instant },
+    /// The socket is open; the welcome is due by then.
+    Greeting { until: Instant },
+    /// Greeted.
+    Live(Box<Greeted>),
+    /// Waiting for the other end to close.
+    Closing { until: Instant, next: Next },
+    /// Ended for good.
+    Stopped,
+}
+
+#[derive(Clone, Copy)]
+enum Next {
+    Rest,
+    At(Instant),
+    Stop,
+}
+
+/// The state machine of one uplink.
+pub struct Session {
+    name: &'static str,
+    arm: bool,
+    request_prefix: String,
+    timings: Timings,
+    state: State,
+    desk: Desk,
+    backoff: Backoff,
+    refused: Option<&'static str>,
+    /// The last loss logged for the operator, so that an outage of days is not logged twice a minute.
+    reported: Option<String>,
+    ice_servers: Vec<IceServer>,
+}
+
+impl Session {
+    /// A session that begins to connect at once if it is armed.
+    pub fn new(now: Instant, setup: Setup) -> Self {
+        let membership = Membership::new(setup.timings.membership.clone());
+        let mut session = Self {
+            name: setup.name,
+            arm: setup.arm,
+            request_prefix: setup.request_prefix,
+            timings: setup.timings,
+            state: State::Idle,
+            desk: Desk::new(setup.channel, membership),
+            backoff: Backoff::new(now, setup.luck),
+            refused: None,
+            reported: None,
+            ice_servers: Vec::new(),
+        };
+        if session.arm {
+            session.open(now);
+        }
+        session
+    }
+
+    /// Tells the session something. Drain [`Session::poll_output`] afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Command(command) => self.command(now, command),
+            Input::Opened => {
+                if let State::Opening { until } = self.state {
+                    self.state = State::Greeting { until };
+                }
+            }
+            Input::OpenFailed { http, reason } => self.open_failed(now, http, &reason),
+            Input::Text(text) => self.text(now, &text),
+            Input::Life => self.heard(now),
+            Input::Binary => {
+                self.desk.counters.malformed += 1;
+                self.heard(now);
+            }
+            Input::TooBig => self.too_big(now),
+            Input::Closed { code } => self.closed(now, code),
+            Input::Tick => self.tick(now),
+            Input::Stop => self.stop(now),
+        }
+        self.follow(now);
+        self.rest_if_unwanted(now);
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.desk.outputs.pop_front()
+    }
+
+    /// When to call `handle` with `Tick` at the latest.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Idle | State::Stopped => None,
+            State::Waiting { until }
+            | State::Opening { until }
+            | State::Greeting { until }
+            | State::Closing { until, .. } => Some(*until),
+            State::Live(live) => live.deadline(&self.desk.membership),
+        }
+    }
+
+    /// What `status` shows.
+    pub fn status(&self) -> UplinkStatus {
+        let (state, peer_id) = match &self.state {
+            State::Opening { .. } | State::Greeting { .. } => (UplinkState::Connecting, None),
+            State::Live(live) if self.desk.membership.is_in() => {
+                (UplinkState::Joined, Some(live.own.clone()))
+            }
+            State::Live(live) => (UplinkState::Connected, Some(live.own.clone())),
+            State::Idle | State::Waiting { .. } | State::Closing { .. } | State::Stopped => {
+                let refused = self.refused.map(|advice| UplinkState::Refused { advice });
+                (refused.unwrap_or(UplinkState::Offline), None)
+            }
+        };
+        let next_retry = match &self.state {
+            State::Waiting { until } | State::Closing { next: Next::At(until), .. } => Some(*until),
+            _ => None,
+        };
+        UplinkStatus {
+            name: self.name,
+            state,
+            peer_id,
+            attempts: self.backoff.attempts(),
+            next_retry,
+            problem: self.desk.problem.as_ref().map(|problem| problem.text.clone()),
+            ice_servers: self.ice_servers.clone(),
+            counters: self.desk.counters,
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.desk.counters.connects += 1;
+        self.state = State::Opening { until: now + self.timings.welcome };
+        self.desk.outputs.push_back(Output::Open);
+    }
+
+    fn is_socket_wanted(&self) -> bool {
+        self.arm || self.desk.membership.is_wanted()
+    }
+
+    fn command(&mut self, now: Instant, command: UplinkCommand) {
+        match command {
+            UplinkCommand::Join => {
+                self.desk.membership.join(now);
+                self.hurry(now);
+            }
+            UplinkCommand::Leave => self.desk.membership.leave(now),
+            UplinkCommand::Send { to, what } => match &mut self.state {
+                State::Live(live) => live.send(now, &mut self.desk, to, &what),
+                _ => {
+                    self.desk.counters.unsent += 1;
+                    self.desk.undelivered(matches!(what, Outgoing::Description(_)), to, false);
+                }
+            },
+        }
+    }
+
+    /// Somebody is at the door: do not sit out a long delay, as far as the service allows.
+    fn hurry(&mut self, now: Instant) {
+        let earliest = self.backoff.earliest(now);
+        match &mut self.state {
+            State::Idle | State::Waiting { .. } if earliest <= now => self.open(now),
+            State::Idle | State::Waiting { .. } | State::Closing { next: Next::At(_), .. }
+                if self.refused.is_some() =>
+            {
+                self.desk.membership.give_up();
+            }
+            State::Idle => self.state = State::Waiting { until: earliest },
+            State::Waiting { until } | State::Closing { next: Next::At(until), .. } => {
+                *until = earliest.min(*until);
+            }
+            State::Opening { .. }
+            | State::Greeting { .. }
+            | State::Live(_)
+            | State::Closing { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    fn open_failed(&mut self, now: Instant, http: Option<u16>, reason: &str) {
+        if !matches!(self.state, State::Opening { .. }) {
+            return;
+        }
+        let loss = match http {
+            Some(status) => Loss::of_http(status),
+            None => Loss::usual(reason, Ending::Gone),
+        };
+        self.lose(now, loss);
+    }
+
+    fn closed(&mut self, now: Instant, code: Option<u16>) {
+        match self.state {
+            State::Closing { .. } => self.after_closing(now),
+            State::Opening { .. } | State::Greeting { .. } | State::Live(_) => {
+                self.lose(now, Loss::of_close(code));
+            }
+            State::Idle | State::Waiting { .. } | State::Stopped => {}
+        }
+    }
+
+    fn heard(&mut self, now: Instant) {
+        if let State::Live(live) = &mut self.state {
+            live.heard(now);
+        }
+    }
+
+    fn too_big(&mut self, now: Instant) {
+        if matches!(self.state, State::Greeting { .. } | State::Live(_)) {
+            self.desk.counters.malformed += 1;
+            let text = "the signalling side sent a frame larger than 1 MiB";
+            self.lose(now, Loss::usual(text, Ending::Bye(1009)));
+        }
+    }
+
+    fn text(&mut self, now: Instant, text: &str) {
+        match &mut self.state {
+            State::Live(live) => live.heard_text(now),
+            State::Greeting { .. } => {}
+            _ => return,
+        }
+        if text.len() > MAX_INBOUND {
+            return self.too_big(now);
+        }
+        if let Some(frame) = self.desk.read(text) {
+            self.frame(now, frame);
+        }
+    }
+
+    fn frame(&mut self, now: Instant, frame: HubFrame) {
+        match (&mut self.state, frame) {
+            (State::Live(live), frame) => {
+                if let Some(loss) = live.frame(now, &mut self.desk, frame) {
+                    self.lose(now, loss);
+                }
+            }
+            (
+                State::Greeting { .. },
+                HubFrame::Welcome { peer_id, max_message_size, metadata, .. },
+            ) => {
+                if let Some(servers) = envelope::ice_servers(metadata.as_ref()) {
+                    self.ice_servers = servers;
+                }
+                self.welcome(now, PeerId::from(peer_id.as_str()), max_message_size);
+            }
+            _ => debug!("frame before the welcome ignored"),
+        }
+    }
+
+    fn welcome(&mut self, now: Instant, own: PeerId, max_message_size: f64) {
+        match self.backoff.attempts() {
+            0 => info!(peer_id = %own, "connected"),
+            failures => info!(peer_id = %own, failures, "connected again"),
+        }
+        self.refused = None;
+        self.reported = None;
+        let prefix = format!("{}.{}", self.request_prefix, self.desk.counters.connects);
+        let live = Greeted::new(now, &mut self.desk, &self.timings, own, max_message_size, prefix);
+        self.state = State::Live(Box::new(live));
+    }
+
+    fn tick(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Waiting { until } if *until <= now => self.open(now),
+            State::Opening { until } | State::Greeting { until } if *until <= now => {
+                let text = "the signalling side did not answer in time; check the network and the uplink's \
+                            address";
+                self.lose(now, Loss::usual(text, Ending::Cut));
+            }
+            State::Closing { until, .. } if *until <= now => {
+                self.desk.outputs.push_back(Output::Drop);
+                self.after_closing(now);
+            }
+            State::Live(live) => {
+                if let Some(loss) = live.tick(now, &mut self.desk) {
+                    self.lose(now, loss);
+                }
+            }
+            State::Idle
+            | State::Waiting { .. }
+            | State::Opening { .. }
+            | State::Greeting { .. }
+            | State::Closing { .. }
+            | State::Stopped => {}
+        }
+    }
+
+    /// Carries out what the membership decided.
+    fn follow(&mut self, now: Instant) {
+        if let State::Live(live) = &mut self.state {
+            if let Some(loss) = live.follow(now, &mut self.desk) {
+                self.lose(now, loss);
+            }
+            return;
+        }
+        while let Some(step) = self.desk.membership.step() {
+            if let Step::Event(event) = step {
+                self.desk.tell(event);
+            }
+        }
+    }
+
+    /// Without `arm` a socket is kept only as long as the channel is wanted.
+    fn rest_if_unwanted(&mut self, now: Instant) {
+        if self.is_socket_wanted() || self.desk.membership.has_ties() {
+            return;
+        }
+        match self.state {
+            State::Waiting { .. } => self.state = State::Idle,
+            State::Opening { .. } | State::Greeting { .. } => {
+                self.desk.outputs.push_back(Output::Drop);
+                self.state = State::Idle;
+            }
+            State::Live(_) => {
+                self.backoff.reset();
+                self.end_socket(now, Ending::Bye(1000), Next::Rest);
+            }
+            State::Idle | State::Closing { .. } | State::Stopped => {}
+        }
+    }
+
+    /// The socket, or the attempt at one, has failed: plan the next.
+    fn lose(&mut self, now: Instant, loss: Loss) {
+        let mut hint = std::time::Duration::ZERO;
+        if let State::Live(live) = &self.state {
+            hint = live.hint;
+            if now.saturating_duration_since(live.since) >= self.timings.proven {
+                self.backoff.reset();
+            }
+        }
+        let at = self.backoff.failed(now, loss.pace, hint, &self.timings);
+        let next_try_s = (at - now).as_secs_f32();
+        if self.reported.as_ref() != Some(&loss.text) || loss.pace == Pace::Refused {
+            warn!(next_try_s, "not connected: {}", loss.text);
+        } else {
+            debug!(next_try_s, attempts = self.backoff.attempts(), "not connected: {}", loss.text);
+        }
+        self.reported = Some(loss.text.clone());
+        // A refused channel stays worth knowing until we are in it, whatever fails in between.
+        if self.desk.problem.as_ref().is_none_or(|known| known.until == Proof::Welcome)
+            || loss.pace != Pace::Usual
+        {
+            self.desk.problem = Some(Problem { text: loss.text, until: loss.until });
+        }
+        self.refused = (loss.pace == Pace::Refused).then_some(loss.advice);
+        if loss.pace == Pace::Refused {
+            self.desk.membership.give_up();
+        }
+        let next = if self.is_socket_wanted() { Next::At(at) } else { Next::Rest };
+        self.end_socket(now, loss.ending, next);
+    }
+
+    fn end_socket(&mut self, now: Instant, ending: Ending, next: Next) {
+        let until = now + self.timings.close;
+        if let State::Live(live) =
+            std::mem::replace(&mut self.state, State::Closing { until, next })
+        {
+            live.end(&mut self.desk);
+        }
+        match ending {
+            Ending::Bye(code) => self.desk.outputs.push_back(Output::Close(code)),
+            Ending::Cut => {
+                self.desk.outputs.push_back(Output::Drop);
+                self.after_closing(now);
+            }
+            Ending::Gone => self.after_closing(now),
+        }
+    }
+
+    fn after_closing(&mut self, now: Instant) {
+        let State::Closing { next, .. } = self.state else {
+            return;
+        };
+        match next {
+            Next::At(until) => self.state = State::Waiting { until },
+            Next::Stop => {
+                self.state = State::Stopped;
+                self.desk.outputs.push_back(Output::Stopped);
+            }
+            // Somebody may have pressed while the old socket was closing.
+            Next::Rest if self.is_socket_wanted() => self.open(now),
+            Next::Rest => self.state = State::Idle,
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        match &mut self.state {
+            State::Live(_) => {
+                Greeted::farewell(&mut self.desk);
+                self.end_socket(now, Ending::Bye(1000), Next::Stop);
+            }
+            State::Closing { next, .. } => *next = Next::Stop,
+            State::Greeting { .. } => self.end_socket(now, Ending::Bye(1000), Next::Stop),
+            State::Opening { .. } => self.end_socket(now, Ending::Cut, Next::Stop),
+            State::Idle | State::Waiting { .. } => self.end_socket(now, Ending::Gone, Next::Stop),
+            State::Stopped => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant as Clock};
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::intercom::{Candidate, Description, DescriptionKind, Signal, UplinkEvent as Event};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A session and its virtual clock; the outputs are sorted by kind as they come.
+    struct Bench {
+        now: Instant,
+        session: Session,
+        events: Vec<Event>,
+        frames: Vec<Value>,
+        others: Vec<Output>,
+    }
+
+    impl Bench {
+        fn with_arm(arm: bool) -> Self {
+            let setup = Setup {
+                name: "service",
+                channel: "door".into(),
+                arm,
+                request_prefix: "r".into(),
+                luck: Box::new(|| 0.5),
+                timings: Timings::default(),
+            };
+            let now = Clock::now();
+            let session = Session::new(now, setup);
+            let mut bench = Self { now, session, events: vec![], frames: vec![], others: vec![] };
+            bench.drain();
+            bench
+        }
+
+        fn armed() -> Self {
+            Self::with_arm(true)
+        }
+
+        /// Greeted, everything so far forgotten.
+        fn greeted() -> Self {
+            let mut bench = Self::armed();
+            bench.greet("own-1");
+            bench.forget();
+            bench
+        }
+
+        /// In the channel with these peers, everything so far forgotten.
+        fn joined(peers: &[&str]) -> Self {
+            let mut bench = Self::greeted();
+            bench.tell(Input::Command(UplinkCommand::Join));
+            bench.enter(peers);
+            bench.forget();
+            bench
+        }
+
+        fn tell(&mut self, input: Input) {
+            self.session.handle(self.now, input);
+            self.drain();
+        }
+
+        fn hear(&mut self, frame: Value) {
+            self.tell(Input::Text(frame.to_string()));
+        }
+
+        fn greet(&mut self, own: &str) {
+            self.tell(Input::Opened);
+            self.hear(json!({"type":"welcome","peerId":own,"expiresAt":null,"serverTime":1,
+                "maxMessageSize":65536}));
+        }
+
+        fn enter(&mut self, peers: &[&str]) {
+            self.ack("subscribe");
+            self.presence(peers, &[]);
+        }
+
+        /// Acknowledges the latest request of a type.
+        fn ack(&mut self, kind: &str) {
+            let id = self.request(kind);
+            self.hear(json!({"type":"ack","requestId":id}));
+        }
+
+        fn refuse(&mut self, kind: &str, code: &str) {
+            let id = self.request(kind);
+            self.hear(json!({"type":"error","requestId":id,"code":code}));
+        }
+
+        fn request(&self, kind: &str) -> String {
+            let frame = self.frames.iter().rev().find(|frame| frame["type"] == kind);
+            let id = frame.and_then(|frame| frame["requestId"].as_str());
+            id.expect("such a request was sent").to_owned()
+        }
+
+        fn presence(&mut self, joined: &[&str], left: &[&str]) {
+            let list = |ids: &[&str]| -> Vec<Value> {
+                ids.iter().map(|id| json!({"peerId": id})).collect()
+            };
+            self.hear(json!({"type":"presence","channel":"door","joined":list(joined),
+                "left":list(left)}));
+        }
+
+        /// Runs the clock for `time`, waking at every deadline on the way.
+        fn pass(&mut self, time: Duration) {
+            let end = self.now + time;
+            while let Some(next) = self.session.poll_timeout().filter(|next| *next <= end) {
+                assert!(next >= self.now || self.now == end, "deadlines are not in the past");
+                self.now = next.max(self.now);
+                self.tell(Input::Tick);
+            }
+            self.now = end;
+        }
+
+        /// Waits for the next attempt.
+        fn reopen(&mut self) {
+            let next = self.session.status().next_retry.expect("another attempt is planned");
+            self.pass(next - self.now);
+        }
+
+        fn drain(&mut self) {
+            while let Some(output) = self.session.poll_output() {
+                match output {
+                    Output::Event(event) => self.events.push(event),
+                    Output::Frame(text) => {
+                        self.frames.push(serde_json::from_str(&text).expect("frames are JSON"));
+                    }
+                    other => self.others.push(other),
+                }
+            }
+        }
+
+        fn forget(&mut self) {
+            self.events.clear();
+            self.frames.clear();
+            self.others.clear();
+        }
+
+        fn events(&mut self) -> Vec<Event> {
+            std::mem::take(&mut self.events)
+        }
+
+        fn others(&mut self) -> Vec<Output> {
+            std::mem::take(&mut self.others)
+        }
+
+        fn sent(&mut self, kind: &str) -> Vec<Value> {
+            let (wanted, rest) = self.frames.drain(..).partition(|frame| frame["type"] == kind);
+            self.frames = rest;
+            wanted
+        }
+
+        fn send_offer(&mut self, to: &str, size: usize) {
+            let description = Description { kind: DescriptionKind::Offer, sdp: "v".repeat(size) };
+            let what = Outgoing::Description(description);
+            self.tell(Input::Command(UplinkCommand::Send { to: to.into(), what }));
+        }
+
+        fn problem(&self) -> String {
+            self.session.status().problem.unwrap_or_default()
+        }
+
+        fn state(&self) -> UplinkState {
+            self.session.status().state
+        }
+    }
+
+    fn up(own: &str) -> Event {
+        Event::Up { own: own.into() }
+    }
+
+    fn snapshot(ids: &[&str]) -> Event {
+        Event::Snapshot(ids.iter().map(|id| PeerId::from(*id)).collect())
+    }
+
+    fn undelivered(to: &str, absent: bool) -> Event {
+        Event::Undelivered { to: to.into(), absent }
+    }
+
+    fn offer_from(peer: &str) -> Value {
+        json!({"type":"direct","from":peer,"data":{"type":"rtc-description",
+            "description":{"type":"offer","sdp":"v=0"}}})
+    }
+
+    #[test]
+    fn an_armed_session_connects_greets_and_stays_out_of_the_channel() {
+        let mut bench = Bench::armed();
+        assert_eq!(bench.others(), [Output::Open]);
+        assert_eq!(bench.state(), UplinkState::Connecting);
+        bench.greet("own-1");
+        assert_eq!(bench.events(), [up("own-1")]);
+        assert_eq!(bench.frames, Vec::<Value>::new());
+        assert_eq!(bench.state(), UplinkState::Connected);
+    }
+
+    #[test]
+    fn an_unarmed_session_connects_for_a_join_and_closes_after_the_leave() {
+        let mut bench = Bench::with_arm(false);
+        assert_eq!((bench.others(), bench.session.poll_timeout()), (vec![], None));
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!(bench.others(), [Output::Open]);
+        bench.greet("own-1");
+        bench.enter(&["a"]);
+        assert_eq!(bench.events(), [up("own-1"), Event::Joined, snapshot(&["a"])]);
+        bench.tell(Input::Command(UplinkCommand::Leave));
+        assert_eq!(bench.others(), []);
+        bench.ack("unsubscribe");
+        assert_eq!(bench.others(), [Output::Close(1000)]);
+        assert_eq!(bench.events(), [Event::Left, Event::Down]);
+        bench.tell(Input::Closed { code: Some(1000) });
+        assert_eq!((bench.others(), bench.session.poll_timeout()), (vec![], None));
+    }
+
+    #[test]
+    fn a_press_while_the_old_socket_closes_opens_a_new_one() {
+        let mut bench = Bench::with_arm(false);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        bench.greet("own-1");
+        bench.enter(&[]);
+        bench.tell(Input::Command(UplinkCommand::Leave));
+        bench.ack("unsubscribe");
+        bench.tell(Input::Command(UplinkCommand::Join));
+        bench.forget();
+        bench.tell(Input::Closed { code: Some(1000) });
+        assert_eq!(bench.others(), [Output::Open]);
+    }
+
+    #[test]
+    fn leaving_before_the_welcome_drops_an_unarmed_attempt() {
+        let mut bench = Bench::with_arm(false);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        bench.tell(Input::Command(UplinkCommand::Leave));
+        assert_eq!(bench.others(), [Output::Open, Output::Drop]);
+        assert_eq!(bench.events(), [Event::Left]);
+    }
+
+    #[test]
+    fn the_welcome_is_due_ten_seconds_after_the_attempt_began() {
+        let mut bench = Bench::armed();
+        bench.forget();
+        bench.pass(6 * SECOND);
+        bench.tell(Input::Opened);
+        bench.pass(3 * SECOND);
+        assert_eq!(bench.others(), []);
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), [Output::Drop]);
+        assert_eq!(bench.events(), [], "nothing was up");
+        bench.pass(SECOND / 2);
+        assert_eq!(bench.others(), [Output::Open]);
+    }
+
+    #[test]
+    fn garbage_unknown_frames_and_a_second_welcome_change_nothing() {
+        let mut bench = Bench::joined(&["a"]);
+        for text in
+            ["", "{", "[]", r#"{"type":"presence","channel":"door","joined":[5],"left":[]}"#]
+        {
+            bench.tell(Input::Text(text.into()));
+        }
+        bench.tell(Input::Binary);
+        bench.hear(json!({"type":"novelty"}));
+        bench.hear(json!({"type":"welcome","peerId":"x","serverTime":1,"maxMessageSize":9}));
+        bench.hear(json!({"type":"message","channel":"door","from":"a","data":1}));
+        bench
+            .hear(json!({"type":"presence","channel":"other","joined":[{"peerId":"z"}],"left":[]}));
+        bench.hear(json!({"type":"ack","requestId":"never asked"}));
+        assert_eq!((bench.events(), bench.others()), (vec![], vec![]));
+        let counters = bench.session.status().counters;
+        assert_eq!((counters.malformed, counters.unknown), (5, 1));
+    }
+
+    #[test]
+    fn a_frame_over_a_mebibyte_closes_with_1009() {
+        for input in [Input::TooBig, Input::Text("x".repeat(MAX_INBOUND + 1))] {
+            let mut bench = Bench::greeted();
+            bench.tell(input);
+            assert_eq!(bench.others(), [Output::Close(1009)]);
+            assert_eq!(bench.events(), [Event::Down]);
+            bench.pass(SECOND);
+            assert_eq!(bench.others(), [Output::Drop, Output::Open], "nobody answered the close");
+        }
+    }
+
+    #[test]
+    fn a_lost_socket_while_joined_comes_back_into_the_channel() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.pass(10 * SECOND);
+        bench.forget();
+        bench.tell(Input::Closed { code: None });
+        assert_eq!(bench.events(), [Event::Down]);
+        bench.pass(SECOND / 2);
+        assert_eq!(bench.others(), [Output::Open]);
+        bench.greet("own-2");
+        bench.enter(&["own-1", "a", "own-2"]);
+        let expected = [up("own-2"), Event::Joined, snapshot(&["a"])];
+        assert_eq!(bench.events(), expected, "neither ourselves nor our ghost");
+        bench.presence(&["b"], &["own-1"]);
+        assert_eq!(bench.events(), [Event::Came("b".into())]);
+    }
+
+    #[test]
+    fn signals_of_our_own_ghost_are_ignored_and_those_of_others_passed_on() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.hear(offer_from("own-1"));
+        assert_eq!(bench.events(), []);
+        bench.hear(offer_from("a"));
+        let signal =
+            Signal::Description(Description { kind: DescriptionKind::Offer, sdp: "v=0".into() });
+        assert_eq!(bench.events(), [Event::Signal { from: "a".into(), signal }]);
+    }
+
+    #[test]
+    fn nobody_reaches_an_armed_door_that_is_not_in_the_channel() {
+        let mut bench = Bench::greeted();
+        bench.hear(offer_from("a"));
+        assert_eq!(bench.events(), []);
+        assert_eq!(bench.session.status().counters.dropped, 1);
+    }
+
+    #[test]
+    fn sixteen_former_ids_are_remembered() {
+        let mut bench = Bench::armed();
+        for number in 0..18 {
+            bench.greet(&format!("own-{number}"));
+            bench.tell(Input::Closed { code: None });
+            bench.reopen();
+        }
+        bench.greet("own-18");
+        bench.tell(Input::Command(UplinkCommand::Join));
+        bench.events();
+        bench.enter(&["own-0", "own-1", "own-2", "own-17", "own-18", "a"]);
+        assert_eq!(bench.events(), [Event::Joined, snapshot(&["a", "own-0", "own-1"])]);
+    }
+
+    #[test]
+    fn sending_while_down_reports_descriptions_only() {
+        let mut bench = Bench::armed();
+        bench.send_offer("a", 10);
+        let what = Outgoing::EndOfCandidates;
+        bench.tell(Input::Command(UplinkCommand::Send { to: "a".into(), what }));
+        assert_eq!(bench.events(), [undelivered("a", false)]);
+        assert_eq!(bench.session.status().counters.unsent, 2);
+    }
+
+    #[test]
+    fn the_finished_frame_is_measured_not_the_sdp() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.send_offer("a", 65_000);
+        assert_eq!(bench.sent("send").len(), 1);
+        bench.send_offer("a", 65_500);
+        assert_eq!(bench.sent("send").len(), 0, "the envelope makes it too large");
+        assert_eq!(bench.events(), [undelivered("a", false)]);
+
+        let mut bench = Bench::armed();
+        bench.tell(Input::Opened);
+        bench.hear(json!({"type":"welcome","peerId":"o","serverTime":1,"maxMessageSize":1000}));
+        bench.forget();
+        bench.send_offer("a", 950);
+        assert_eq!(bench.events(), [undelivered("a", false)], "the service may take less");
+    }
+
+    #[test]
+    fn a_description_is_repeated_once_after_a_passing_error() {
+        for code in ["backend_error", "internal_error"] {
+            let mut bench = Bench::joined(&["a"]);
+            bench.send_offer("a", 10);
+            bench.refuse("send", code);
+            let first = bench.sent("send");
+            assert_eq!(bench.events(), []);
+            bench.pass(SECOND / 2);
+            assert_eq!(bench.frames, first, "the same frame");
+            bench.refuse("send", code);
+            assert_eq!(bench.events(), [undelivered("a", false)]);
+        }
+    }
+
+    #[test]
+    fn a_peer_that_is_not_online_is_reported_as_absent() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.send_offer("a", 10);
+        bench.refuse("send", "peer_not_found");
+        assert_eq!(bench.events(), [undelivered("a", true)]);
+        assert_eq!(bench.problem(), "");
+    }
+
+    #[test]
+    fn a_description_without_an_ack_is_reported_after_15_s() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.send_offer("a", 10);
+        bench.pass(14 * SECOND);
+        bench.tell(Input::Life);
+        assert_eq!(bench.events(), []);
+        bench.pass(SECOND);
+        assert_eq!(bench.events(), [undelivered("a", false)]);
+    }
+
+    #[test]
+    fn an_acknowledged_description_is_not_reported_when_the_socket_goes() {
+        let mut bench = Bench::joined(&["a", "b"]);
+        bench.send_offer("a", 10);
+        bench.ack("send");
+        bench.send_offer("b", 10);
+        bench.tell(Input::Closed { code: None });
+        assert_eq!(bench.events(), [undelivered("b", false), Event::Down]);
+    }
+
+    #[test]
+    fn a_key_without_send_is_named_once_and_the_call_goes_on() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.send_offer("a", 10);
+        bench.refuse("send", "action_not_permitted");
+        assert_eq!(bench.events(), [undelivered("a", false)]);
+        assert!(bench.problem().contains("enable 'send' for this key"));
+        assert_eq!(bench.state(), UplinkState::Joined);
+        assert_eq!(bench.others(), []);
+    }
+
+    #[test]
+    fn a_channel_refusal_ends_the_wish_and_the_socket() {
+        for (code, word) in [
+            ("channel_not_authorized", "patterns"),
+            ("channel_reserved", "belongs to the service"),
+            ("invalid_channel", "256 bytes"),
+            ("action_not_permitted", "'subscribe'"),
+        ] {
+            let mut bench = Bench::greeted();
+            bench.tell(Input::Command(UplinkCommand::Join));
+            bench.refuse("subscribe", code);
+            assert_eq!(bench.events(), [Event::JoinRefused, Event::Down], "{code}");
+            assert_eq!(bench.others(), [Output::Close(1000)]);
+            bench.tell(Input::Closed { code: Some(1000) });
+            let UplinkState::Refused { advice } = bench.state() else { panic!("refused is shown") };
+            assert!(advice.contains(word), "{code}: {advice}");
+            bench.pass(14 * 60 * SECOND);
+            assert_eq!(bench.others(), []);
+            bench.pass(60 * SECOND);
+            assert_eq!(bench.others(), [Output::Open], "once in a quarter of an hour");
+            bench.greet("own-2");
+            assert!(bench.problem().contains(word), "still worth knowing until we are in");
+        }
+    }
+
+    #[test]
+    fn a_press_tries_again_sooner_after_a_refusal_but_not_at_once() {
+        let mut bench = Bench::greeted();
+        bench.tell(Input::Closed { code: Some(4001) });
+        bench.forget();
+        bench.pass(10 * SECOND);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!((bench.events(), bench.others()), (vec![Event::JoinRefused], vec![]));
+        bench.pass(20 * SECOND);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!((bench.events(), bench.others()), (vec![], vec![Output::Open]));
+    }
+
+    #[test]
+    fn a_press_does_not_sit_out_a_long_ordinary_delay() {
+        let mut bench = Bench::armed();
+        for _ in 0..8 {
+            bench.tell(Input::OpenFailed { http: None, reason: "no route".into() });
+            bench.pass(30 * SECOND);
+        }
+        bench.tell(Input::OpenFailed { http: None, reason: "no route".into() });
+        bench.forget();
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), []);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!(bench.others(), [Output::Open]);
+    }
+
+    #[test]
+    fn a_subscribe_that_passing_errors_refuse_ends_with_a_new_socket() {
+        let mut bench = Bench::greeted();
+        bench.tell(Input::Command(UplinkCommand::Join));
+        for _ in 0..4 {
+            bench.refuse("subscribe", "backend_error");
+            bench.pass(2 * SECOND);
+        }
+        assert_eq!(bench.sent("subscribe").len(), 4);
+        assert_eq!(bench.others(), [Output::Close(4000), Output::Drop]);
+        assert_eq!(bench.events(), [Event::Down], "the wish stays");
+        bench.pass(30 * SECOND);
+        assert_eq!(bench.others(), [Output::Open]);
+    }
+
+    #[test]
+    fn every_close_code_leads_to_its_own_delay() {
+        for (code, seconds) in [
+            (None, 0.5),
+            (Some(1000), 0.5),
+            (Some(1001), 0.5),
+            (Some(1008), 0.5),
+            (Some(1009), 0.5),
+            (Some(4001), 900.0),
+            (Some(4002), 0.5),
+            (Some(4003), 900.0),
+            (Some(4010), 30.0),
+            (Some(4011), 0.5),
+            (Some(4012), 900.0),
+            (Some(4020), 900.0),
+            (Some(4999), 0.5),
+        ] {
+            let mut bench = Bench::armed();
+            bench.tell(Input::Opened);
+            bench.tell(Input::Closed { code });
+            let status = bench.session.status();
+            let wait = status.next_retry.expect("armed sessions come back") - bench.now;
+            assert_eq!(wait, Duration::from_secs_f64(seconds), "{code:?}");
+            let is_refused = matches!(status.state, UplinkState::Refused { .. });
+            assert_eq!(is_refused, seconds > 100.0, "{code:?}");
+            assert!(status.problem.is_some());
+        }
+    }
+
+    #[test]
+    fn http_429_waits_half_a_minute() {
+        let mut bench = Bench::armed();
+        bench.forget();
+        bench.tell(Input::OpenFailed { http: Some(429), reason: String::new() });
+        bench.pass(29 * SECOND);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!(bench.others(), [], "not even for a press");
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), [Output::Open]);
+    }
+
+    #[test]
+    fn the_hint_of_going_away_is_the_least_first_delay() {
+        for (hint, seconds) in [(json!(7000), 7), (json!(-1), 1), (json!(1e300), 300)] {
+            let mut bench = Bench::greeted();
+            bench.hear(json!({"type":"going_away","retryAfterMs":hint}));
+            assert_eq!(bench.others(), [], "no need to leave early");
+            bench.tell(Input::Closed { code: Some(1001) });
+            let next = bench.session.status().next_retry.expect("comes back");
+            assert_eq!(next - bench.now, seconds * SECOND);
+        }
+    }
+
+    #[test]
+    fn a_service_that_greets_and_closes_at_once_is_not_hammered() {
+        let mut bench = Bench::armed();
+        let start = bench.now;
+        let mut connects = 0;
+        while bench.now < start + 60 * SECOND {
+            connects += 1;
+            bench.greet("own");
+            bench.tell(Input::Closed { code: Some(1008) });
+            bench.reopen();
+        }
+        assert!(connects < 10, "{connects} attempts in a minute");
+    }
+
+    #[test]
+    fn a_socket_that_lived_ends_the_row_of_failures() {
+        let mut bench = Bench::armed();
+        for _ in 0..6 {
+            bench.tell(Input::OpenFailed { http: None, reason: "no route".into() });
+            bench.pass(30 * SECOND);
+        }
+        bench.greet("own");
+        bench.pass(5 * SECOND);
+        bench.tell(Input::Closed { code: None });
+        assert_eq!(bench.session.status().attempts, 1);
+    }
+
+    #[test]
+    fn silence_is_asked_about_and_then_cut() {
+        let mut bench = Bench::greeted();
+        bench.pass(20 * SECOND);
+        assert_eq!(bench.sent("ping").len(), 1);
+        bench.hear(json!({"type":"pong"}));
+        bench.pass(20 * SECOND);
+        assert_eq!(bench.sent("ping").len(), 1);
+        bench.pass(14 * SECOND);
+        assert_eq!(bench.others(), []);
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), [Output::Drop], "without a closing handshake");
+        assert_eq!(bench.events(), [Event::Down]);
+    }
+
+    #[test]
+    fn a_service_without_pong_keeps_the_socket_and_its_error_is_no_problem() {
+        let mut bench = Bench::greeted();
+        for _ in 0..20 {
+            bench.pass(20 * SECOND);
+            bench.hear(json!({"type":"error","code":"unknown_type"}));
+        }
+        assert_eq!(bench.others(), []);
+        assert_eq!(bench.problem(), "");
+    }
+
+    #[test]
+    fn ice_servers_stay_until_a_new_list_comes() {
+        let mut bench = Bench::armed();
+        let mut after = |metadata: Value| {
+            bench.tell(Input::Opened);
+            bench.hear(json!({"type":"welcome","peerId":"o","serverTime":1,"maxMessageSize":9,
+                "metadata":metadata}));
+            let count = bench.session.status().ice_servers.len();
+            bench.tell(Input::Closed { code: None });
+            bench.reopen();
+            count
+        };
+        assert_eq!(after(json!({"iceServers":[{"urls":"stun:a"}]})), 1);
+        assert_eq!(after(json!(null)), 1, "absent");
+        assert_eq!(after(json!({"iceServers":[{"urls":"http:a"}]})), 1, "rejected");
+        assert_eq!(after(json!({"iceServers":[]})), 0, "empty");
+    }
+
+    #[test]
+    fn stopping_leaves_closes_and_waits_a_second_at_most() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.tell(Input::Stop);
+        assert_eq!(bench.sent("unsubscribe").len(), 1);
+        assert_eq!(bench.others(), [Output::Close(1000)]);
+        assert_eq!(bench.events(), [Event::Down]);
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), [Output::Drop, Output::Stopped]);
+        assert_eq!(bench.session.poll_timeout(), None);
+    }
+
+    #[test]
+    fn stopping_works_in_every_state() {
+        let mut waiting = Bench::armed();
+        waiting.tell(Input::OpenFailed { http: None, reason: "x".into() });
+        let mut greeting = Bench::armed();
+        greeting.tell(Input::Opened);
+        let mut closing = Bench::greeted();
+        closing.tell(Input::TooBig);
+        for mut bench in [Bench::with_arm(false), Bench::armed(), waiting, greeting, closing] {
+            bench.tell(Input::Stop);
+            bench.tell(Input::Stop);
+            bench.pass(SECOND);
+            let stops = bench.others().iter().filter(|other| **other == Output::Stopped).count();
+            assert_eq!(stops, 1);
+        }
+    }
+
+    #[test]
+    fn candidates_and_metadata_keep_their_order_with_the_offer() {
+        let mut bench = Bench::joined(&["a"]);
+        let to = PeerId::from("a");
+        let candidate = Candidate {
+            candidate: "candidate:1".into(),
+            sdp_mid: Some("0".into()),
+            sdp_mline_index: Some(0),
+            username_fragment: None,
+        };
+        let what = Outgoing::TrackMetadata;
+        bench.tell(Input::Command(UplinkCommand::Send { to: to.clone(), what }));
+        bench.send_offer("a", 5);
+        let what = Outgoing::Candidate(candidate);
+        bench.tell(Input::Command(UplinkCommand::Send { to, what }));
+        let sent = bench.sent("send");
+        assert!(sent.iter().all(|frame| frame["to"] == "a" && frame["requestId"].is_string()));
+        let kinds: Vec<&str> =
+            sent.iter().map(|frame| frame["data"]["type"].as_str().unwrap_or("metadata")).collect();
+        assert_eq!(kinds, ["metadata", "metadata", "rtc-description", "rtc-ice"]);
+    }
+
+    #[test]
+    fn request_ids_are_never_used_twice() {
+        let mut bench = Bench::joined(&["a"]);
+        for _ in 0..3 {
+            bench.send_offer("a", 5);
+        }
+        bench.tell(Input::Closed { code: None });
+        bench.pass(SECOND);
+        bench.greet("own-2");
+        bench.send_offer("a", 5);
+        let mut ids: Vec<String> =
+            bench.frames.iter().map(|frame| frame["requestId"].to_string()).collect();
+        let all = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
+    }
+}

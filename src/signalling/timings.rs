@@ -1,0 +1,51 @@
+//! Every time the member side keeps, in one place; the defaults are those of protocol.md section 8.
+
+use std::time::Duration;
+
+use super::{MembershipTimes, PulseTimes};
+
+/// Every time a session keeps. Tests shrink them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timings {
+    /// From the start of an attempt to the welcome.
+    pub welcome: Duration,
+    /// From a request to its answer.
+    pub ack: Duration,
+    /// From a transient error on a description to its one repeat.
+    pub repeat: Duration,
+    /// The first delay between attempts; it doubles with each failure in a row.
+    pub backoff_first: Duration,
+    /// The longest ordinary delay.
+    pub backoff_cap: Duration,
+    /// The least delay after 4010 and HTTP 429, and the least time before a refused `Join` tries again.
+    pub slow_floor: Duration,
+    /// The delay after a refusal that only a person can lift (protocol.md section 2.5).
+    pub refused: Duration,
+    /// A socket that lived this long ends a row of failures. Without it a service that greets and closes at
+    /// once would see more than the 60 attempts a minute it allows.
+    pub proven: Duration,
+    /// The longest a closing handshake may take.
+    pub close: Duration,
+    /// Signs of life.
+    pub pulse: PulseTimes,
+    /// Being in the channel.
+    pub membership: MembershipTimes,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            welcome: Duration::from_secs(10),
+            ack: Duration::from_secs(15),
+            repeat: Duration::from_millis(500),
+            backoff_first: Duration::from_millis(500),
+            backoff_cap: Duration::from_secs(30),
+            slow_floor: Duration::from_secs(30),
+            refused: Duration::from_secs(15 * 60),
+            proven: Duration::from_secs(5),
+            close: Duration::from_secs(1),
+            pulse: PulseTimes::default(),
+            membership: MembershipTimes::default(),
+        }
+    }
+}

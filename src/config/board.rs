@@ -5,8 +5,9 @@
 use std::fmt;
 use std::time::Duration;
 
-/// One hardware, put together from built-in defaults, its profile and the configuration file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One hardware, put together from built-in defaults, its profile and the configuration file. The
+/// default has nothing wired and takes what camera, sound and screen it finds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Board {
     /// Name of the profile.
     pub name: String,
@@ -35,9 +36,10 @@ pub struct Board {
 }
 
 /// How button and outputs are driven.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PanelKind {
     /// GPIO lines of this machine.
+    #[default]
     Gpio,
     /// No hardware: keys or `ctl press` press the button, outputs are recorded.
     Sim,

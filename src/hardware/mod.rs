@@ -447,6 +447,7 @@ mod tests {
             relay: None,
             lamp: Some(LampWiring { line: line("LAMP") }),
             chime: Some(OutputWiring { line: line("CHIME") }),
+            ..Board::default()
         }
     }
 

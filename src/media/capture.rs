@@ -221,7 +221,8 @@ mod tests {
         "videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=30/1";
 
     fn board(camera: Source, microphone: Source) -> Board {
-        let mut board = Board::default();
+        let mut board =
+            crate::config::built_in_board("sim").expect("the simulated board is built in");
         (board.camera.width, board.camera.height) = (160, 120);
         board.camera.source = camera;
         board.microphone.source = microphone;

@@ -192,6 +192,11 @@ impl Engine {
         let Some(pipeline) = self.pipeline() else {
             return self.rest(kind, part.attempt, "no pipeline could be started".to_owned());
         };
+        if kind == Kind::Video {
+            // An encoder begins with a keyframe anyway.
+            self.fanout.take_wish();
+            self.gate = KeyframeGate::new();
+        }
         let started = self.blocking(|_| part.start(&pipeline));
         *self.seat(kind) = Seat::Live(part);
         if let Err(why) = started {

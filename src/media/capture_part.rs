@@ -93,6 +93,8 @@ impl LivePart {
             .by_name("out")
             .and_then(|out| out.downcast::<gst_app::AppSink>().ok())
             .ok_or("cannot be built: its pipeline text uses the name \"out\" itself")?;
+        // A part is put into a pipeline that plays already, where nobody waits for a first buffer.
+        sink.set_async(false);
         let flow = Arc::new(Flow::default());
         let raw_pad = bin.by_name("encoder").and_then(|encoder| encoder.static_pad("sink"));
         if let Some(pad) = raw_pad {

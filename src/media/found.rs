@@ -176,7 +176,7 @@ pub(super) fn found_cards(probe: &Probe) -> String {
 
 /// What to say when an element is missing.
 pub(super) fn missing_element(name: &str) -> String {
-    format!("the element {name} does not exist here; install the GStreamer plugin that holds it")
+    format!("the element {name} does not exist here; install the plugin that holds it")
 }
 
 /// A value as pipeline text wants it, whatever is in it.

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
+use ::rtc::rtp::codec::h264::H264Payloader;
+use ::rtc::rtp::packetizer::Payloader;
 use bytes::Bytes;
-use rtc::rtp::codec::h264::H264Payloader;
-use rtc::rtp::packetizer::Payloader;
 
 use super::MediaError;
 

@@ -87,10 +87,9 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
 // own thread, so nothing waits behind the encoder.
 const AFTER_VIDEO: &str = "h264parse config-interval=-1 \
     ! video/x-h264,stream-format=byte-stream,alignment=au \
-    ! appsink name=out sync=false async=false qos=false enable-last-sample=false max-buffers=1";
+    ! appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
 
-const OUT: &str =
-    "appsink name=out sync=false async=false qos=false enable-last-sample=false max-buffers=1";
+const OUT: &str = "appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
 
 // When the encoder is late, the oldest sound is dropped here: delay in a talk is worse than a gap.
 const SOUND_TO_ENCODER: &str = "queue name=microphone-queue leaky=downstream max-size-buffers=0 \
@@ -267,8 +266,10 @@ fn video_encoder(
             }
         }
     }
-    Err("no H.264 encoder exists; install GStreamer's x264 plugin or the board's codec driver"
-        .to_owned())
+    Err(
+        "no H.264 encoder exists; install the x264 plugin (gst-plugins-ugly) or the board's codec driver"
+            .to_owned(),
+    )
 }
 
 fn encoder_text(name: &str, board: &Board) -> Option<String> {
@@ -383,7 +384,10 @@ mod tests {
     }
 
     fn board(name: &str, source: Source) -> Board {
-        let mut board = Board { name: name.to_owned(), ..Board::default() };
+        let mut board = Board {
+            name: name.to_owned(),
+            ..crate::config::built_in_board("sim").expect("the simulated board is built in")
+        };
         board.camera.source = source.clone();
         board.microphone.source = source;
         board

@@ -47,8 +47,12 @@ pub struct Branch {
     pub sink: String,
 }
 
-/// How long a jitter buffer holds a packet back at most, in ms: some two pictures, or three pieces of sound.
-const JITTER_MS: u32 = 60;
+/// How long the jitter buffer holds sound back, in ms: three packets. All of it is heard as delay.
+const SOUND_JITTER_MS: u32 = 60;
+/// How long the jitter buffer waits for a missing packet of a picture, in ms: time for one retransmission.
+/// Packets in order pass at once, and as the sinks show pictures as they come, this is no delay. It is also what
+/// fits in while the branch is being built; were it less, the first keyframe would be dropped.
+const PICTURE_JITTER_MS: u32 = 300;
 
 /// Where a remote picture goes.
 pub fn display(board: &Board, probe: &Probe) -> Sink {
@@ -60,13 +64,13 @@ pub fn display(board: &Board, probe: &Probe) -> Sink {
         label: format!("none, only counted ({why})"),
     };
     let window = || Sink {
-        text: "videoconvert ! videoscale ! autovideosink".to_owned(),
+        text: "videoconvert ! videoscale ! autovideosink sync=false".to_owned(),
         label: "window".to_owned(),
     };
     let screen = |screen: &Screen| Sink {
         text: match screen.id {
-            Some(id) => format!("videoconvert ! videoscale ! kmssink connector-id={id}"),
-            None => "videoconvert ! videoscale ! kmssink".to_owned(),
+            Some(id) => format!("videoconvert ! videoscale ! kmssink sync=false connector-id={id}"),
+            None => "videoconvert ! videoscale ! kmssink sync=false".to_owned(),
         },
         label: format!("screen on {}", screen.connector),
     };
@@ -85,7 +89,10 @@ pub fn display(board: &Board, probe: &Probe) -> Sink {
             None => counted("no screen is connected"),
         },
         Source::Device(wanted) if wanted.starts_with("/dev/fb") && probe.has("fbdevsink") => Sink {
-            text: format!("videoconvert ! videoscale ! fbdevsink device={}", quoted(wanted)),
+            text: format!(
+                "videoconvert ! videoscale ! fbdevsink sync=false device={}",
+                quoted(wanted)
+            ),
             label: wanted.clone(),
         },
         Source::Device(wanted) => match probe.screens.iter().find(|s| s.connector == *wanted) {
@@ -154,9 +161,8 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
         (Kind::Video, "VP8") => {
             ("video", "rtpvp8depay request-keyframe=true wait-for-keyframe=true", &[("vp8dec", "")])
         }
-        (Kind::Audio, "OPUS") => {
-            ("audio", "rtpopusdepay", &[("opusdec", " use-inband-fec=true plc=true")])
-        }
+        // No in-band error correction: with it opusdec holds back 120 ms, whatever the length of the packets.
+        (Kind::Audio, "OPUS") => ("audio", "rtpopusdepay", &[("opusdec", " plc=true")]),
         _ => return Err("this door plays H.264 and VP8 pictures and Opus sound only".to_owned()),
     };
     let Some((decoder, options)) = decoders.iter().find(|(name, _)| probe.has(name)) else {
@@ -166,23 +172,32 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
     let (sink, jitter, asks, tail) = match stream.kind {
         Kind::Video => (
             display(board, probe),
-            "",
+            format!("latency={PICTURE_JITTER_MS}"),
             " automatic-request-sync-points=true",
-            "queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0",
+            format!(
+                "queue leaky=downstream max-size-buffers={} max-size-bytes=0 max-size-time=0",
+                match board.display.source {
+                    // It may show pictures by the clock, so it needs room for what the jitter buffer allows.
+                    Source::Pipeline(_) => 12,
+                    _ => 2,
+                }
+            ),
         ),
-        // Only told of a loss can the decoder fill it in.
         Kind::Audio => (
             speaker(board, probe),
-            " do-lost=true",
+            // Only told of a loss can the decoder fill it in.
+            format!("latency={SOUND_JITTER_MS} do-lost=true"),
             "",
-            "queue leaky=downstream max-size-buffers=0 max-size-bytes=0 max-size-time=100000000",
+            // Room for the jitter buffer's and the sound card's delay; less would drop what is on time.
+            "queue leaky=downstream max-size-buffers=0 max-size-bytes=0 max-size-time=250000000"
+                .to_owned(),
         ),
     };
     let text = format!(
         "appsrc name=in is-live=true do-timestamp=true format=time block=false max-bytes=0 max-time=0 \
          max-buffers=256 leaky-type=downstream caps=\"application/x-rtp,media=(string){media},\
          clock-rate=(int){},encoding-name=(string){encoding},payload=(int){}\" \
-         ! rtpjitterbuffer latency={JITTER_MS} drop-on-latency=true{jitter} ! {depay} \
+         ! rtpjitterbuffer {jitter} faststart-min-packets=1 drop-on-latency=true ! {depay} \
          ! {decoder} max-errors=-1{asks}{options} ! {tail} ! identity name=shown silent=true ! {}",
         stream.clock_rate, stream.payload_type, sink.text
     );
@@ -202,7 +217,8 @@ mod tests {
     }
 
     fn board(source: Source) -> Board {
-        let mut board = Board::default();
+        let mut board =
+            crate::config::built_in_board("sim").expect("the simulated board is built in");
         board.display.source = source.clone();
         board.speaker.source = source;
         board
@@ -233,7 +249,11 @@ mod tests {
             Screen { connector: "HDMI-A-1".to_owned(), connected: false, id: Some(32) },
             Screen { connector: "DSI-1".to_owned(), connected: true, id: Some(45) },
         ];
-        assert!(display(&board(Source::Auto), &probe).text.ends_with("kmssink connector-id=45"));
+        assert!(
+            display(&board(Source::Auto), &probe)
+                .text
+                .ends_with("kmssink sync=false connector-id=45")
+        );
         assert!(display(&board(Source::Test), &probe).text.starts_with("fake"));
         let named = board(Source::Device("HDMI-A-1".to_owned()));
         assert!(display(&named, &probe).text.ends_with("connector-id=32"));

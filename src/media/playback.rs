@@ -318,17 +318,18 @@ impl Shared {
 mod tests {
     use super::*;
     use crate::config::Source;
-    use crate::media::{Capture, Kind, Unit};
+    use crate::media::{Capture, Kind, Unit, VideoUnit};
+    use ::rtc::rtp::Packet;
+    use ::rtc::rtp::header::Header;
+    use ::rtc::shared::marshal::Marshal;
     use gst::prelude::*;
-    use rtc::rtp::Packet;
-    use rtc::rtp::header::Header;
-    use rtc::shared::marshal::Marshal;
     use tokio::sync::Notify;
 
     const LIMIT: Duration = Duration::from_secs(20);
 
     fn board() -> Board {
-        let mut board = Board::default();
+        let mut board =
+            crate::config::built_in_board("sim").expect("the simulated board is built in");
         (board.camera.width, board.camera.height) = (160, 120);
         board.display.source = Source::Off;
         board.speaker.source = Source::Off;
@@ -349,22 +350,31 @@ mod tests {
     }
 
     /// What a link does: payloads into packets.
-    struct Sender {
+    struct Line {
+        input: RtpInput,
         header: Header,
     }
 
-    impl Sender {
-        fn new() -> Self {
+    impl Line {
+        fn open(playback: &Playback, kind: Kind, encoding: &str, need: NeedKeyframe) -> Self {
             let header = Header { version: 2, payload_type: 96, ssrc: 7, ..Header::default() };
-            Self { header }
+            let input = playback.open(stream(kind, encoding), need);
+            Self { input, header }
         }
 
-        fn packet(&mut self, payload: Bytes, time: u32, marker: bool) -> Bytes {
+        fn send(&mut self, payload: Bytes, time: u32, marker: bool) {
             self.header.sequence_number = self.header.sequence_number.wrapping_add(1);
             self.header.timestamp = time;
             self.header.marker = marker;
             let packet = Packet { header: self.header.clone(), payload };
-            packet.marshal().expect("a packet").freeze()
+            self.input.push(packet.marshal().expect("a packet").freeze());
+        }
+
+        fn send_picture(&mut self, unit: &VideoUnit) {
+            let last = unit.payloads.len() - 1;
+            for (i, payload) in unit.payloads.iter().enumerate() {
+                self.send(payload.clone(), unit.rtp_time, i == last);
+            }
         }
     }
 
@@ -372,25 +382,19 @@ mod tests {
     async fn play(
         capture: &Capture,
         playback: &Playback,
-        inputs: [Option<&RtpInput>; 2],
+        mut lines: [Option<&mut Line>; 2],
         wanted: impl Fn(&PlaybackStatus) -> bool,
     ) {
-        let (mut video, mut audio) = (Sender::new(), Sender::new());
         let mut feed = capture.fanout().feed();
         let work = async {
             while !wanted(&playback.status()) {
-                match feed.next().await.expect("the capture lives") {
-                    Unit::Video(unit) => {
-                        let Some(input) = inputs[0] else { continue };
-                        let last = unit.payloads.len() - 1;
-                        for (i, payload) in unit.payloads.iter().enumerate() {
-                            input.push(video.packet(payload.clone(), unit.rtp_time, i == last));
-                        }
+                let unit = feed.next().await.expect("the capture lives");
+                match (&unit, &mut lines) {
+                    (Unit::Video(unit), [Some(line), _]) => line.send_picture(unit),
+                    (Unit::Audio(unit), [_, Some(line)]) => {
+                        line.send(unit.payload.clone(), unit.rtp_time, false);
                     }
-                    Unit::Audio(unit) => {
-                        let Some(input) = inputs[1] else { continue };
-                        input.push(audio.packet(unit.payload.clone(), unit.rtp_time, false));
-                    }
+                    _ => {}
                 }
             }
         };
@@ -402,42 +406,42 @@ mod tests {
     async fn what_the_capture_delivers_is_seen_and_heard() {
         let capture = Capture::new(&board());
         let playback = Playback::new(&board());
-        let video = playback.open(stream(Kind::Video, "H264"), nobody());
-        let audio = playback.open(stream(Kind::Audio, "OPUS"), nobody());
+        let mut video = Line::open(&playback, Kind::Video, "H264", nobody());
+        let mut audio = Line::open(&playback, Kind::Audio, "OPUS", nobody());
         capture.set(true);
-        play(&capture, &playback, [Some(&video), Some(&audio)], |s| {
+        play(&capture, &playback, [Some(&mut video), Some(&mut audio)], |s| {
             s.video_frames >= 20 && s.audio_buffers >= 30
         })
         .await;
-        let status = playback.status();
+        let (status, sent) = (playback.status(), capture.status());
         assert_eq!((status.branches_built, status.tracks), (2, 2), "{status:?}");
         assert_eq!(status.trouble, "");
         assert!(status.display.contains("counted"), "{status:?}");
+        assert!(sent.keyframes <= 2, "the first was enough: {sent:?}");
+        assert!(sent.sounds < 2 * status.audio_buffers, "little is lost: {sent:?} {status:?}");
         drop(video);
         assert_eq!(playback.status().tracks, 1);
         playback.stop().await;
-        audio.push(Bytes::from_static(&[0x80; 20]));
+        audio.input.push(Bytes::from_static(&[0x80; 20]));
         capture.stop().await;
     }
 
     #[tokio::test]
-    async fn a_decoder_that_cannot_begin_asks_for_a_keyframe() {
+    async fn a_decoder_that_cannot_begin_keeps_asking_for_a_keyframe() {
         let capture = Capture::new(&board());
         let playback = Playback::new(&board());
         let asked = Arc::new(Notify::new());
         let bell = Arc::clone(&asked);
-        let video = playback.open(stream(Kind::Video, "H264"), Arc::new(move || bell.notify_one()));
+        let need: NeedKeyframe = Arc::new(move || bell.notify_one());
+        let mut video = Line::open(&playback, Kind::Video, "H264", need);
         capture.set(true);
         let mut feed = capture.fanout().feed();
-        let mut sender = Sender::new();
         let mid_stream = async {
             loop {
                 if let Some(Unit::Video(unit)) = feed.next().await
                     && !unit.keyframe
                 {
-                    for payload in &unit.payloads {
-                        video.push(sender.packet(payload.clone(), unit.rtp_time, true));
-                    }
+                    video.send_picture(&unit);
                 }
             }
         };
@@ -451,7 +455,7 @@ mod tests {
             () = tokio::time::sleep(LIMIT) => panic!("nobody asked: {:?}", playback.status()),
         }
         assert_eq!(playback.status().video_frames, 0);
-        play(&capture, &playback, [Some(&video), None], |s| s.video_frames >= 3).await;
+        play(&capture, &playback, [Some(&mut video), None], |s| s.video_frames >= 3).await;
         playback.stop().await;
         capture.stop().await;
     }
@@ -460,21 +464,20 @@ mod tests {
     async fn garbage_is_survived() {
         let capture = Capture::new(&board());
         let playback = Playback::new(&board());
-        let video = playback.open(stream(Kind::Video, "H264"), nobody());
-        let audio = playback.open(stream(Kind::Audio, "OPUS"), nobody());
-        let mut sender = Sender::new();
+        let mut video = Line::open(&playback, Kind::Video, "H264", nobody());
+        let mut audio = Line::open(&playback, Kind::Audio, "OPUS", nobody());
         for n in 0..500_u32 {
-            let noise: Vec<u8> =
-                (0..(n % 300)).map(|i| (i.wrapping_mul(n).wrapping_mul(31) >> 3) as u8).collect();
-            let packet = sender.packet(Bytes::from(noise.clone()), n * 90, n % 3 == 0);
-            video.push(packet.clone());
-            audio.push(packet);
-            video.push(Bytes::from(noise));
+            let noise = (0..(n % 300)).map(|i| (i.wrapping_mul(n).wrapping_mul(31) >> 3) as u8);
+            let noise: Bytes = noise.collect();
+            video.send(noise.clone(), n * 90, n % 3 == 0);
+            audio.send(noise.clone(), n * 90, n % 3 == 0);
+            video.input.push(noise);
         }
         assert!(playback.status().refused_packets > 0);
         capture.set(true);
-        play(&capture, &playback, [Some(&video), Some(&audio)], |s| {
-            s.video_frames >= 5 && s.audio_buffers >= 5
+        let before = playback.status();
+        play(&capture, &playback, [Some(&mut video), Some(&mut audio)], |s| {
+            s.video_frames >= before.video_frames + 5 && s.audio_buffers >= before.audio_buffers + 5
         })
         .await;
         playback.stop().await;
@@ -485,24 +488,14 @@ mod tests {
     async fn a_branch_whose_sink_fails_is_built_again() {
         let mut board = board();
         board.display.source =
-            Source::Pipeline("identity error-after=5 ! fakesink sync=false".to_owned());
+            Source::Pipeline("identity error-after=3 ! fakesink sync=false".to_owned());
         let capture = Capture::new(&board);
         let playback = Playback::new(&board);
-        let video = playback.open(stream(Kind::Video, "H264"), nobody());
-        capture.set(true);
         let fanout = capture.fanout();
-        let asking = async {
-            let mut status = playback.status();
-            while status.branches_built < 3 {
-                fanout.request_keyframe();
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                status = playback.status();
-            }
-        };
-        tokio::join!(
-            play(&capture, &playback, [Some(&video), None], |s| s.branches_built >= 3),
-            asking
-        );
+        let need: NeedKeyframe = Arc::new(move || fanout.request_keyframe());
+        let mut video = Line::open(&playback, Kind::Video, "H264", need);
+        capture.set(true);
+        play(&capture, &playback, [Some(&mut video), None], |s| s.branches_built >= 3).await;
         assert_ne!(playback.status().trouble, "");
         playback.stop().await;
         capture.stop().await;

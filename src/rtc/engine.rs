@@ -5,9 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rtc::interceptor::Slot;
-use rtc::rtp::extension::HeaderExtension;
-use rtc::rtp::extension::playout_delay_extension::PlayoutDelayExtension;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
@@ -40,9 +39,13 @@ pub fn h264() -> RTCRtpCodec {
 const VIDEO_FEEDBACK: &[(&str, &str)] =
     &[("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("transport-cc", "")];
 
+/// The header extension by which a sender sets the receiver's playout delay.
+pub const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+
 /// Tells the phone to show frames as they come instead of smoothing them (media.md trap 12).
-pub fn no_playout_delay() -> HeaderExtension {
-    HeaderExtension::PlayoutDelay(PlayoutDelayExtension { min_delay: 0, max_delay: 0 })
+pub fn no_playout_delay() -> Bytes {
+    // Two 12-bit fields, shortest and longest delay in units of 10 ms, both 0.
+    Bytes::from_static(&[0, 0, 0])
 }
 
 fn codec(
@@ -132,9 +135,8 @@ fn media() -> Result<(MediaEngine, Registry), webrtc::error::Error> {
         let video = RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(video, RtpCodecKind::Video)?;
     }
-    let uri = no_playout_delay().uri().into_owned();
     engine.register_header_extension(
-        RTCRtpHeaderExtensionCapability { uri },
+        RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY.to_owned() },
         RtpCodecKind::Video,
         None,
     )?;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpParameters};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -231,9 +232,13 @@ impl Link {
     /// Both descriptions are in: learn what we may send and what the peer sends.
     async fn negotiated(&mut self, remote: &str) {
         let [audio, video] = &self.senders;
+        let (audio, video) = (parameters(audio).await, parameters(video).await);
         let targets = Targets {
-            audio: payload_type(audio, "audio/opus", "").await,
-            video: payload_type(video, "video/h264", "packetization-mode=1").await,
+            audio: audio.and_then(|audio| payload_type(&audio, "audio/opus", "")),
+            video: video
+                .as_ref()
+                .and_then(|video| payload_type(video, "video/h264", "packetization-mode=1")),
+            playout_delay: video.as_ref().and_then(|video| extension(video, engine::PLAYOUT_DELAY)),
         };
         if targets.video.is_none() {
             warn!("link {}: the phone takes no H.264 of ours; it gets sound only", self.id);
@@ -318,18 +323,22 @@ async fn add(
     operation("adding a track", connection.add_track(outgoing.track.clone())).await
 }
 
-async fn payload_type(sender: &Arc<dyn RtpSender>, mime_type: &str, fmtp: &str) -> Option<u8> {
-    let parameters =
-        operation("reading what was negotiated", sender.get_parameters()).await.ok()?;
-    parameters
-        .rtp_parameters
-        .codecs
-        .iter()
-        .find(|codec| {
-            codec.rtp_codec.mime_type.eq_ignore_ascii_case(mime_type)
-                && codec.rtp_codec.sdp_fmtp_line.contains(fmtp)
-        })
-        .map(|codec| codec.payload_type)
+async fn parameters(sender: &Arc<dyn RtpSender>) -> Option<RTCRtpParameters> {
+    let reading = operation("reading what was negotiated", sender.get_parameters()).await;
+    reading.ok().map(|parameters| parameters.rtp_parameters)
+}
+
+fn payload_type(parameters: &RTCRtpParameters, mime_type: &str, fmtp: &str) -> Option<u8> {
+    let fits = |codec: &RTCRtpCodec| {
+        codec.mime_type.eq_ignore_ascii_case(mime_type) && codec.sdp_fmtp_line.contains(fmtp)
+    };
+    let codec = parameters.codecs.iter().find(|codec| fits(&codec.rtp_codec))?;
+    Some(codec.payload_type)
+}
+
+fn extension(parameters: &RTCRtpParameters, uri: &str) -> Option<u8> {
+    let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
+    u8::try_from(extension.id).ok()
 }
 
 async fn operation<T>(

@@ -94,6 +94,8 @@ pub struct LinkReading {
     pub audio_sent: u64,
     /// Audio packets that came from the peer.
     pub audio_received: u64,
+    /// RTP packets the connection refused.
+    pub write_errors: u64,
     /// What we send as video, once negotiated.
     pub video_codec: Option<&'static str>,
 }
@@ -176,6 +178,7 @@ impl LinkHandle {
             frames_received: get(&self.stats.frames_received),
             audio_sent: get(&self.stats.audio_sent),
             audio_received: get(&self.stats.audio_received),
+            write_errors: get(&self.stats.write_errors),
             video_codec: self.video.borrow().video.map(|_| "H264"),
         }
     }

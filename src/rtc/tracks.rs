@@ -33,6 +33,8 @@ pub struct Targets {
     pub audio: Option<u8>,
     /// For H.264.
     pub video: Option<u8>,
+    /// The id of the playout-delay header extension.
+    pub playout_delay: Option<u8>,
 }
 
 /// One of our two tracks on one link.
@@ -117,14 +119,14 @@ pub async fn send(
     targets: watch::Receiver<Targets>,
     stats: Arc<LinkStats>,
 ) {
-    let hurry = [engine::no_playout_delay()];
+    let hurry = engine::no_playout_delay();
     while let Some(unit) = feed.next().await {
         let targets = *targets.borrow();
         match unit {
             Unit::Audio(unit) => {
                 let Some(payload_type) = targets.audio else { continue };
                 let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
-                write(&audio.track, packet, &[], &stats).await;
+                write(&audio.track, packet, &stats).await;
                 stats.audio_sent.fetch_add(1, Ordering::Relaxed);
             }
             Unit::Video(unit) => {
@@ -132,8 +134,14 @@ pub async fn send(
                 let last = unit.payloads.len().saturating_sub(1);
                 for (index, payload) in unit.payloads.iter().enumerate() {
                     let marker = index == last;
-                    let packet = video.packet(payload_type, unit.rtp_time, marker, payload.clone());
-                    write(&video.track, packet, &hurry, &stats).await;
+                    let mut packet =
+                        video.packet(payload_type, unit.rtp_time, marker, payload.clone());
+                    // Ids differ from peer to peer: the offerer chooses them (RFC 8285 section 6). A
+                    // packet without the extension is as good, only shown a little later.
+                    if let Some(id) = targets.playout_delay {
+                        let _ = packet.header.set_extension(id, hurry.clone());
+                    }
+                    write(&video.track, packet, &stats).await;
                 }
                 stats.frames_sent.fetch_add(1, Ordering::Relaxed);
             }
@@ -141,13 +149,8 @@ pub async fn send(
     }
 }
 
-async fn write(
-    track: &TrackLocalStaticRTP,
-    packet: rtp::Packet,
-    extensions: &[rtp::extension::HeaderExtension],
-    stats: &LinkStats,
-) {
-    let writing = track.write_rtp_with_extensions(packet, extensions);
+async fn write(track: &TrackLocalStaticRTP, packet: rtp::Packet, stats: &LinkStats) {
+    let writing = track.write_rtp(packet);
     // The crate's write errors print the payload: they are counted, never shown.
     if !matches!(tokio::time::timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
         stats.write_errors.fetch_add(1, Ordering::Relaxed);

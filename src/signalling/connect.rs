@@ -117,6 +117,10 @@ fn explain(error: WsError, host: String) -> SignallingError {
             SignallingError::Http { host, status: response.status().as_u16() }
         }
         WsError::Tls(error) => SignallingError::Tls { host, reason: error.to_string() },
+        // TCP is up by then, so the one thing that can be missing is a CA certificate.
+        WsError::Io(source) if source.kind() == io::ErrorKind::NotFound => {
+            SignallingError::Tls { host, reason: source.to_string() }
+        }
         WsError::Io(source)
             if source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) =>
         {

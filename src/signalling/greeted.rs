@@ -227,12 +227,7 @@ impl Greeted {
                 }
                 Step::Subscribe => self.ask(now, &desk.channel, Request::Subscribe),
                 Step::Unsubscribe => self.ask(now, &desk.channel, Request::Unsubscribe),
-                Step::Exhausted => {
-                    let text = "the signalling side does not let the door into the channel and does not say \
-                                why; nothing to do, the door connects again";
-                    let loss = Loss::usual(text, Ending::Bye(USELESS));
-                    return Some(Loss { pace: Pace::Slow, ..loss });
-                }
+                Step::Exhausted => return Some(exhausted(desk)),
             }
         }
         while let Some(frame) = self.throttle.pop(now) {
@@ -287,6 +282,18 @@ fn direct(desk: &mut Desk, from: PeerId, data: &serde_json::Value) {
         desk.counters.dropped += 1;
         debug!(%from, "data of a peer dropped");
     }
+}
+
+/// The one loss that may have been explained already, by an error that named no request.
+fn exhausted(desk: &Desk) -> Loss {
+    let text = "the signalling side does not let the door into the channel and does not say why; nothing \
+                to do, the door connects again";
+    let explained = desk.problem.as_ref().filter(|problem| problem.until == Proof::Joined);
+    let (text, until) = match explained {
+        Some(problem) => (problem.text.as_str(), Proof::Joined),
+        None => (text, Proof::Welcome),
+    };
+    Loss { pace: Pace::Slow, until, ..Loss::usual(text, Ending::Bye(USELESS)) }
 }
 
 fn expired(now: Instant, desk: &mut Desk, request: Request) {

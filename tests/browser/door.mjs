@@ -1,0 +1,232 @@
+// A real door for the tests: starts the daemon in a folder of its own, with test picture and tone, presses
+// its button, and reads what it would show and play. No hardware, nothing beyond 127.0.0.1.
+
+import { execFile, execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { DISPLAY, DOOR_CAMERA, DOOR_MICROPHONE, SPEAKER_RATE, clearestTone, readPhoneColour } from "./signs.mjs";
+import { until, within } from "./wait.mjs";
+
+const run = promisify(execFile);
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = resolve(HERE, "../..");
+const BIN = resolve(process.env.INTERCOMD_BIN ?? join(ROOT, "target/debug/intercomd"));
+export const WEB_DIR = join(ROOT, "web/dist");
+export const CHANNEL = "front-door";
+
+const START_MS = 20_000;
+const STOP_MS = 10_000;
+const CTL_MS = 5_000;
+
+/** Id that sorts below every other: the door is always the polite side. */
+export const POLITE = "-door";
+/** Id that sorts above every other: the door is always the impolite side. */
+export const IMPOLITE = "zdoor";
+
+export class Door {
+  /** @param {{doorPeerId?: string, rules?: string}} wishes `rules`: lines for the `[call]` table */
+  static async start({ doorPeerId = POLITE, rules = "" } = {}) {
+    if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
+    if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
+    const door = new Door();
+    door.folder = mkdtempSync(join(tmpdir(), "intercomd-test-"));
+    door.socket = join(door.folder, "control.sock");
+    door.displayDir = join(door.folder, "display");
+    door.speakerFile = join(door.folder, "speaker.raw");
+    mkdirSync(door.displayDir);
+    const config = join(door.folder, "config.toml");
+    const board = join(door.folder, "board.toml");
+    writeFileSync(config, configText(door.folder, doorPeerId, rules));
+    writeFileSync(board, boardText(door.displayDir, door.speakerFile));
+    door.#spawn(["run", "--config", config, "--board", board, "--socket", door.socket]);
+    await door.#ready();
+    return door;
+  }
+
+  #child = null;
+  #out = "";
+  #log = "";
+  #exited = null;
+
+  #spawn(args) {
+    this.#child = spawn(BIN, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, RUST_LOG: process.env.RUST_LOG ?? "intercomd=debug,warn", HOME: this.folder },
+    });
+    this.#child.stdout.on("data", (data) => (this.#out += data));
+    this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-200_000)));
+    this.#exited = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve({ code, signal })));
+  }
+
+  async #ready() {
+    const line = until(() => /https?:\/\/127\.0\.0\.1:(\d+)\/#(\S+)/.exec(this.#out), "the ready line", START_MS, () => `stdout: ${this.#out}\nlog: ${this.#log.slice(-4000)}`);
+    const died = this.#exited.then(({ code, signal }) => {
+      throw new Error(`intercomd ended at its start (code ${code}, signal ${signal})\n${this.#log.slice(-4000)}`);
+    });
+    const [link, port, fragment] = await Promise.race([line, died]);
+    const words = new URLSearchParams(fragment);
+    this.link = link;
+    this.port = Number(port);
+    this.channel = words.get("channel");
+    this.key = words.get("key");
+    this.ws = `ws://127.0.0.1:${port}`;
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  /** The newest part of the daemon's log. */
+  get log() {
+    return this.#log.slice(-6000);
+  }
+
+  press() {
+    return this.#ctl("press");
+  }
+
+  hangup() {
+    return this.#ctl("hangup");
+  }
+
+  async status() {
+    return JSON.parse(await this.#ctl("status", "--json"));
+  }
+
+  async #ctl(...words) {
+    const [verb, ...flags] = words;
+    const { stdout } = await run(BIN, ["ctl", "--socket", this.socket, verb, ...flags], { timeout: CTL_MS });
+    return stdout;
+  }
+
+  /** Waits until the daemon's status satisfies `wanted`; gives that status. */
+  until(wanted, what, ms = 10_000) {
+    let last = null;
+    return until(
+      async () => {
+        last = await this.status();
+        return wanted(last) ? last : null;
+      },
+      `the door: ${what}`,
+      ms,
+      () => `${JSON.stringify(last)}\n${this.log}`,
+    );
+  }
+
+  /** Waits until nobody is called any more and the camera is off. */
+  untilIdle(ms = 15_000) {
+    return this.until((status) => callState(status) === "idle" && captureState(status) === "off", "idle with the camera off", ms);
+  }
+
+  /** Threads, open descriptors and resident memory (MiB) of the daemon. */
+  usage() {
+    const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
+    return {
+      threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
+      descriptors: readdirSync(`/proc/${this.pid}/fd`).length,
+      rss: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024,
+    };
+  }
+
+  /** Colour of the phone's picture on the door's display now, or null. */
+  displayColour() {
+    const size = DISPLAY.width * DISPLAY.height * 3;
+    const frames = readdirSync(this.displayDir)
+      .filter((name) => name.endsWith(".rgb"))
+      .sort()
+      .reverse();
+    for (const name of frames) {
+      // The newest file may be half written, or gone already.
+      try {
+        const rgb = readFileSync(join(this.displayDir, name));
+        if (rgb.length === size) return readPhoneColour(rgb);
+      } catch {
+        continue;
+      }
+    }
+    return null;
+  }
+
+  /** How clear the tone is in what the door's speaker played last; see `clearestTone`. */
+  speakerTone(hertz) {
+    if (!existsSync(this.speakerFile) || statSync(this.speakerFile).size < SPEAKER_RATE) return { share: 0, level: 0 };
+    return clearestTone(readFileSync(this.speakerFile), hertz);
+  }
+
+  /** Ends the daemon as a power cut would. */
+  async kill() {
+    this.#child.kill("SIGKILL");
+    await within(this.#exited, "the daemon's end after SIGKILL", STOP_MS);
+  }
+
+  /** Ends the daemon as systemd would. Gives its exit code and signal. */
+  async stop() {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
+    try {
+      return await within(this.#exited, "the daemon's end after SIGTERM", STOP_MS);
+    } catch (error) {
+      this.#child.kill("SIGKILL");
+      throw new Error(`${error.message}\n${this.log}`);
+    } finally {
+      if (!process.env.INTERCOMD_KEEP) rmSync(this.folder, { recursive: true, force: true });
+    }
+  }
+}
+
+/** The call's state in a status answer: idle, joining, ringing, talking or ending. */
+export function callState(status) {
+  return status.state;
+}
+
+/** The capture's state in a status answer: off, starting, running, … */
+export function captureState(status) {
+  return status.media.capture;
+}
+
+/** How often the capture pipeline has been built since the daemon started. */
+export function pipelinesBuilt(status) {
+  return status.media.pipelines_built;
+}
+
+function configText(folder, doorPeerId, rules) {
+  return `channel = "${CHANNEL}"
+state_dir = "${folder}"
+
+[lan]
+listen = "127.0.0.1:0"
+web_dir = "${WEB_DIR}"
+door_peer_id = "${doorPeerId}"
+
+[call]
+${rules}
+`;
+}
+
+function boardText(displayDir, speakerFile) {
+  const { width, height } = DISPLAY;
+  return `name = "browser-test"
+
+[panel]
+kind = "sim"
+
+[lamp]
+line = "LAMP"
+
+[camera]
+pipeline = "${DOOR_CAMERA}"
+size = [640, 480]
+rate = 15
+
+[microphone]
+pipeline = "${DOOR_MICROPHONE}"
+
+[display]
+pipeline = "videoscale ! videoconvert ! video/x-raw,format=RGB,width=${width},height=${height},pixel-aspect-ratio=1/1 ! multifilesink location=${displayDir}/%05d.rgb max-files=8"
+
+[speaker]
+pipeline = "audioconvert ! audioresample ! audio/x-raw,format=S16LE,rate=${SPEAKER_RATE},channels=1 ! filesink location=${speakerFile} buffer-mode=unbuffered"
+`;
+}

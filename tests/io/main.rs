@@ -1,0 +1,3 @@
+//! Tests that need sockets, pipes or processes; loopback only.
+
+mod uplink;

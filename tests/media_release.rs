@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use intercomd::config::{Board, Source};
+use intercomd::config::Source;
 use intercomd::media::{Capture, CaptureState, Kind, Playback, RemoteStream, Unit};
 
 const LIMIT: Duration = Duration::from_secs(20);

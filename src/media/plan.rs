@@ -390,6 +390,8 @@ mod tests {
         };
         board.camera.source = source.clone();
         board.microphone.source = source;
+        board.encoder.bitrate_kbps = 800;
+        board.encoder.keyframe_interval = std::time::Duration::from_secs(2);
         board
     }
 

@@ -1,0 +1,25 @@
+# The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
+.PHONY: demo test check release setup clean
+
+demo: setup
+	@tools/demo.sh
+
+test:
+	@tools/setup.sh test
+	@tools/test.sh
+
+# The fast part of `make test`, for every save.
+check:
+	cargo test --locked --test heart --test tidy
+	cargo clippy --locked --all-targets -- -D warnings
+
+# The program as it is installed: optimised, stripped.
+release: setup
+	cargo build --locked --release
+	@ls -l target/release/intercomd
+
+setup:
+	@tools/setup.sh build
+
+clean:
+	rm -rf target web/dist web/node_modules tests/browser/node_modules

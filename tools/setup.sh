@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Makes a Debian 12 (or newer) machine ready to build, run or test intercomd. Repeatable: what is there is left alone.
+#   tools/setup.sh build    what `make demo` needs
+#   tools/setup.sh test     that, and what `make test` needs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+purpose=${1:-build}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+build_packages=(
+  build-essential pkg-config clang libclang-dev ca-certificates git
+  libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libasound2-dev
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
+)
+test_packages=(chromium python3-venv python3-dev procps)
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif command -v sudo >/dev/null; then sudo -- "$@"
+  else die "needs root for: $*; become root or install sudo"; fi
+}
+
+fresh_lists=no
+install_packages() {
+  local missing=() package
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  command -v apt-get >/dev/null || die "this is no Debian; install by hand: ${missing[*]}"
+  if [ $fresh_lists = no ]; then as_root apt-get update -qq; fresh_lists=yes; fi
+  say "installing ${missing[*]}"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+version_of() { "$1" --version 2>/dev/null | sed -nE 's/^[^0-9]*([0-9]+)\.([0-9]+).*/\1 \2/p' | head -n 1; }
+
+# Debian 12's own rustc is too old; the one it ships for building browsers is new enough.
+ensure_rust() {
+  local wanted; wanted=$(sed -nE 's/^rust-version *= *"1\.([0-9]+).*/\1/p' Cargo.toml)
+  local major minor; read -r major minor < <(version_of rustc) || true
+  if [ "${major:-0}" -eq 1 ] && [ "${minor:-0}" -ge "$wanted" ] && command -v cargo >/dev/null; then return; fi
+  say "rustc is ${major:-not}.${minor:-there}, 1.$wanted is needed"
+  install_packages rustc-web cargo-web
+  read -r major minor < <(version_of rustc) || true
+  [ "${minor:-0}" -ge "$wanted" ] || die "Debian's rustc-web is too old; install Rust 1.$wanted or newer (https://rustup.rs)"
+}
+
+ensure_node() {
+  local major; read -r major _ < <(version_of node) || true
+  if [ "${major:-0}" -lt 18 ]; then install_packages nodejs; fi
+  command -v npm >/dev/null || install_packages npm
+}
+
+# A registry that is slow for a moment is no reason to fail.
+with_patience() {
+  local attempt
+  for attempt in 1 2 3; do
+    "$@" && return
+    say "attempt $attempt of '$*' failed"
+    sleep $((attempt * 3))
+  done
+  die "gave up: $*"
+}
+
+install_packages "${build_packages[@]}"
+ensure_rust
+ensure_node
+if [ ! -d web/node_modules/@metered-ca/realtime ] || [ web/package-lock.json -nt web/node_modules/.package-lock.json ]; then
+  with_patience npm --prefix web ci --no-audit --no-fund --loglevel=error >/dev/null
+fi
+node web/build.mjs >/dev/null
+
+if [ "$purpose" = test ]; then
+  install_packages "${test_packages[@]}"
+  if [ ! -d tests/browser/node_modules/playwright-core ] || [ tests/browser/package-lock.json -nt tests/browser/node_modules/.package-lock.json ]; then
+    with_patience npm --prefix tests/browser ci --no-audit --no-fund --loglevel=error >/dev/null
+  fi
+  python=target/test-python
+  if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
+    rm -rf "$python"; mkdir -p target
+    python3 -m venv "$python"
+    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r tests/browser/requirements.txt
+    cp tests/browser/requirements.txt "$python/requirements.txt"
+  fi
+fi

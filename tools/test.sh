@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Runs every test, fast ones first, and closes with one line: N passed, N failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+export RUST_BACKTRACE=${RUST_BACKTRACE:-0}
+passed=0; failed=0; skipped=0
+out=$(mktemp); trap 'rm -f "$out"' EXIT
+
+add() { passed=$((passed + $1)); failed=$((failed + $2)); skipped=$((skipped + ${3:-0})); }
+step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
+
+# A step without counts of its own: one test that passes or fails.
+check() {
+  step "$1"; shift
+  if "$@"; then add 1 0; else add 0 1; printf 'FAILED: %s\n' "$*"; fi
+}
+
+rust() {
+  step "$1"; shift
+  local status=0
+  cargo test --locked "$@" 2>&1 | tee "$out" | grep -vE '^(test .* \.\.\. ok$|running |$)' || true
+  status=${PIPESTATUS[0]}
+  local counts; counts=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$out")
+  local p f i
+  while read -r p f i; do [ -n "$p" ] && add "$p" "$f" "$i"; done <<<"$counts"
+  # A build that fails or a test that kills its process counts nothing by itself.
+  if [ "$status" -ne 0 ] && ! grep -q '^test result: FAILED' "$out"; then add 0 1; fi
+}
+
+browser() {
+  step "$1"; shift
+  local status=0
+  (cd tests/browser && INTERCOMD_PYTHON="$PWD/../../target/test-python/bin/python" \
+    node --test --test-concurrency=1 --test-reporter=tap "$@") >"$out" 2>&1 || status=$?
+  grep -E '^ *(not ok|ok) ' "$out" | cut -c1-160
+  local p f s
+  p=$(sed -nE 's/^# pass ([0-9]+)/\1/p' "$out" | tail -n 1); f=$(sed -nE 's/^# fail ([0-9]+)/\1/p' "$out" | tail -n 1)
+  s=$(sed -nE 's/^# skipped ([0-9]+)/\1/p' "$out" | tail -n 1)
+  add "${p:-0}" "${f:-0}" "${s:-0}"
+  if [ "$status" -ne 0 ]; then
+    [ "${f:-0}" -gt 0 ] || add 0 1
+    grep -vE '^ *(at |stack:)' "$out" | cut -c1-1500 | tail -n 200
+  fi
+}
+
+rust "the heart, and the rules of the house" --test heart --test tidy
+rust "each room by itself" --lib --bins
+rust "rooms together: uplink against a scripted server, configurations, media" --test io --test config --test media_release
+check "formatting" cargo fmt --all --check
+check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
+check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
+check "the daemon" cargo build --locked --quiet
+browser "a real browser, the real SDKs" page.test.mjs signs.test.mjs call.test.mjs python.test.mjs
+
+printf '\nafter %s s:\n' "$SECONDS"
+if [ "$skipped" -gt 0 ]; then printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
+else printf '%s passed, %s failed\n' "$passed" "$failed"; fi
+[ "$failed" -eq 0 ]

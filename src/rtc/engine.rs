@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
+use tracing::debug;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCConfigurationBuilder, RTCIceServer, Registry, SettingEngineBuilder,
@@ -72,6 +74,9 @@ fn codec(
 
 /// Builds one peer connection with its sockets bound.
 ///
+/// A network without IPv6 or without multicast is no reason to fail: the connection is then built
+/// without the one or the other.
+///
 /// # Errors
 ///
 /// When no UDP socket can be bound on any interface.
@@ -79,18 +84,28 @@ pub async fn build(
     servers: &[IceServer],
     handler: Arc<dyn PeerConnectionEventHandler>,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
-    let both = build_on(servers, Arc::clone(&handler), &["0.0.0.0:0", "[::]:0"]).await;
-    match both {
-        Ok(connection) => Ok(connection),
-        // A kernel without IPv6 refuses the second address.
-        Err(_) => build_on(servers, handler, &["0.0.0.0:0"]).await,
+    let names = [MulticastDnsMode::QueryOnly, MulticastDnsMode::Disabled];
+    let addresses: [&[&'static str]; 2] = [&["0.0.0.0:0", "[::]:0"], &["0.0.0.0:0"]];
+    let mut first = None;
+    for mdns in names {
+        for addresses in addresses {
+            match build_with(servers, Arc::clone(&handler), addresses, mdns).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => {
+                    debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
+                    first.get_or_insert(error);
+                }
+            }
+        }
     }
+    Err(first.unwrap_or(RtcError::TimedOut("building the connection")))
 }
 
-async fn build_on(
+async fn build_with(
     servers: &[IceServer],
     handler: Arc<dyn PeerConnectionEventHandler>,
     addresses: &[&'static str],
+    mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let (media_engine, registry) = media().map_err(RtcError::build)?;
     let ice_servers = servers
@@ -107,10 +122,14 @@ async fn build_on(
             Some(Duration::from_secs(20)),
             Some(Duration::from_secs(2)),
         )
+        // The crate nominates a pair at its next check only, so the pause between checks is paid in
+        // full by every call; 70 checks keep the time a candidate is tried for at about 2 s.
+        .with_ice_connection_attempts(Some(Duration::from_millis(30)), Some(70))
         // The defaults wait up to 2 s for better pairs before a relay is taken (media.md trap 10).
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(400)))
+        .with_multicast_dns_mode(mdns)
         .build();
     let connection = PeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())

@@ -80,6 +80,28 @@ describe("a page written after the SDK's tutorial", () => {
         await talkBothWays();
       });
 
+      test("a data channel of the page's own is refused, and the call goes on", { timeout: TEST_MS }, async () => {
+        await phone.keepConnections();
+        await phone.page.reload();
+        await door.press();
+        await phone.page.click("#start");
+        await phone.untilVisitorSeen("#theirs");
+        const answer = await phone.page.evaluate(async () => {
+          const connection = window.connections.findLast(({ connectionState }) => connectionState === "connected");
+          const settled = new Promise((resolve) => {
+            connection.addEventListener("signalingstatechange", () => {
+              if (connection.signalingState === "stable") resolve(connection.remoteDescription.sdp);
+            });
+          });
+          connection.createDataChannel("notes");
+          return settled;
+        });
+        assert.match(answer, /^m=application 0 /m);
+        assert.match(answer, /^a=group:BUNDLE 0 1\r?$/m);
+        await phone.untilVisitorSeen("#theirs");
+        await doorShowsAndPlaysThePhone(door);
+      });
+
       test("joining a door that rings already, it sees and hears the visitor, and is seen and heard", { timeout: TEST_MS }, async () => {
         await door.press();
         await door.until((status) => callState(status) === "ringing", "ringing");

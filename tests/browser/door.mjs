@@ -27,8 +27,11 @@ export const POLITE = "-door";
 export const IMPOLITE = "zdoor";
 
 export class Door {
-  /** @param {{doorPeerId?: string, rules?: string}} wishes `rules`: lines for the `[call]` table */
-  static async start({ doorPeerId = POLITE, rules = "" } = {}) {
+  /**
+   * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key: string}}} wishes
+   *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub
+   */
+  static async start({ doorPeerId = POLITE, rules = "", service } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -39,7 +42,8 @@ export class Door {
     mkdirSync(door.displayDir);
     const config = join(door.folder, "config.toml");
     const board = join(door.folder, "board.toml");
-    writeFileSync(config, configText(door.folder, doorPeerId, rules));
+    const uplink = service ? uplinkText(door.folder, service) : "";
+    writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink);
     writeFileSync(board, boardText(door.displayDir, door.speakerFile));
     door.#spawn(["run", "--config", config, "--board", board, "--socket", door.socket]);
     await door.#ready();
@@ -202,6 +206,16 @@ door_peer_id = "${doorPeerId}"
 
 [call]
 ${rules}
+`;
+}
+
+function uplinkText(folder, { url, key }) {
+  const keyFile = join(folder, "channel.key");
+  writeFileSync(keyFile, `${key}\n`, { mode: 0o600 });
+  return `
+[uplink]
+url = "${url}"
+key_file = "${keyFile}"
 `;
 }
 

@@ -304,7 +304,11 @@ fn nothing_is_unwrapped() {
 fn each_crate_stays_in_its_room() {
     let mut faults = Vec::new();
     for source in sources("src") {
+        // A test may stand in for another room's part.
         for (line, name) in source.mentions_of_crates() {
+            if line > source.before_tests {
+                continue;
+            }
             let Some((_, homes)) = CRATES.iter().find(|(known, _)| *known == name) else {
                 continue;
             };

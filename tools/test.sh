@@ -39,7 +39,8 @@ browser() {
   add "${p:-0}" "${f:-0}" "${s:-0}"
   if [ "$status" -ne 0 ]; then
     [ "${f:-0}" -gt 0 ] || add 0 1
-    grep -vE '^ *(at |stack:)' "$out" | cut -c1-1500 | tail -n 200
+    # Each failure with its reason, without stacks.
+    awk '/^ *not ok/ {on = 1} on {print} /^ *\.\.\.$/ {on = 0}' "$out" | grep -vE '^ +(at |async |file:|process\.)' | cut -c1-1500 | head -n 200
   fi
 }
 

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    const KEY: &str = "pk_live_0123456789abcdef";
+    const KEY: &str = "pk_live_test";
 
     fn write(dir: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
         let path = dir.join(name);
@@ -261,7 +261,7 @@ mod tests {
             ("", "is empty"),
             (" \n\t\n", "is empty"),
             ("unset\n", "not provisioned"),
-            ("sk_live_0123456789abcdef", "never belongs on a device"),
+            ("sk_live_test", "never belongs on a device"),
             ("pk_live_one two", "spaces"),
             ("pk_live_one\npk_live_two", "spaces"),
             ("pk_live_\u{7}", "characters no key has"),

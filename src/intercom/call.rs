@@ -12,7 +12,7 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::types::{CallId, CallState, Cause, Rules};
+use super::{CallId, CallState, Cause, Rules};
 
 /// How long saying goodbye and freeing everything may take.
 pub const ENDING_TIMEOUT: Duration = Duration::from_secs(2);

@@ -1,6 +1,6 @@
 //! What the lamp tells the visitor: one answer for every state of the house.
 
-use super::types::{CallState, Cause, Lamp};
+use super::{CallState, Cause, Lamp};
 
 /// The lamp for a state. `repairing` means that a talking person's link is being repaired; `last` is
 /// how the latest call ended.

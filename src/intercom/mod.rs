@@ -4,71 +4,38 @@
 //! says when to come back. The same inputs at the same times always give the same commands. This
 //! file routes between the machines beside it and holds no policy of its own:
 //! `call` (the ring and the talk), `roster` (who is there), `peer` (one remote) with `negotiation`
-//! and `recovery`, `indicator` (what the lamp says).
+//! and `recovery`, `indicator` (what the lamp says); `settle` brings what follows from them up to date.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 mod call;
+mod commands;
 mod indicator;
+mod inputs;
 mod negotiation;
 mod peer;
 mod recovery;
 mod roster;
+mod settle;
 mod types;
 mod verify;
+mod view;
 
+pub use commands::*;
+pub use inputs::*;
 pub use negotiation::Role;
 pub use peer::Stance;
 pub use types::*;
+pub use view::{Counters, PeerView, Snapshot};
 
 use call::{Call, CallInput, Effect};
 use peer::{Act, Context, Peer};
 use roster::{Attachment, Roster};
+use settle::is_here;
 
 /// Shortest time between two leave-and-joins on one uplink: each interrupts everybody there.
 const REJOIN_PAUSE: Duration = Duration::from_secs(60);
-
-/// What happened that nobody asked for; shown by `status`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Calls begun.
-    pub calls: u64,
-    /// Inputs that meant nothing at their time.
-    pub ignored: u64,
-    /// Links built again.
-    pub rebuilds: u64,
-    /// Leave-and-joins.
-    pub rejoins: u64,
-    /// Peers given up.
-    pub given_up: u64,
-}
-
-/// One peer as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerView {
-    /// Who.
-    pub key: PeerKey,
-    /// The present link's generation.
-    pub generation: Option<u32>,
-    /// The link's state in one word.
-    pub link: &'static str,
-    /// What the person decided.
-    pub stance: Stance,
-}
-
-/// The heart's state as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The call's state.
-    pub state: CallState,
-    /// The present call and when it began.
-    pub call: Option<(CallId, Instant)>,
-    /// Everybody in view.
-    pub peers: Vec<PeerView>,
-    /// What happened that nobody asked for.
-    pub counters: Counters,
-}
 
 /// The heart.
 #[derive(Debug)]
@@ -146,25 +113,6 @@ impl Intercom {
         let peers = self.peers.values().filter_map(Peer::deadline).map(|at| (at, "peer"));
         let rosters = self.rosters.values().filter_map(Roster::deadline).map(|at| (at, "roster"));
         call.into_iter().chain(peers).chain(rosters).min()
-    }
-
-    /// Everything `status` shows.
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            state: self.call.state(),
-            call: self.call.current().map(|(id, since)| (id.clone(), since)),
-            peers: self
-                .peers
-                .iter()
-                .map(|(key, peer)| PeerView {
-                    key: key.clone(),
-                    generation: peer.generation(),
-                    link: peer.link_state(),
-                    stance: peer.stance(),
-                })
-                .collect(),
-            counters: self.counters,
-        }
     }
 
     fn call(&mut self, now: Instant, input: CallInput) {
@@ -485,104 +433,6 @@ impl Intercom {
         }
     }
 
-    /// Brings everything that follows from the present state up to date.
-    fn settle(&mut self, now: Instant) {
-        let talking: Vec<PeerKey> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| {
-                peer.stance() == Stance::Watching && peer.is_connected() && peer.sends_media()
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in talking {
-            self.answered(&key);
-        }
-        let company = if self.peers.values().any(is_here) {
-            CallInput::Accompanied
-        } else {
-            CallInput::Alone
-        };
-        self.call(now, company);
-        if self.call.state() == CallState::Ending
-            && self.closing.is_empty()
-            && self.leaving.is_empty()
-        {
-            self.call(now, CallInput::Freed);
-        }
-        self.show(self.to_show());
-        self.tell_stage();
-        self.indicate();
-        if self.state != self.call.state() {
-            self.state = self.call.state();
-            self.report(Report::State(self.state));
-        }
-    }
-
-    /// The first to answer is on the display as long as it is within reach.
-    fn to_show(&self) -> Option<LinkId> {
-        self.peers
-            .iter()
-            .filter_map(|(key, peer)| match (peer.stance(), peer.generation()) {
-                (Stance::Answered(order), Some(generation)) => {
-                    Some((order, LinkId { peer: key.clone(), generation }))
-                }
-                _ => None,
-            })
-            .min_by_key(|(order, _)| *order)
-            .map(|(_, link)| link)
-    }
-
-    fn show(&mut self, link: Option<LinkId>) {
-        if self.shown != link {
-            self.shown.clone_from(&link);
-            self.command(Command::Show(link));
-        }
-    }
-
-    fn tell_stage(&mut self) {
-        let stage = match self.call.state() {
-            CallState::Ringing => Stage::Ringing,
-            CallState::Talking => Stage::Talking,
-            CallState::Idle | CallState::Joining | CallState::Ending => return,
-        };
-        let now_told = (stage, self.shown.as_ref().map(|link| link.peer.clone()));
-        if self.told.as_ref() != Some(&now_told) {
-            self.tell_all(stage, now_told.1.as_ref());
-            self.told = Some(now_told);
-        }
-    }
-
-    fn tell_all(&mut self, stage: Stage, answered_by: Option<&PeerKey>) {
-        for key in self.peers.keys().cloned().collect::<Vec<_>>() {
-            self.tell(&key, stage, answered_by);
-        }
-    }
-
-    fn tell(&mut self, key: &PeerKey, stage: Stage, answered_by: Option<&PeerKey>) {
-        let Some((call, _)) = self.call.current() else { return };
-        let notice = CallNotice {
-            call: call.clone(),
-            stage,
-            answered_by: answered_by.map(|peer| peer.id.clone()),
-        };
-        self.send(key, Outgoing::Notice(notice));
-    }
-
-    fn send(&mut self, key: &PeerKey, what: Outgoing) {
-        let to = key.id.clone();
-        self.command(Command::Uplink(key.uplink, UplinkCommand::Send { to, what }));
-    }
-
-    fn indicate(&mut self) {
-        let repairing = self.peers.values().any(|peer| is_here(peer) && peer.is_repairing());
-        let lamp = indicator::lamp(self.call.state(), repairing, self.last_cause);
-        if lamp != self.lamp {
-            self.lamp = lamp;
-            self.command(Command::Lamp(lamp));
-        }
-    }
-
     fn report(&mut self, report: Report) {
         self.command(Command::Report(report));
     }
@@ -590,9 +440,4 @@ impl Intercom {
     fn command(&mut self, command: Command) {
         self.commands.push_back(command);
     }
-}
-
-/// Whether a person who answered is still within reach, a link under repair included.
-fn is_here(peer: &Peer) -> bool {
-    matches!(peer.stance(), Stance::Answered(_)) && peer.generation().is_some()
 }

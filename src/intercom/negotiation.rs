@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::types::{
+use super::{
     Candidate, Description, DescriptionKind, LinkCommand, OpId, Outcome, Outgoing, PeerId, Why,
 };
 

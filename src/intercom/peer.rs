@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::negotiation::{Negotiation, Role, Step};
 use super::recovery::{CANDIDATE_TIMEOUT, Recovery, Remedy};
-use super::types::{Health, LinkCommand, LinkEvent, Outgoing, Signal, Why};
+use super::{Health, LinkCommand, LinkEvent, Outgoing, Signal, Why};
 
 /// What the person at the other end has decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Peer {
             let Signal::Description(description) = &signal else {
                 return cx.acts.push(Act::Ignored);
             };
-            if description.kind != super::types::DescriptionKind::Offer {
+            if description.kind != super::DescriptionKind::Offer {
                 return cx.acts.push(Act::Ignored);
             }
             self.recovery = Recovery::new(cx.now);

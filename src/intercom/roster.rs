@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::types::{PeerId, Signal};
+use super::{PeerId, Signal};
 
 /// How long a signal from somebody not yet in presence is kept.
 const STRANGER_LIMIT: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
 };
@@ -122,6 +123,9 @@ async fn build_with(
             Some(Duration::from_secs(20)),
             Some(Duration::from_secs(2)),
         )
+        // A browser that answers our offer takes the active part, and its later offers must find us
+        // in the same role (RFC 8842 section 5.5); the crate would answer `active` each time.
+        .with_answering_dtls_role(RTCDtlsRole::Server)
         // The crate nominates a pair at its next check only, so the pause between checks is paid in
         // full by every call; 70 checks keep the time a candidate is tried for at about 2 s.
         .with_ice_connection_attempts(Some(Duration::from_millis(30)), Some(70))

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{debug, warn};
+use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionEventHandler, RTCIceCandidateInit, RTCIceGatheringState,
@@ -47,6 +48,7 @@ enum Event {
     Gathered,
     State(RTCPeerConnectionState),
     Track(Arc<dyn TrackRemote>),
+    DataChannel(Arc<dyn DataChannel>),
 }
 
 struct Handler(mpsc::Sender<Event>);
@@ -75,6 +77,10 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         self.hand_over(Event::State(state));
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
+        self.hand_over(Event::DataChannel(channel));
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -178,6 +184,14 @@ impl Link {
     }
 
     async fn carry_out(&mut self, command: LinkCommand) {
+        match &command {
+            LinkCommand::MakeOffer { restart, .. } => {
+                debug!("link {}: makes an offer (restart: {restart})", self.id);
+            }
+            LinkCommand::TakeOffer { .. } => debug!("link {}: takes an offer", self.id),
+            LinkCommand::TakeAnswer { .. } => debug!("link {}: takes an answer", self.id),
+            LinkCommand::AddCandidate(_) => {}
+        }
         let (op, outcome) = match command {
             LinkCommand::MakeOffer { op, restart } => (op, self.make_offer(restart).await),
             LinkCommand::TakeOffer { op, sdp } => (op, self.take_offer(sdp).await),
@@ -201,7 +215,7 @@ impl Link {
     }
 
     async fn take_offer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
-        let offer = RTCSessionDescription::offer(sdp::without_data_channels(&sdp))
+        let offer = RTCSessionDescription::offer(sdp.clone())
             .map_err(|error| failed("reading the peer's offer", &error))?;
         operation("setting the peer's offer", self.connection.set_remote_description(offer))
             .await?;
@@ -278,6 +292,14 @@ impl Link {
             Event::Gathered => self.report(LinkEvent::EndOfCandidates).await,
             Event::Track(track) => {
                 self.tasks.spawn(tracks::receive(track, self.receiving.clone()));
+            }
+            // The door has no use for it. Its section is accepted all the same: Chromium offers a
+            // refused one again without end.
+            Event::DataChannel(channel) => {
+                debug!("link {}: a data channel of the page is closed", self.id);
+                if operation("closing a data channel", channel.close()).await.is_err() {
+                    debug!("link {}: the data channel was gone already", self.id);
+                }
             }
             Event::State(state) => {
                 let health = match state {

@@ -19,13 +19,6 @@ mod link;
 mod sdp;
 mod tracks;
 
-/// The stream both our tracks belong to; pages tell the door by it.
-pub const STREAM_ID: &str = "intercomd";
-/// Our audio track, as in `a=msid` and in the track metadata (protocol.md section 4.3).
-pub const AUDIO_TRACK_ID: &str = "intercomd-audio";
-/// Our video track.
-pub const VIDEO_TRACK_ID: &str = "intercomd-video";
-
 /// A STUN or TURN server. Its `Debug` hides the credential.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceServer {

@@ -1,4 +1,4 @@
-//! The few facts this room reads from SDP, and the one change it makes to it.
+//! The few facts this room reads from SDP.
 //!
 //! Pure. Everything else about SDP is the `webrtc` crate's business.
 
@@ -63,37 +63,6 @@ pub fn codecs(sdp: &str) -> BTreeMap<u8, Codec> {
     sdp.lines().filter_map(rtpmap).collect()
 }
 
-/// The offer with its data-channel sections marked as rejected, so that the answer rejects them too:
-/// the door has no use for data channels, and the sections keep their places (RFC 8829 section 5.3.1).
-pub fn without_data_channels(sdp: &str) -> String {
-    if !sdp.lines().any(|line| line.starts_with("m=application ")) {
-        return sdp.to_owned();
-    }
-    let refused: Vec<&str> = sections(sdp)
-        .into_iter()
-        .filter(|section| section.kind == "application")
-        .filter_map(|section| section.lines.iter().find_map(|line| line.strip_prefix("a=mid:")))
-        .collect();
-    let mut result = String::with_capacity(sdp.len());
-    for line in sdp.lines() {
-        if let Some(rest) = line.strip_prefix("m=application ") {
-            let formats = rest.split_once(' ').map_or("", |(_, formats)| formats);
-            result.push_str("m=application 0 ");
-            result.push_str(formats);
-        } else if let Some(bundle) = line.strip_prefix("a=group:BUNDLE") {
-            result.push_str("a=group:BUNDLE");
-            for mid in bundle.split_ascii_whitespace().filter(|mid| !refused.contains(mid)) {
-                result.push(' ');
-                result.push_str(mid);
-            }
-        } else {
-            result.push_str(line);
-        }
-        result.push_str("\r\n");
-    }
-    result
-}
-
 struct Section<'a> {
     kind: &'a str,
     rejected: bool,
@@ -140,22 +109,6 @@ mod tests {
         assert_eq!(codecs[&96], Codec { encoding: "VP8".to_owned(), clock_rate: 90_000 });
         assert_eq!(codecs[&111], Codec { encoding: "OPUS".to_owned(), clock_rate: 48_000 });
         assert_eq!(codecs.len(), 3);
-    }
-
-    #[test]
-    fn data_channels_are_refused_in_their_place() {
-        let refused = without_data_channels(OFFER);
-        assert!(
-            refused.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:1\r\n")
-        );
-        assert!(refused.contains("a=group:BUNDLE 0 2\r\n"));
-        assert_eq!(refused.matches("m=").count(), OFFER.matches("m=").count());
-    }
-
-    #[test]
-    fn an_offer_without_data_channels_is_left_alone() {
-        let plain = "v=0\nm=audio 9 X 1\na=mid:0\n";
-        assert_eq!(without_data_channels(plain), plain);
     }
 
     #[test]

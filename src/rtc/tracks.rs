@@ -21,6 +21,7 @@ use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::{LinkStats, engine, sdp};
+use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
 use crate::media::{Fanout, Feed, Kind, Playback, RemoteStream, RtpInput, Unit};
 
 /// How long one packet may wait for the connection's driver before it is dropped.
@@ -53,10 +54,10 @@ impl Outgoing {
         let random = uuid::Uuid::new_v4().as_u128();
         let ssrc = (random as u32) | 1;
         let (codec, codec_kind, id, rtx) = match kind {
-            Kind::Audio => (engine::opus(), RtpCodecKind::Audio, super::AUDIO_TRACK_ID, None),
+            Kind::Audio => (engine::opus(), RtpCodecKind::Audio, AUDIO_TRACK, None),
             Kind::Video => {
                 let rtx = RTCRtpRtxParameters { ssrc: ssrc ^ 0x5555_5554 };
-                (engine::h264(), RtpCodecKind::Video, super::VIDEO_TRACK_ID, Some(rtx))
+                (engine::h264(), RtpCodecKind::Video, VIDEO_TRACK, Some(rtx))
             }
         };
         Self {
@@ -99,7 +100,7 @@ fn track(
 ) -> MediaStreamTrack {
     let coding = RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() };
     MediaStreamTrack::new(
-        super::STREAM_ID.to_owned(),
+        MEDIA_STREAM.to_owned(),
         id.to_owned(),
         id.to_owned(),
         kind,

@@ -164,7 +164,7 @@ pub struct PeerStatus {
     pub uplink: String,
     /// Its link's state, for people.
     pub link: String,
-    /// How many links were built for it.
+    /// Number of its present link; 0 without one.
     pub generation: u32,
     /// Whether it has answered this call.
     pub answered: bool,
@@ -172,7 +172,7 @@ pub struct PeerStatus {
     pub frames_sent: u64,
     /// Pictures it sent on this link.
     pub frames_received: u64,
-    /// The codec of its pictures, once known.
+    /// The codec of the pictures we send it, once negotiated.
     pub video_codec: Option<String>,
 }
 

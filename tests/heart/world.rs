@@ -250,7 +250,7 @@ impl World {
     }
 
     pub fn page(&mut self, id: &str, message: PageMessage) {
-        self.from_browser(id, Signal::Page(message));
+        self.browser_sends(id, Signal::Page(message));
     }
 
     /// The network between the door and this browser dies.
@@ -323,7 +323,7 @@ impl World {
                         let number = pc.number;
                         let sdp = Self::sdp_of(browser, id, number);
                         let answer = Description { kind: DescriptionKind::Answer, sdp };
-                        self.from_browser(id, Signal::Description(answer));
+                        self.browser_sends(id, Signal::Description(answer));
                         self.browser_trickles(id, number);
                     }
                     (DescriptionKind::Answer, Signalling::HaveLocalOffer) => {
@@ -346,7 +346,7 @@ impl World {
         pc.offer_due = false;
         pc.signalling = Signalling::HaveLocalOffer;
         let sdp = Self::sdp_of(browser, id, number);
-        self.from_browser(
+        self.browser_sends(
             id,
             Signal::Description(Description { kind: DescriptionKind::Offer, sdp }),
         );
@@ -357,11 +357,11 @@ impl World {
         if self.browsers[id].stuck {
             return;
         }
-        self.from_browser(id, Signal::Candidate(candidate(&format!("{id}{number}"))));
-        self.from_browser(id, Signal::EndOfCandidates);
+        self.browser_sends(id, Signal::Candidate(candidate(&format!("{id}{number}"))));
+        self.browser_sends(id, Signal::EndOfCandidates);
     }
 
-    fn from_browser(&mut self, id: &str, signal: Signal) {
+    fn browser_sends(&mut self, id: &str, signal: Signal) {
         let browser = &self.browsers[id];
         if browser.mute || !self.uplinks[&browser.uplink].joined {
             return;

@@ -1,0 +1,153 @@
+//! Everything the heart can ask for; the daemon carries it out and reports what came of it.
+
+use super::types::{
+    CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
+};
+
+/// Everything the heart can ask for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Command {
+    /// For an uplink.
+    Uplink(UplinkId, UplinkCommand),
+    /// Build a peer connection.
+    OpenLink(LinkId),
+    /// Run an operation on a link; they run strictly in order.
+    Link(LinkId, LinkCommand),
+    /// Close a link and free all it holds; `LinkEvent::Closed` follows.
+    CloseLink(LinkId),
+    /// Camera, microphone and encoder on or off.
+    Capture(bool),
+    /// Whose picture and voice the door plays. `None`: nobody's.
+    Show(Option<LinkId>),
+    /// What the lamp tells the visitor.
+    Lamp(Lamp),
+    /// One chime at the door, so that the visitor hears that the press counted.
+    Chime,
+    /// Something an owner would tell a neighbour; goes to the log and to `ctl watch`.
+    Report(Report),
+}
+
+/// What an uplink is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkCommand {
+    /// Be in the channel from now on, and again after every reconnect.
+    Join,
+    /// Leave the channel.
+    Leave,
+    /// Send to one peer. Never queued across a reconnect.
+    Send {
+        /// The addressee.
+        to: PeerId,
+        /// What.
+        what: Outgoing,
+    },
+}
+
+/// What a link is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkCommand {
+    /// Make an offer and set it locally.
+    MakeOffer {
+        /// Number the report repeats.
+        op: OpId,
+        /// With new ICE credentials.
+        restart: bool,
+    },
+    /// Set the peer's offer, make an answer and set it locally.
+    TakeOffer {
+        /// Number the report repeats.
+        op: OpId,
+        /// The peer's offer.
+        sdp: String,
+    },
+    /// Set the peer's answer.
+    TakeAnswer {
+        /// Number the report repeats.
+        op: OpId,
+        /// The peer's answer.
+        sdp: String,
+    },
+    /// Add a candidate of the peer; one that does not fit is dropped with a debug line.
+    AddCandidate(Candidate),
+}
+
+/// What the lamp tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lamp {
+    /// Nothing: the door waits.
+    Off,
+    /// We are calling.
+    Calling,
+    /// Somebody talks with you.
+    Talking,
+    /// The line is being repaired; stay.
+    Reconnecting,
+    /// Nobody came, or the line is down. Shown for a few seconds after such an end.
+    Sorry,
+}
+
+impl Lamp {
+    /// The name used in board profiles and records.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Calling => "calling",
+            Self::Talking => "talking",
+            Self::Reconnecting => "reconnecting",
+            Self::Sorry => "sorry",
+        }
+    }
+}
+
+/// Events worth telling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Report {
+    /// The call's state changed.
+    State(CallState),
+    /// The doorbell rang; `again` when it was already ringing.
+    Rang {
+        /// Which call.
+        call: CallId,
+        /// A second press during the same ring.
+        again: bool,
+    },
+    /// A press that changes nothing now.
+    PressIgnored(CallState),
+    /// Somebody answered.
+    Answered {
+        /// Who.
+        peer: PeerKey,
+    },
+    /// The call is over.
+    Ended {
+        /// Which call.
+        call: CallId,
+        /// Why.
+        cause: Cause,
+    },
+    /// A peer came into view.
+    PeerCame(PeerKey),
+    /// A peer is gone.
+    PeerLeft(PeerKey),
+    /// A peer's link was built again.
+    Rebuilt(LinkId, Why),
+    /// A peer could not be reached and was given up until it comes again.
+    GaveUp(PeerKey),
+}
+
+/// Why a link was built again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Both offered at once and we gave way.
+    Glare,
+    /// The peer offers from a new connection of its own.
+    NewRemote,
+    /// Nothing came back to our description.
+    NoAnswer,
+    /// The connection failed and did not heal.
+    Failed,
+    /// An operation on the link failed.
+    Broken,
+    /// Our own id on the uplink changed, so the peer sees a new door.
+    NewIdentity,
+}

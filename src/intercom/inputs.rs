@@ -1,0 +1,110 @@
+//! Everything the heart can be told: by the button, the uplinks, the links and the clock.
+
+use super::types::{Candidate, Description, LinkId, OpId, PeerId, Signal, UplinkId};
+
+/// Everything the heart can be told.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The doorbell was pressed, at the door or by `ctl press`.
+    Press,
+    /// `ctl hangup`.
+    Hangup,
+    /// Something happened on an uplink.
+    Uplink(UplinkId, UplinkEvent),
+    /// Something happened on a link.
+    Link(LinkId, LinkEvent),
+    /// A deadline given by `poll_timeout` has passed.
+    Wakeup,
+    /// The daemon is stopping.
+    Shutdown,
+}
+
+/// What an uplink reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UplinkEvent {
+    /// The signalling side greeted us and gave us this id.
+    Up {
+        /// Our own id on this uplink until it goes down.
+        own: PeerId,
+    },
+    /// The socket is gone; the uplink reconnects by itself.
+    Down,
+    /// We are in the channel. The first snapshot follows, or never comes when nobody is there
+    /// (protocol.md section 3.1).
+    Joined,
+    /// The channel let us go after `Leave`.
+    Left,
+    /// The channel refused us; the uplink has logged why and keeps no retry going.
+    JoinRefused,
+    /// The full list of the others in the channel.
+    Snapshot(Vec<PeerId>),
+    /// Somebody came.
+    Came(PeerId),
+    /// Somebody went.
+    Gone(PeerId),
+    /// A peer sent us something.
+    Signal {
+        /// Who.
+        from: PeerId,
+        /// What.
+        signal: Signal,
+    },
+    /// A description we sent was not delivered.
+    Undelivered {
+        /// To whom.
+        to: PeerId,
+        /// Whether the addressee is known to be away (`peer_not_found`).
+        absent: bool,
+    },
+}
+
+/// What a link reports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// An operation finished.
+    Done {
+        /// The operation's number.
+        op: OpId,
+        /// Its outcome.
+        outcome: Outcome,
+    },
+    /// We have a candidate for the peer.
+    Candidate(Candidate),
+    /// We have no more candidates for this generation.
+    EndOfCandidates,
+    /// The connection's health changed.
+    Health(Health),
+    /// The peer's current description says it sends these.
+    RemoteMedia {
+        /// The peer sends audio.
+        audio: bool,
+        /// The peer sends video.
+        video: bool,
+    },
+    /// The link has been closed and everything it held is free.
+    Closed,
+}
+
+/// Outcome of one link operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// `MakeOffer` or `TakeOffer` made this description and has set it locally.
+    Made(Description),
+    /// `TakeAnswer` is done.
+    Taken,
+    /// The operation failed. The text names no SDP.
+    Failed(String),
+}
+
+/// Health of a link, from the peer connection's `connectionState` (W3C webrtc section 4.3.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Not connected yet.
+    Connecting,
+    /// Media can flow.
+    Connected,
+    /// No sign of the peer for some seconds; may heal by itself.
+    Disconnected,
+    /// Will not heal by itself.
+    Failed,
+}

@@ -1,0 +1,67 @@
+//! The heart as `status` shows it: values read off at one moment.
+
+use std::time::Instant;
+
+use super::{CallId, CallState, Intercom, PeerKey, Stance};
+
+/// What happened that nobody asked for; shown by `status`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Calls begun.
+    pub calls: u64,
+    /// Inputs that meant nothing at their time.
+    pub ignored: u64,
+    /// Links built again.
+    pub rebuilds: u64,
+    /// Leave-and-joins.
+    pub rejoins: u64,
+    /// Peers given up.
+    pub given_up: u64,
+}
+
+/// One peer as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// Who.
+    pub key: PeerKey,
+    /// The present link's generation.
+    pub generation: Option<u32>,
+    /// The link's state in one word.
+    pub link: &'static str,
+    /// What the person decided.
+    pub stance: Stance,
+}
+
+/// The heart's state as `status` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The call's state.
+    pub state: CallState,
+    /// The present call and when it began.
+    pub call: Option<(CallId, Instant)>,
+    /// Everybody in view.
+    pub peers: Vec<PeerView>,
+    /// What happened that nobody asked for.
+    pub counters: Counters,
+}
+
+impl Intercom {
+    /// Everything `status` shows.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            state: self.call.state(),
+            call: self.call.current().map(|(id, since)| (id.clone(), since)),
+            peers: self
+                .peers
+                .iter()
+                .map(|(key, peer)| PeerView {
+                    key: key.clone(),
+                    generation: peer.generation(),
+                    link: peer.link_state(),
+                    stance: peer.stance(),
+                })
+                .collect(),
+            counters: self.counters,
+        }
+    }
+}

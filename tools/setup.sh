@@ -76,6 +76,9 @@ node web/build.mjs >/dev/null
 
 if [ "$purpose" = test ]; then
   install_packages "${test_packages[@]}"
+  # The compiler of Debian's archive comes without linter and formatter.
+  cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
+  cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
   if [ ! -d tests/browser/node_modules/playwright-core ] || [ tests/browser/package-lock.json -nt tests/browser/node_modules/.package-lock.json ]; then
     with_patience npm --prefix tests/browser ci --no-audit --no-fund --loglevel=error >/dev/null
   fi

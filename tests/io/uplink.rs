@@ -458,7 +458,7 @@ async fn a_frame_over_a_mebibyte_is_not_read() {
 #[tokio::test]
 async fn a_certificate_nobody_vouches_for_is_explained() {
     let made =
-        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("a certificate");
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(
         rustls::crypto::ring::default_provider(),
@@ -470,13 +470,13 @@ async fn a_certificate_nobody_vouches_for_is_explained() {
     .expect("the key fits the certificate");
     let desk = Desk::open().await;
     let port = desk.listener.local_addr().expect("bound").port();
-    let transport = Transport::Url { origin: format!("wss://localhost:{port}") };
+    let transport = Transport::Url { origin: format!("wss://127.0.0.1:{port}") };
     let door = Door::new(quick(), transport, true);
     let accepted = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(desk.tcp().await);
     assert!(soon("the handshake's end", accepted).await.is_err());
     let problem = door.status(|status| status.problem.is_some()).await.problem;
     let problem = problem.expect("just seen");
-    assert!(problem.contains("no secure connection to localhost"), "{problem}");
+    assert!(problem.contains("no secure connection to 127.0.0.1"), "{problem}");
     assert!(problem.contains("CA certificates"), "{problem}");
 }
 

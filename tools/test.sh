@@ -18,7 +18,7 @@ check() {
 rust() {
   step "$1"; shift
   local status=0
-  cargo test --locked "$@" 2>&1 | tee "$out" | grep -vE '^(test .* \.\.\. ok$|running |$)' || true
+  cargo test --locked --no-fail-fast "$@" 2>&1 | tee "$out" | grep -vE '^(test .* \.\.\. ok$|running |$)' || true
   status=${PIPESTATUS[0]}
   local counts; counts=$(sed -nE 's/^test result: .* ([0-9]+) passed; ([0-9]+) failed; ([0-9]+) ignored.*/\1 \2 \3/p' "$out")
   local p f i

@@ -1,5 +1,6 @@
 //! The `intercomd` program: reads its arguments and hands over.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -57,8 +58,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Starts this program anew with one heap for all threads. Each call starts and ends some twenty media
+/// threads, and glibc's heap per thread keeps what they freed: about 1 MB more resident per call, without
+/// end in sight. The variable is read at a program's start only.
+fn with_one_heap() {
+    const VARIABLE: &str = "MALLOC_ARENA_MAX";
+    if std::env::var_os(VARIABLE).is_some() {
+        return;
+    }
+    let Ok(program) = std::env::current_exe() else { return };
+    let why = std::process::Command::new(program)
+        .args(std::env::args_os().skip(1))
+        .env(VARIABLE, "1")
+        .exec();
+    warn!("cannot limit the heap ({why}); the daemon will use more memory with every call");
+}
+
 fn run(args: &LoadArgs) -> ExitCode {
     logging::init();
+    with_one_heap();
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(problems) => {

@@ -75,6 +75,7 @@ impl Hands {
             Command::Uplink(uplink, command) => self.uplink(uplink, command),
             Command::OpenLink(id) => self.open_link(id, tasks),
             Command::Link(id, command) => self.order(id, command),
+            Command::Configure(_) => {}
             Command::CloseLink(id) => {
                 // The task ends with its handle and reports; one that has ended cannot.
                 if self.open.remove(&id).is_none() {

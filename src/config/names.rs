@@ -167,6 +167,16 @@ impl fmt::Debug for IceServer {
     }
 }
 
+/// Which ways to a phone are tried (W3C `RTCIceTransportPolicy`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IcePolicy {
+    /// All of them.
+    #[default]
+    All,
+    /// Only through a TURN server.
+    Relay,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,8 @@ pub enum Command {
     OpenLink(LinkId),
     /// Run an operation on a link; they run strictly in order.
     Link(LinkId, LinkCommand),
+    /// Give a link the newest ICE servers of its uplink; they count from its next gathering.
+    Configure(LinkId),
     /// Close a link and free all it holds; `LinkEvent::Closed` follows.
     CloseLink(LinkId),
     /// Camera, microphone and encoder on or off.

@@ -1,6 +1,10 @@
-//! Everything the heart can be told: by the button, the uplinks, the links and the clock.
+//! Everything the heart can be told: by the button, the uplinks, the links, the network and the clock.
 
-use super::types::{Candidate, Description, LinkId, OpId, PeerId, Signal, UplinkId};
+use std::net::IpAddr;
+
+use super::types::{
+    Candidate, Description, LinkId, OpId, Path, PeerId, Signal, UplinkId, VideoMode,
+};
 
 /// Everything the heart can be told.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,10 +17,21 @@ pub enum Input {
     Uplink(UplinkId, UplinkEvent),
     /// Something happened on a link.
     Link(LinkId, LinkEvent),
+    /// The board's own addresses changed.
+    Network(NetworkChange),
     /// A deadline given by `poll_timeout` has passed.
     Wakeup,
     /// The daemon is stopping.
     Shutdown,
+}
+
+/// Addresses of this board that came or went, loopback and link-local ones apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NetworkChange {
+    /// New addresses.
+    pub came: Vec<IpAddr>,
+    /// Addresses that are no more.
+    pub gone: Vec<IpAddr>,
 }
 
 /// What an uplink reports.
@@ -49,6 +64,8 @@ pub enum UplinkEvent {
         /// What.
         signal: Signal,
     },
+    /// The signalling side gave other ICE servers than before, or other credentials for them.
+    ServersChanged,
     /// A description we sent was not delivered.
     Undelivered {
         /// To whom.
@@ -74,6 +91,10 @@ pub enum LinkEvent {
     EndOfCandidates,
     /// The connection's health changed.
     Health(Health),
+    /// The way media takes, when the link is connected and each time it changes.
+    Path(Path),
+    /// How much of the picture the link carries from now on; `Full` at its beginning.
+    Video(VideoMode),
     /// The peer's current description says it sends these.
     RemoteMedia {
         /// The peer sends audio.

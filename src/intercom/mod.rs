@@ -96,6 +96,7 @@ impl Intercom {
             Input::Hangup => self.call(now, CallInput::End(Cause::Control)),
             Input::Shutdown => self.call(now, CallInput::End(Cause::Shutdown)),
             Input::Wakeup => self.wakeup(now),
+            Input::Network(_) => {}
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }
@@ -214,7 +215,7 @@ impl Intercom {
                 self.leaving.remove(&uplink);
             }
             // The uplink has said why; another uplink may still carry the call.
-            UplinkEvent::JoinRefused => {}
+            UplinkEvent::JoinRefused | UplinkEvent::ServersChanged => {}
             UplinkEvent::Snapshot(list) if self.call.is_live() => {
                 self.snapshot_of(now, uplink, list)
             }

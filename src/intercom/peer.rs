@@ -207,6 +207,7 @@ impl Peer {
             }
             LinkEvent::EndOfCandidates => link.negotiation.local_end(&mut steps),
             LinkEvent::RemoteMedia { audio, video } => self.sends_media = audio || video,
+            LinkEvent::Path(_) | LinkEvent::Video(_) => {}
             LinkEvent::Health(health) => return self.health(cx, health),
             LinkEvent::Closed => return self.rebuild_by_ladder(cx, Why::Broken),
         }

@@ -3,6 +3,7 @@
 //! Plain values only. Nothing here knows a socket, a codec or a clock; times are given by the caller.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -156,6 +157,37 @@ impl Candidate {
 impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Candidate(mid {:?})", self.sdp_mid)
+    }
+}
+
+/// The way media takes over a link (RFC 8445 section 8.1.1: the nominated pair).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Path {
+    /// Our own address on it; `None` when a relay stands in for us.
+    pub local: Option<IpAddr>,
+    /// Whether a TURN server carries it.
+    pub relayed: bool,
+}
+
+/// How much of the visitor's picture a link carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoMode {
+    /// All of it.
+    Full,
+    /// Keyframes only: the path is too narrow for more.
+    Keyframes,
+    /// Nothing: what the path carries is left to the voice.
+    Paused,
+}
+
+impl VideoMode {
+    /// The name used in `status` and the door protocol.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Keyframes => "keyframes",
+            Self::Paused => "paused",
+        }
     }
 }
 

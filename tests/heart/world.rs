@@ -413,6 +413,7 @@ impl World {
                     self.links.remove(&id).expect("only an open link is closed");
                     self.later(ms(2), Event::Input(Input::Link(id, LinkEvent::Closed)));
                 }
+                Command::Configure(_) => {}
                 Command::Link(id, command) => self.link_command(&id, command),
                 Command::Uplink(uplink, command) => self.uplink_command(uplink, command),
             }

@@ -174,6 +174,14 @@ impl Hands {
             Report::PeerLeft(peer) => debug!("{peer} is gone"),
             Report::Rebuilt(link, why) => debug!("link {link} replaces an earlier one: {why:?}"),
             Report::GaveUp(peer) => warn!("{peer} cannot be reached and is given up"),
+            Report::CameBack { was, now } => info!("{was} is back as {now}"),
+            Report::Waits(peer) => warn!("{peer} waits: the door serves `max_peers` already"),
+            Report::TurnedAway(peer) => {
+                warn!("{peer} sent far more than a call needs and is turned away");
+            }
+            Report::Picture(peer, mode) => {
+                info!("{peer} gets the picture {}: so much its network takes", mode.name());
+            }
         }
     }
 

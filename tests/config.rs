@@ -583,6 +583,7 @@ fn bounds_themselves_are_allowed() {
         linger: Duration::ZERO,
         join_timeout: Duration::from_secs(60),
         press_ends_call: true,
+        max_peers: 6,
     };
     assert_eq!(settings.rules, expected);
     assert_eq!(settings.board.camera.height, 1080);

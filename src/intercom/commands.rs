@@ -2,6 +2,7 @@
 
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
+    VideoMode,
 };
 
 /// Everything the heart can ask for.
@@ -135,6 +136,19 @@ pub enum Report {
     Rebuilt(LinkId, Why),
     /// A peer could not be reached and was given up until it comes again.
     GaveUp(PeerKey),
+    /// A peer came back under another id and has its old place again.
+    CameBack {
+        /// Its id before.
+        was: PeerKey,
+        /// Its id now.
+        now: PeerKey,
+    },
+    /// A peer has to wait: the door serves as many as it can.
+    Waits(PeerKey),
+    /// A peer sent far more than a call needs and is not listened to any more.
+    TurnedAway(PeerKey),
+    /// How much of the picture a peer gets.
+    Picture(PeerKey, VideoMode),
 }
 
 /// Why a link was built again.
@@ -152,4 +166,8 @@ pub enum Why {
     Broken,
     /// Our own id on the uplink changed, so the peer sees a new door.
     NewIdentity,
+    /// The board's addresses changed.
+    Moved,
+    /// The peer answers an offer of a link that is no more.
+    Mismatched,
 }

@@ -2,7 +2,7 @@
 
 use super::{CallState, Cause, Lamp};
 
-/// The lamp for a state. `repairing` means that a talking person's link is being repaired; `last` is
+/// The lamp for a state. `repairing` means that nobody who talks can be seen at the moment; `last` is
 /// how the latest call ended.
 pub fn lamp(state: CallState, repairing: bool, last: Option<Cause>) -> Lamp {
     match (state, last) {

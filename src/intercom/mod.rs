@@ -7,10 +7,13 @@
 //! and `recovery`, `indicator` (what the lamp says); `settle` brings what follows from them up to date.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+mod act;
 mod call;
+mod channel;
 mod commands;
+mod flood;
 mod indicator;
 mod inputs;
 mod negotiation;
@@ -34,9 +37,6 @@ use peer::{Act, Context, Peer};
 use roster::{Attachment, Roster};
 use settle::is_here;
 
-/// Shortest time between two leave-and-joins on one uplink: each interrupts everybody there.
-const REJOIN_PAUSE: Duration = Duration::from_secs(60);
-
 /// The heart.
 #[derive(Debug)]
 pub struct Intercom {
@@ -50,6 +50,12 @@ pub struct Intercom {
     /// Uplinks whose `Left` is awaited.
     leaving: BTreeSet<UplinkId>,
     rejoined: BTreeMap<UplinkId, Instant>,
+    /// Peers that are not listened to any more, until they leave or the call is over.
+    turned_away: BTreeSet<PeerKey>,
+    /// What persons had decided whose pages are away at present.
+    away: BTreeMap<PageId, Stance>,
+    max_peers: u32,
+    arrivals: u64,
     generations: u32,
     answers: u64,
     shown: Option<LinkId>,
@@ -65,6 +71,7 @@ impl Intercom {
     /// A door that waits. `prefix` makes the call ids differ from those of an earlier run.
     pub fn new(rules: Rules, prefix: &str, uplinks: &[UplinkId]) -> Self {
         Self {
+            max_peers: rules.max_peers,
             call: Call::new(rules),
             prefix: prefix.to_owned(),
             presses: 0,
@@ -73,6 +80,9 @@ impl Intercom {
             closing: BTreeSet::new(),
             leaving: BTreeSet::new(),
             rejoined: BTreeMap::new(),
+            turned_away: BTreeSet::new(),
+            away: BTreeMap::new(),
+            arrivals: 0,
             generations: 0,
             answers: 0,
             shown: None,
@@ -96,7 +106,7 @@ impl Intercom {
             Input::Hangup => self.call(now, CallInput::End(Cause::Control)),
             Input::Shutdown => self.call(now, CallInput::End(Cause::Shutdown)),
             Input::Wakeup => self.wakeup(now),
-            Input::Network(_) => {}
+            Input::Network(change) => self.network(now, &change),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }
@@ -163,6 +173,8 @@ impl Intercom {
         for key in self.peers.keys().cloned().collect::<Vec<_>>() {
             self.drop_peer(now, &key);
         }
+        self.turned_away.clear();
+        self.away.clear();
         for (uplink, roster) in &mut self.rosters {
             roster.clear();
             if *roster.attachment() == Attachment::Down {
@@ -192,156 +204,6 @@ impl Intercom {
         }
     }
 
-    fn uplink(&mut self, now: Instant, uplink: UplinkId, event: UplinkEvent) {
-        let Some(roster) = self.rosters.get_mut(&uplink) else {
-            self.counters.ignored += 1;
-            return;
-        };
-        match event {
-            UplinkEvent::Up { own } => roster.up(own),
-            UplinkEvent::Down => {
-                roster.down();
-                self.leaving.remove(&uplink);
-                for (_, peer) in self.peers.iter_mut().filter(|(key, _)| key.uplink == uplink) {
-                    peer.hold();
-                }
-            }
-            UplinkEvent::Joined if self.call.is_live() => {
-                roster.entered();
-                self.call(now, CallInput::Entered);
-            }
-            UplinkEvent::Left => {
-                roster.left();
-                self.leaving.remove(&uplink);
-            }
-            // The uplink has said why; another uplink may still carry the call.
-            UplinkEvent::JoinRefused | UplinkEvent::ServersChanged => {}
-            UplinkEvent::Snapshot(list) if self.call.is_live() => {
-                self.snapshot_of(now, uplink, list)
-            }
-            UplinkEvent::Came(id) if self.call.is_live() => {
-                let known = roster.came(&id);
-                self.welcome(now, PeerKey { uplink, id }, known);
-            }
-            UplinkEvent::Gone(id) if self.call.is_live() => {
-                roster.gone(&id);
-                self.drop_peer(now, &PeerKey { uplink, id });
-            }
-            UplinkEvent::Signal { from, signal } if self.call.is_live() => {
-                self.signal(now, PeerKey { uplink, id: from }, signal);
-            }
-            UplinkEvent::Undelivered { to, absent } if self.call.is_live() => {
-                let key = PeerKey { uplink, id: to };
-                self.with_peer(now, &key, |peer, cx| peer.undelivered(cx, absent));
-            }
-            // Late news of a call that is over.
-            UplinkEvent::Joined
-            | UplinkEvent::Snapshot(_)
-            | UplinkEvent::Came(_)
-            | UplinkEvent::Gone(_)
-            | UplinkEvent::Signal { .. }
-            | UplinkEvent::Undelivered { .. } => self.counters.ignored += 1,
-        }
-    }
-
-    fn snapshot_of(&mut self, now: Instant, uplink: UplinkId, list: Vec<PeerId>) {
-        let Some(roster) = self.rosters.get_mut(&uplink) else { return };
-        let Some(own) = roster.own().cloned() else { return };
-        let renewed = roster.take_new_identity();
-        let reconciled = roster.snapshot(list);
-        for id in reconciled.absent {
-            let key = PeerKey { uplink, id };
-            // Its media still flows, so it may have lost its signalling only.
-            let keep = !renewed && self.peers.get(&key).is_some_and(Peer::is_connected);
-            match self.rosters.get_mut(&uplink) {
-                Some(roster) if keep => roster.keep_missing(now, key.id),
-                _ => self.drop_peer(now, &key),
-            }
-        }
-        for id in reconciled.stayed {
-            let role = Role::between(&own, &id);
-            let key = PeerKey { uplink, id };
-            self.with_peer(now, &key, |peer, cx| {
-                if renewed || peer.generation().is_none() {
-                    peer.renew(cx, role);
-                } else {
-                    peer.resume(cx);
-                }
-            });
-        }
-        for id in reconciled.came {
-            self.welcome(now, PeerKey { uplink, id }, false);
-        }
-    }
-
-    /// Somebody is in the channel: build a link to them.
-    fn welcome(&mut self, now: Instant, key: PeerKey, known: bool) {
-        if !self.call.is_live() {
-            // An earlier peer of the same list has just ended the call.
-            return;
-        }
-        let Some(roster) = self.rosters.get_mut(&key.uplink) else { return };
-        roster.take_new_identity();
-        let Some(own) = roster.own() else { return };
-        let role = Role::between(own, &key.id);
-        let early = roster.take_signals(&key.id);
-        if known && self.peers.contains_key(&key) {
-            // It joined once more, so it has dropped the connection it had for us.
-            self.with_peer(now, &key, |peer, cx| peer.renew(cx, role));
-        } else {
-            self.report(Report::PeerCame(key.clone()));
-            self.peers.insert(key.clone(), Peer::new(now, role));
-            self.with_peer(now, &key, |peer, cx| peer.open(cx));
-        }
-        if let Some((stage, answered_by)) = self.told.clone() {
-            self.tell(&key, stage, answered_by.as_ref());
-        }
-        for signal in early {
-            self.signal(now, key.clone(), signal);
-        }
-    }
-
-    fn signal(&mut self, now: Instant, key: PeerKey, signal: Signal) {
-        if !self.call.is_live() {
-            return;
-        }
-        if !self.peers.contains_key(&key) {
-            let kept = self
-                .rosters
-                .get_mut(&key.uplink)
-                .is_some_and(|roster| roster.stranger(now, &key.id, signal));
-            self.counters.ignored += u64::from(!kept);
-            return;
-        }
-        match signal {
-            Signal::Page(PageMessage::Answer) => self.answered(&key),
-            Signal::Page(PageMessage::Hangup) => self.hung_up(now, &key),
-            signal => self.with_peer(now, &key, |peer, cx| peer.signal(cx, signal)),
-        }
-    }
-
-    fn answered(&mut self, key: &PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        if !matches!(peer.stance(), Stance::Answered(_)) {
-            self.answers += 1;
-            peer.set_stance(Stance::Answered(self.answers));
-            self.report(Report::Answered { peer: key.clone() });
-        }
-    }
-
-    fn hung_up(&mut self, now: Instant, key: &PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let talked = matches!(peer.stance(), Stance::Answered(_));
-        peer.set_stance(Stance::Declined);
-        let others_talk = self.peers.values().any(is_here);
-        let all_declined = self.peers.values().all(|peer| peer.stance() == Stance::Declined);
-        if talked && !others_talk {
-            self.call(now, CallInput::End(Cause::HungUp));
-        } else if !talked && all_declined && self.call.state() == CallState::Ringing {
-            self.call(now, CallInput::End(Cause::Declined));
-        }
-    }
-
     fn link(&mut self, now: Instant, link: &LinkId, event: LinkEvent) {
         if event == LinkEvent::Closed {
             self.closing.remove(link);
@@ -352,7 +214,28 @@ impl Intercom {
             // A page that joined a moment ago may have lost the first telling (protocol.md 5.7).
             self.tell(&link.peer, stage, answered_by.as_ref());
         }
+        let is_end = matches!(
+            event,
+            LinkEvent::Closed | LinkEvent::Health(Health::Disconnected | Health::Failed)
+        );
+        if is_end && self.is_current(link) && self.is_missing(&link.peer) {
+            // It was kept for its media only.
+            return self.let_go(now, &link.peer);
+        }
         self.with_peer(now, &link.peer, |peer, cx| peer.link_event(cx, link.generation, event));
+    }
+
+    fn is_current(&self, link: &LinkId) -> bool {
+        self.peers.get(&link.peer).and_then(Peer::generation) == Some(link.generation)
+    }
+
+    fn network(&mut self, now: Instant, change: &NetworkChange) {
+        if !self.call.is_live() {
+            return;
+        }
+        for key in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.with_peer(now, &key, |peer, cx| peer.moved(cx, change));
+        }
     }
 
     /// Runs one step of a peer and carries out what it wants.
@@ -362,10 +245,20 @@ impl Intercom {
         key: &PeerKey,
         step: impl FnOnce(&mut Peer, &mut Context<'_>),
     ) {
-        let Some(peer) = self.peers.get_mut(key) else {
+        if !self.peers.contains_key(key) {
             self.counters.ignored += 1;
-            return;
-        };
+        }
+        self.with_known_peer(now, key, step);
+    }
+
+    /// Like `with_peer` for a peer that may well be unknown.
+    fn with_known_peer(
+        &mut self,
+        now: Instant,
+        key: &PeerKey,
+        step: impl FnOnce(&mut Peer, &mut Context<'_>),
+    ) {
+        let Some(peer) = self.peers.get_mut(key) else { return };
         let mut acts = Vec::new();
         let mut cx = Context { now, generations: &mut self.generations, acts: &mut acts };
         step(peer, &mut cx);
@@ -385,6 +278,7 @@ impl Intercom {
             Act::Link(generation, command) => {
                 self.command(Command::Link(link(generation), command))
             }
+            Act::Configure(generation) => self.command(Command::Configure(link(generation))),
             Act::Send(what) => self.send(key, what),
             Act::Rejoin => self.rejoin(now, key),
             Act::Rebuilt(generation, why) => {
@@ -395,42 +289,12 @@ impl Intercom {
                 self.counters.given_up += 1;
                 self.report(Report::GaveUp(key.clone()));
             }
+            Act::Retry => self.admit(now, key, None),
+            Act::Picture(mode) => {
+                self.report(Report::Picture(key.clone(), mode));
+                self.send(key, Outgoing::Video(mode));
+            }
             Act::Ignored => self.counters.ignored += 1,
-        }
-    }
-
-    /// Leaves the channel and joins it again, so that a stuck browser starts anew; only when it
-    /// costs nobody a working picture, and not often.
-    fn rejoin(&mut self, now: Instant, key: &PeerKey) {
-        let uplink = key.uplink;
-        let disturbs = self
-            .peers
-            .iter()
-            .any(|(other, peer)| other.uplink == uplink && other != key && peer.is_connected());
-        let too_soon = self.rejoined.get(&uplink).is_some_and(|at| now < *at + REJOIN_PAUSE);
-        if disturbs || too_soon {
-            self.with_peer(now, key, |peer, cx| peer.close(cx));
-            return self.act(now, key, Act::GaveUp);
-        }
-        self.rejoined.insert(uplink, now);
-        self.counters.rejoins += 1;
-        let there: Vec<PeerKey> =
-            self.peers.keys().filter(|key| key.uplink == uplink).cloned().collect();
-        for key in there {
-            self.with_peer(now, &key, |peer, cx| peer.close(cx));
-        }
-        if let Some(roster) = self.rosters.get_mut(&uplink) {
-            roster.left();
-        }
-        self.command(Command::Uplink(uplink, UplinkCommand::Leave));
-        self.command(Command::Uplink(uplink, UplinkCommand::Join));
-    }
-
-    fn drop_peer(&mut self, now: Instant, key: &PeerKey) {
-        if self.peers.contains_key(key) {
-            self.with_peer(now, key, |peer, cx| peer.close(cx));
-            self.peers.remove(key);
-            self.report(Report::PeerLeft(key.clone()));
         }
     }
 

@@ -52,6 +52,8 @@ pub enum Step {
         /// More candidates are to come by themselves.
         trickles: bool,
     },
+    /// The peer answered an offer other than the one whose answer was taken: the two sides do not agree.
+    Mismatched,
     /// The input came at a time when it means nothing.
     Ignored,
 }
@@ -62,7 +64,8 @@ enum State {
     Waiting(Instant),
     Stable,
     Offering(OpId),
-    AwaitingAnswer(Instant),
+    /// An offer of ours is out; overdue at the given time, if that is for us to tell.
+    AwaitingAnswer(Option<Instant>),
     Answering(OpId, Remote),
     TakingAnswer(OpId, Remote),
 }
@@ -164,9 +167,16 @@ impl Negotiation {
         mem::take(&mut self.waiting)
     }
 
-    /// Whether nothing is under way.
-    pub fn is_stable(&self) -> bool {
-        self.state == State::Stable
+    /// Whether something is under way that was lost if the socket went meanwhile.
+    pub fn is_in_flight(&self) -> bool {
+        !matches!(self.state, State::Stable | State::Waiting(_))
+    }
+
+    /// Makes an offer at `at`, unless the peer makes one before or something is under way.
+    pub fn offer_at(&mut self, at: Instant) {
+        if self.state == State::Stable {
+            self.state = State::Waiting(at);
+        }
     }
 
     /// Whether the peer's last description leaves out a medium of ours, so that we have to offer it.
@@ -177,7 +187,8 @@ impl Negotiation {
     /// When `wakeup` is due: an offer to make, or an answer that is overdue.
     pub fn deadline(&self) -> Option<Instant> {
         match self.state {
-            State::Waiting(at) | State::AwaitingAnswer(at) => Some(at),
+            State::Waiting(at) => Some(at),
+            State::AwaitingAnswer(at) => at,
             _ => None,
         }
     }
@@ -190,8 +201,20 @@ impl Negotiation {
                 self.offer(false, steps);
                 false
             }
-            State::AwaitingAnswer(at) => at <= now,
+            State::AwaitingAnswer(at) => at.is_some_and(|at| at <= now),
             _ => false,
+        }
+    }
+
+    /// Whether an offer of ours is out.
+    pub fn awaits_answer(&self) -> bool {
+        matches!(self.state, State::AwaitingAnswer(_))
+    }
+
+    /// The answer may still come; the caller keeps the time.
+    pub fn wait_on(&mut self) {
+        if let State::AwaitingAnswer(at) = &mut self.state {
+            *at = None;
         }
     }
 
@@ -245,10 +268,13 @@ impl Negotiation {
     }
 
     fn remote_answer(&mut self, sdp: String, steps: &mut Vec<Step>) {
-        let State::AwaitingAnswer(_) = self.state else {
-            return steps.push(Step::Ignored);
-        };
         let remote = Remote::of(&sdp);
+        let State::AwaitingAnswer(_) = self.state else {
+            let is_other =
+                self.applied.as_ref().is_some_and(|applied| applied.ufrag != remote.ufrag);
+            let settled = self.state == State::Stable && is_other;
+            return steps.push(if settled { Step::Mismatched } else { Step::Ignored });
+        };
         if self.is_new_remote(&remote) {
             return steps.push(Step::Rebuild(Why::NewRemote, None));
         }
@@ -291,7 +317,7 @@ impl Negotiation {
         let state = mem::replace(&mut self.state, State::Stable);
         match (state, outcome) {
             (State::Offering(expected), Outcome::Made(offer)) if expected == op => {
-                self.state = State::AwaitingAnswer(now + ANSWER_TIMEOUT);
+                self.state = State::AwaitingAnswer(Some(now + ANSWER_TIMEOUT));
                 steps.push(Step::Send(Outgoing::TrackMetadata));
                 steps.push(Step::Send(Outgoing::Description(offer)));
                 self.local.open(steps);

@@ -5,52 +5,16 @@
 
 use std::time::Instant;
 
-use super::negotiation::{Negotiation, Role, Step};
-use super::recovery::{CANDIDATE_TIMEOUT, Recovery, Remedy};
-use super::{Health, LinkCommand, LinkEvent, Outgoing, Signal, Why};
+pub use super::act::{Act, Context, Stance};
+use super::flood::{Flood, Verdict};
+use super::negotiation::{DEFERENCE, Negotiation, Role, Step};
+use super::recovery::{CANDIDATE_TIMEOUT, Futile, Recovery, Remedy};
+use super::{
+    DescriptionKind, Health, LinkEvent, NetworkChange, PageId, Path, Signal, VideoMode, Why,
+};
 
-/// What the person at the other end has decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stance {
-    /// Sees the door, has not answered.
-    Watching,
-    /// Talks with the visitor; the number orders those who answered.
-    Answered(u64),
-    /// Does not want this call.
-    Declined,
-}
-
-/// What a peer wants done.
-#[derive(Debug, PartialEq)]
-pub enum Act {
-    /// Open the link of this generation.
-    Open(u32),
-    /// Close the link of this generation.
-    Close(u32),
-    /// Run this on the link of this generation.
-    Link(u32, LinkCommand),
-    /// Send to the peer.
-    Send(Outgoing),
-    /// Leave the channel and join it again.
-    Rejoin,
-    /// The link was thrown away and the one of this generation opened.
-    Rebuilt(u32, Why),
-    /// The peer is out of reach.
-    GaveUp,
-    /// An input came at a time when it means nothing.
-    Ignored,
-}
-
-/// What a peer needs from outside to act.
-#[derive(Debug)]
-pub struct Context<'a> {
-    /// The time of this input.
-    pub now: Instant,
-    /// Counts every link ever built, so that no two share a number.
-    pub generations: &'a mut u32,
-    /// What the peer wants done, in order.
-    pub acts: &'a mut Vec<Act>,
-}
+/// Most signals kept of a peer that waits for its turn: a description and its candidates.
+const MAX_KEPT: usize = 32;
 
 /// The link a peer has at present.
 #[derive(Debug)]
@@ -60,6 +24,15 @@ struct Link {
     health: Health,
     /// Set when a description was applied and nothing has come of it yet.
     candidates_due: Option<Instant>,
+    path: Option<Path>,
+}
+
+/// Whether a peer is served.
+#[derive(Debug)]
+enum Place {
+    Served,
+    /// The door is full. What the peer sent last is kept, since the SDK does not repeat it.
+    Waiting(Vec<Signal>),
 }
 
 /// A remote participant.
@@ -70,23 +43,82 @@ pub struct Peer {
     recovery: Recovery,
     link: Option<Link>,
     sends_media: bool,
+    place: Place,
+    flood: Flood,
+    page: Option<PageId>,
+    video: VideoMode,
+    /// Orders peers by their coming.
+    arrival: u64,
 }
 
 impl Peer {
-    /// A peer without a link yet; `open` builds it.
-    pub fn new(now: Instant, role: Role) -> Self {
+    /// A peer without a link yet; `open` builds it. `arrival` grows from peer to peer.
+    pub fn new(now: Instant, role: Role, arrival: u64) -> Self {
         Self {
             role,
             stance: Stance::Watching,
             recovery: Recovery::new(now),
             link: None,
             sends_media: false,
+            place: Place::Served,
+            flood: Flood::new(now),
+            page: None,
+            video: VideoMode::Full,
+            arrival,
         }
+    }
+
+    /// Which page this is, if it said so.
+    pub fn page(&self) -> Option<&PageId> {
+        self.page.as_ref()
+    }
+
+    /// The page says which it is.
+    pub fn set_page(&mut self, page: PageId) {
+        self.page = Some(page);
+    }
+
+    /// How much of the picture the peer gets.
+    pub fn video(&self) -> VideoMode {
+        self.video
+    }
+
+    /// Its place in the order of coming.
+    pub fn arrival(&self) -> u64 {
+        self.arrival
+    }
+
+    /// Whether the peer waits for its turn.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.place, Place::Waiting(_))
+    }
+
+    /// Whether a leave-and-join would interrupt something that works or is about to.
+    pub fn minds_a_rejoin(&self) -> bool {
+        let on_its_way = self.recovery.was_heard() && self.recovery.is_at_work();
+        self.is_connected() || (on_its_way && !self.recovery.is_repairing() && self.link.is_some())
+    }
+
+    /// There is no room for the peer now.
+    pub fn wait(&mut self) {
+        if !self.is_waiting() {
+            self.place = Place::Waiting(Vec::new());
+        }
+    }
+
+    /// One more signal of the peer's.
+    pub fn count(&mut self, now: Instant, signal: &Signal) -> Verdict {
+        self.flood.count(now, matches!(signal, Signal::Description(_)))
     }
 
     /// What the person has decided.
     pub fn stance(&self) -> Stance {
         self.stance
+    }
+
+    /// Our id may be another than when the peer came.
+    pub fn set_role(&mut self, role: Role) {
+        self.role = role;
     }
 
     /// Records what the person has decided.
@@ -117,6 +149,7 @@ impl Peer {
     /// The link's state in one word, for `status`.
     pub fn link_state(&self) -> &'static str {
         match &self.link {
+            None if self.is_waiting() => "waiting",
             None => "none",
             Some(_) if self.recovery.is_repairing() => "reconnecting",
             Some(link) => match link.health {
@@ -128,9 +161,16 @@ impl Peer {
         }
     }
 
-    /// Builds the first link.
+    /// Builds the first link, and takes up what the peer has sent while it waited.
     pub fn open(&mut self, cx: &mut Context<'_>) {
+        let place = std::mem::replace(&mut self.place, Place::Served);
+        self.recovery.renewed(cx.now);
         self.build(cx);
+        if let Place::Waiting(signals) = place {
+            for signal in signals {
+                self.signal(cx, signal);
+            }
+        }
         self.wakeup(cx);
     }
 
@@ -148,34 +188,79 @@ impl Peer {
 
     /// The uplink is back with the same id of ours and the peer is still there.
     pub fn resume(&mut self, cx: &mut Context<'_>) {
-        let overdue = self.link.as_ref().is_some_and(|link| !link.negotiation.is_stable());
+        let in_flight = self.link.as_ref().is_some_and(|link| link.negotiation.is_in_flight());
+        let was_held = self.recovery.is_held();
         let remedy = self.recovery.resume(cx.now);
         if let Some(remedy) = remedy {
             self.remedy(cx, remedy, Why::Failed);
-        } else if overdue {
+        } else if in_flight {
             // Whatever was on its way when the socket went is lost (protocol.md section 5.7).
             self.rebuild(cx, Why::NoAnswer, None);
+        } else if let Some(link) = self.link.as_mut().filter(|_| was_held) {
+            // The peer may have seen us leave and come, and then has a new connection that waits for an
+            // offer; one that has not just confirms what there is (protocol.md section 6.6).
+            link.negotiation.offer_at(cx.now + DEFERENCE);
         }
     }
 
     /// Our own id on the uplink changed: the peer sees a door it does not know.
     pub fn renew(&mut self, cx: &mut Context<'_>, role: Role) {
         self.role = role;
-        self.recovery.restarted(cx.now);
+        self.recovery.renewed(cx.now);
         self.rebuild(cx, Why::NewIdentity, None);
+    }
+
+    /// The board's addresses changed.
+    pub fn moved(&mut self, cx: &mut Context<'_>, change: &NetworkChange) {
+        let Some(link) = self.link.as_ref() else { return };
+        let lost = link.path.as_ref().is_some_and(|path| match path.local {
+            Some(local) => change.gone.contains(&local),
+            // A relay's own way to the board is not known: it may be the one that is gone.
+            None => !change.gone.is_empty(),
+        });
+        let hopes = self.recovery.is_at_work() && !change.came.is_empty();
+        if (lost || hopes)
+            && let Some(remedy) = self.recovery.moved(cx.now)
+        {
+            self.remedy(cx, remedy, Why::Moved);
+        }
+    }
+
+    /// The uplink has other ICE servers, or other credentials for them.
+    pub fn configure(&mut self, cx: &mut Context<'_>) {
+        let Some(link) = self.link.as_mut() else { return };
+        cx.acts.push(Act::Configure(link.generation));
+        let relayed = link.path.as_ref().is_some_and(|path| path.relayed);
+        if relayed && link.health == Health::Connected {
+            // The relay of the old credentials ends with them; a restart moves over without a gap.
+            let mut steps = Vec::new();
+            link.negotiation.want_offer(true, &mut steps);
+            self.carry_out(cx, steps);
+        }
     }
 
     /// The peer sent a description or a candidate. Page messages are not for here.
     pub fn signal(&mut self, cx: &mut Context<'_>, signal: Signal) {
+        self.recovery.heard();
+        if let Place::Waiting(kept) = &mut self.place {
+            if matches!(signal, Signal::Description(_)) {
+                kept.clear();
+            }
+            if kept.len() < MAX_KEPT {
+                kept.push(signal);
+            }
+            return;
+        }
         if self.link.is_none() {
             // A peer that was given up and offers again is worth another try.
             let Signal::Description(description) = &signal else {
                 return cx.acts.push(Act::Ignored);
             };
-            if description.kind != super::DescriptionKind::Offer {
+            if description.kind != DescriptionKind::Offer {
                 return cx.acts.push(Act::Ignored);
             }
             self.recovery = Recovery::new(cx.now);
+            self.recovery.heard();
             self.build(cx);
         }
         let Some(link) = self.link.as_mut() else { return };
@@ -207,15 +292,23 @@ impl Peer {
             }
             LinkEvent::EndOfCandidates => link.negotiation.local_end(&mut steps),
             LinkEvent::RemoteMedia { audio, video } => self.sends_media = audio || video,
-            LinkEvent::Path(_) | LinkEvent::Video(_) => {}
+            LinkEvent::Path(path) => link.path = Some(path),
+            LinkEvent::Video(mode) if mode != self.video => {
+                self.video = mode;
+                cx.acts.push(Act::Picture(mode));
+            }
+            LinkEvent::Video(_) => {}
             LinkEvent::Health(health) => return self.health(cx, health),
-            LinkEvent::Closed => return self.rebuild_by_ladder(cx, Why::Broken),
+            LinkEvent::Closed => return self.useless(cx, Futile::Broken),
         }
         self.carry_out(cx, steps);
     }
 
     /// When `wakeup` is due.
     pub fn deadline(&self) -> Option<Instant> {
+        if self.recovery.is_held() {
+            return None;
+        }
         let link = self.link.as_ref();
         [
             self.recovery.deadline(),
@@ -229,10 +322,18 @@ impl Peer {
 
     /// Time passed.
     pub fn wakeup(&mut self, cx: &mut Context<'_>) {
+        if self.recovery.is_held() {
+            return;
+        }
         if let Some(link) = self.link.as_mut() {
             let mut steps = Vec::new();
             if link.negotiation.wakeup(cx.now, &mut steps) {
-                return self.rebuild_by_ladder(cx, Why::NoAnswer);
+                // While the ladder restarts, its own rung is the answer's time: a phone that sleeps for
+                // half a minute should not find a heap of offers.
+                if !self.recovery.is_restarting() {
+                    return self.useless(cx, Futile::Unanswered);
+                }
+                link.negotiation.wait_on();
             }
             if link.candidates_due.is_some_and(|due| due <= cx.now) {
                 link.candidates_due = None;
@@ -242,6 +343,13 @@ impl Peer {
             }
             self.carry_out(cx, steps);
         }
+        if !self.recovery.is_due(cx.now) {
+            return;
+        }
+        let unanswered = self.link.as_ref().is_some_and(|link| link.negotiation.awaits_answer());
+        if unanswered {
+            return self.useless(cx, Futile::Unanswered);
+        }
         if let Some(remedy) = self.recovery.wakeup(cx.now) {
             self.remedy(cx, remedy, Why::Failed);
         }
@@ -250,8 +358,8 @@ impl Peer {
     /// A description of ours did not reach the peer.
     pub fn undelivered(&mut self, cx: &mut Context<'_>, absent: bool) {
         // An absent peer is told of by presence; the ladder's deadline covers the rest.
-        if !absent && self.link.is_some() {
-            self.rebuild_by_ladder(cx, Why::NoAnswer);
+        if !absent && self.link.is_some() && !self.recovery.is_held() {
+            self.useless(cx, Futile::Unanswered);
         }
     }
 
@@ -278,8 +386,12 @@ impl Peer {
         }
     }
 
-    fn rebuild_by_ladder(&mut self, cx: &mut Context<'_>, why: Why) {
-        if let Some(remedy) = self.recovery.useless(cx.now) {
+    fn useless(&mut self, cx: &mut Context<'_>, futile: Futile) {
+        let why = match futile {
+            Futile::Unanswered => Why::NoAnswer,
+            Futile::Broken => Why::Broken,
+        };
+        if let Some(remedy) = self.recovery.useless(cx.now, futile) {
             self.remedy(cx, remedy, why);
         }
     }
@@ -295,6 +407,7 @@ impl Peer {
             }
             Remedy::Rebuild => self.rebuild(cx, why, None),
             Remedy::Rejoin => cx.acts.push(Act::Rejoin),
+            Remedy::Retry => cx.acts.push(Act::Retry),
             Remedy::GiveUp => {
                 self.close(cx);
                 cx.acts.push(Act::GaveUp);
@@ -313,9 +426,13 @@ impl Peer {
                         link.candidates_due = Some(cx.now + CANDIDATE_TIMEOUT);
                     }
                 }
-                Step::Ignored => cx.acts.push(Act::Ignored),
+                Step::Mismatched if link.health != Health::Connected => {
+                    self.recovery.restarted(cx.now);
+                    return self.rebuild(cx, Why::Mismatched, None);
+                }
+                Step::Mismatched | Step::Ignored => cx.acts.push(Act::Ignored),
                 Step::Rebuild(Why::Broken, offer) => {
-                    match self.recovery.useless(cx.now) {
+                    match self.recovery.useless(cx.now, Futile::Broken) {
                         Some(Remedy::Rebuild) => self.rebuild(cx, Why::Broken, offer),
                         Some(remedy) => self.remedy(cx, remedy, Why::Broken),
                         None => {}
@@ -351,11 +468,13 @@ impl Peer {
         self.close(cx);
         *cx.generations += 1;
         self.sends_media = false;
+        self.video = VideoMode::Full;
         self.link = Some(Link {
             generation: *cx.generations,
             negotiation: Negotiation::new(cx.now, self.role),
             health: Health::Connecting,
             candidates_due: None,
+            path: None,
         });
         cx.acts.push(Act::Open(*cx.generations));
     }

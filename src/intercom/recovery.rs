@@ -7,15 +7,19 @@
 use std::time::{Duration, Instant};
 
 /// How long a new link may take to connect before the next rung.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long a disconnected link may heal by itself.
-pub const GRACE: Duration = Duration::from_secs(5);
-/// How long the first ICE restart may take; each further one doubles it.
-pub const RESTART_TIMEOUT: Duration = Duration::from_secs(8);
-/// ICE restarts before the link is rebuilt.
-pub const RESTARTS: u32 = 2;
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a disconnected link may heal by itself: most holes end within these seconds, and a restart
+/// in the middle of one costs more than it brings.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// How long each ICE restart may take, in seconds. Checks go on for about 15 s after each, so that a network
+/// that comes back is found at any moment of the first two minutes.
+pub const RESTARTS: [u64; 9] = [5, 8, 12, 15, 15, 15, 15, 15, 15];
 /// Rebuilds before leave-and-join.
-pub const REBUILDS: u32 = 2;
+pub const REBUILDS: usize = 2;
+/// How long a rebuilt link may take to connect.
+pub const REBUILD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a peer that was given up is left alone before it is tried afresh, should it still be there.
+pub const REST: Duration = Duration::from_secs(30);
 /// How long after a description was applied the first candidate or the connection may take before
 /// the browser is taken for stuck (protocol.md section 5.6).
 pub const CANDIDATE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,8 +33,19 @@ pub enum Remedy {
     Rebuild,
     /// Leave the channel and join it again: the browser then drops its connection too.
     Rejoin,
-    /// Give the peer up until it joins or offers again.
+    /// Give the peer up for a while: its link goes, and the room it took.
     GiveUp,
+    /// Try a peer that was given up afresh.
+    Retry,
+}
+
+/// Why the present remedy is known to be of no use before its time is up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Futile {
+    /// Nothing came back to our offer.
+    Unanswered,
+    /// The link itself failed.
+    Broken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,33 +53,40 @@ enum Rung {
     Steady,
     Connecting,
     Grace,
-    Restart(u32),
-    Rebuild(u32),
+    /// How many ICE restarts were begun.
+    Restart(usize),
+    /// How many rebuilds were begun.
+    Rebuild(usize),
     Rejoin,
     Lost,
 }
 
+/// Whether remedies can be carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Clock {
-    Until(Instant),
+enum Line {
+    Up,
     /// The uplink is down: time does not count.
-    Held,
-    Off,
+    Down,
+}
+
+/// What is known of the peer so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Past {
+    /// Nothing ever came from it: perhaps a ghost, somebody who is gone while the service does not know
+    /// yet (protocol.md section 3.1).
+    Silent,
+    /// It spoke, but was never connected.
+    Heard,
+    Connected,
 }
 
 /// The ladder of one peer.
 #[derive(Debug)]
 pub struct Recovery {
     rung: Rung,
-    clock: Clock,
-    /// Whether the link has ever been connected: what never worked is given up sooner.
+    due: Option<Instant>,
+    line: Line,
     past: Past,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Past {
-    NeverConnected,
-    WasConnected,
 }
 
 impl Recovery {
@@ -72,36 +94,66 @@ impl Recovery {
     pub fn new(now: Instant) -> Self {
         Self {
             rung: Rung::Connecting,
-            clock: Clock::Until(now + CONNECT_TIMEOUT),
-            past: Past::NeverConnected,
+            due: Some(now + CONNECT_TIMEOUT),
+            line: Line::Up,
+            past: Past::Silent,
         }
     }
 
     /// When `wakeup` is due.
     pub fn deadline(&self) -> Option<Instant> {
-        match self.clock {
-            Clock::Until(at) => Some(at),
-            Clock::Held | Clock::Off => None,
-        }
+        self.due.filter(|_| self.line == Line::Up)
     }
 
     /// Whether the link worked before and is being repaired.
     pub fn is_repairing(&self) -> bool {
-        self.past == Past::WasConnected && !matches!(self.rung, Rung::Steady | Rung::Lost)
+        self.past == Past::Connected && !matches!(self.rung, Rung::Steady | Rung::Lost)
+    }
+
+    /// Whether a link is being set up or repaired.
+    pub fn is_at_work(&self) -> bool {
+        !matches!(self.rung, Rung::Steady | Rung::Lost)
+    }
+
+    /// Whether the uplink is down, so that nothing can be done.
+    pub fn is_held(&self) -> bool {
+        self.line == Line::Down
+    }
+
+    /// Whether the link is being brought back by ICE restarts.
+    pub fn is_restarting(&self) -> bool {
+        matches!(self.rung, Rung::Restart(_))
+    }
+
+    /// Whether the present rung's time is up.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.deadline().is_some_and(|at| at <= now)
+    }
+
+    /// Whether the peer has ever sent anything.
+    pub fn was_heard(&self) -> bool {
+        self.past != Past::Silent
+    }
+
+    /// The peer sent something.
+    pub fn heard(&mut self) {
+        if self.past == Past::Silent {
+            self.past = Past::Heard;
+        }
     }
 
     /// The link is connected.
     pub fn connected(&mut self) {
         self.rung = Rung::Steady;
-        self.clock = Clock::Off;
-        self.past = Past::WasConnected;
+        self.due = None;
+        self.past = Past::Connected;
     }
 
     /// The link shows no life; it may heal.
     pub fn disconnected(&mut self, now: Instant) {
         if self.rung == Rung::Steady {
             self.rung = Rung::Grace;
-            self.clock = Clock::Until(now + GRACE);
+            self.due = Some(now + GRACE);
         }
     }
 
@@ -115,16 +167,25 @@ impl Recovery {
         }
     }
 
-    /// The present remedy is known to be of no use (no answer, operation failed): climb now.
+    /// The present remedy is known to be of no use: go on at once.
     #[must_use]
-    pub fn useless(&mut self, now: Instant) -> Option<Remedy> {
-        match self.rung {
-            Rung::Lost => None,
-            Rung::Connecting | Rung::Restart(_) | Rung::Steady | Rung::Grace => {
-                self.enter(now, Rung::Rebuild(1))
+    pub fn useless(&mut self, now: Instant, why: Futile) -> Option<Remedy> {
+        let next = match (self.rung, why) {
+            (Rung::Lost, _) => return None,
+            (Rung::Rejoin, _) => Rung::Lost,
+            // A browser that ignores two offers in a row waits for an answer that was lost
+            // (protocol.md section 5.7), or nobody is there.
+            (Rung::Rebuild(_), Futile::Unanswered) => Rung::Rejoin,
+            (Rung::Rebuild(_), Futile::Broken) => return self.climb(now),
+            (Rung::Restart(n), Futile::Unanswered) if n < RESTARTS.len() => {
+                // An offer nobody answered leaves both sides apart; a new link makes them agree again.
+                return self.enter(now, Rung::Restart(n + 1)).map(|_| Remedy::Rebuild);
             }
-            Rung::Rebuild(_) | Rung::Rejoin => self.climb(now),
-        }
+            (Rung::Connecting | Rung::Restart(_) | Rung::Steady | Rung::Grace, _) => {
+                Rung::Rebuild(1)
+            }
+        };
+        self.enter(now, next)
     }
 
     /// The browser answered but sends no candidates: only a new connection on its side helps.
@@ -136,6 +197,12 @@ impl Recovery {
         }
     }
 
+    /// The address the link used is gone, or a link in trouble has a new one to try.
+    #[must_use]
+    pub fn moved(&mut self, now: Instant) -> Option<Remedy> {
+        self.enter(now, Rung::Rebuild(1))
+    }
+
     /// A new link is being built for a reason outside the ladder (glare, a new remote).
     pub fn restarted(&mut self, now: Instant) {
         self.rung = match self.rung {
@@ -143,27 +210,22 @@ impl Recovery {
             Rung::Rejoin => Rung::Rejoin,
             _ => Rung::Connecting,
         };
-        self.clock = Clock::Until(now + CONNECT_TIMEOUT);
+        self.due = Some(now + CONNECT_TIMEOUT);
     }
 
     /// The uplink is gone: remedies cannot be carried out.
     pub fn hold(&mut self) {
-        if matches!(self.clock, Clock::Until(_)) {
-            self.clock = Clock::Held;
-        }
+        self.line = Line::Down;
     }
 
     /// The uplink is back: the held remedy, to be issued again.
     #[must_use]
     pub fn resume(&mut self, now: Instant) -> Option<Remedy> {
-        if self.clock != Clock::Held {
+        if std::mem::replace(&mut self.line, Line::Up) == Line::Up {
             return None;
         }
         match self.rung {
-            Rung::Steady | Rung::Lost => {
-                self.clock = Clock::Off;
-                None
-            }
+            Rung::Steady | Rung::Lost => None,
             Rung::Grace => self.climb(now),
             // What was under way when the socket went is lost with it.
             Rung::Connecting | Rung::Rejoin => self.enter(now, Rung::Rebuild(1)),
@@ -171,11 +233,17 @@ impl Recovery {
         }
     }
 
+    /// A new link is being built whatever was before, and the uplink is there to carry its offer.
+    pub fn renewed(&mut self, now: Instant) {
+        self.line = Line::Up;
+        self.restarted(now);
+    }
+
     /// Time passed.
     #[must_use]
     pub fn wakeup(&mut self, now: Instant) -> Option<Remedy> {
-        match self.clock {
-            Clock::Until(at) if at <= now => self.climb(now),
+        match self.deadline() {
+            Some(at) if at <= now => self.climb(now),
             _ => None,
         }
     }
@@ -183,29 +251,35 @@ impl Recovery {
     fn climb(&mut self, now: Instant) -> Option<Remedy> {
         let next = match self.rung {
             Rung::Steady | Rung::Grace => Rung::Restart(1),
-            Rung::Restart(n) if n < RESTARTS => Rung::Restart(n + 1),
+            Rung::Restart(n) if n < RESTARTS.len() => Rung::Restart(n + 1),
             Rung::Connecting | Rung::Restart(_) => Rung::Rebuild(1),
             Rung::Rebuild(n) if n < REBUILDS => Rung::Rebuild(n + 1),
             Rung::Rebuild(_) => Rung::Rejoin,
-            Rung::Rejoin | Rung::Lost => Rung::Lost,
+            Rung::Rejoin => Rung::Lost,
+            Rung::Lost => {
+                self.due = Some(now + REST);
+                return Some(Remedy::Retry);
+            }
         };
         self.enter(now, next)
     }
 
     fn enter(&mut self, now: Instant, rung: Rung) -> Option<Remedy> {
         self.rung = rung;
-        let (remedy, clock) = match rung {
-            Rung::Steady => (None, Clock::Off),
-            Rung::Connecting => (None, Clock::Until(now + CONNECT_TIMEOUT)),
-            Rung::Grace => (None, Clock::Until(now + GRACE)),
+        let (remedy, lasts) = match rung {
+            Rung::Steady => (None, None),
+            Rung::Connecting => (None, Some(CONNECT_TIMEOUT)),
+            Rung::Grace => (None, Some(GRACE)),
             Rung::Restart(n) => {
-                (Some(Remedy::Restart), Clock::Until(now + RESTART_TIMEOUT * 2u32.pow(n - 1)))
+                let seconds = RESTARTS.get(n.saturating_sub(1)).copied().unwrap_or(15);
+                (Some(Remedy::Restart), Some(Duration::from_secs(seconds)))
             }
-            Rung::Rebuild(_) => (Some(Remedy::Rebuild), Clock::Until(now + CONNECT_TIMEOUT)),
-            Rung::Rejoin => (Some(Remedy::Rejoin), Clock::Until(now + CONNECT_TIMEOUT)),
-            Rung::Lost => (Some(Remedy::GiveUp), Clock::Off),
+            Rung::Rebuild(_) => (Some(Remedy::Rebuild), Some(REBUILD_TIMEOUT)),
+            Rung::Rejoin => (Some(Remedy::Rejoin), Some(REBUILD_TIMEOUT)),
+            Rung::Lost => (Some(Remedy::GiveUp), Some(REST)),
         };
-        self.clock = clock;
-        remedy
+        self.due = lasts.map(|lasts| now + lasts);
+        // What cannot be sent is not begun; it is issued when the uplink is back.
+        remedy.filter(|remedy| self.line == Line::Up || *remedy == Remedy::GiveUp)
     }
 }

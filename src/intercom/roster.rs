@@ -154,10 +154,16 @@ impl Roster {
         self.strangers.remove(id);
     }
 
-    /// Keeps a peer that a snapshot does not list, for [`STALE_LIMIT`].
+    /// Keeps a peer that is not in the channel any more but whose media still flows, for
+    /// [`STALE_LIMIT`].
     pub fn keep_missing(&mut self, now: Instant, id: PeerId) {
         self.members.insert(id.clone());
         self.missing.insert(id, now + STALE_LIMIT);
+    }
+
+    /// Whether a peer is kept although it is not in the channel.
+    pub fn is_missing(&self, id: &PeerId) -> bool {
+        self.missing.contains_key(id)
     }
 
     /// Keeps a signal of somebody not in presence. Returns whether there was room.

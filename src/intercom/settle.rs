@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::call::CallInput;
 use super::peer::Peer;
+use super::roster::Attachment;
 use super::{
     CallNotice, CallState, Command, Intercom, LinkId, Outgoing, PeerKey, Report, Stage, Stance,
     UplinkCommand, indicator,
@@ -36,6 +37,7 @@ impl Intercom {
         {
             self.call(now, CallInput::Freed);
         }
+        self.admit_waiting(now);
         self.show(self.to_show());
         self.tell_stage();
         self.indicate();
@@ -45,17 +47,33 @@ impl Intercom {
         }
     }
 
-    /// The first to answer is on the display as long as it is within reach.
+    /// Who waits for a place gets it as soon as there is one, in the order of coming.
+    fn admit_waiting(&mut self, now: Instant) {
+        while self.has_room() {
+            let is_in = |key: &PeerKey| {
+                let roster = self.rosters.get(&key.uplink);
+                roster.is_some_and(|roster| matches!(roster.attachment(), Attachment::In(_)))
+            };
+            let waiting = self.peers.iter().filter(|(key, peer)| peer.is_waiting() && is_in(key));
+            let Some((key, _)) = waiting.min_by_key(|(_, peer)| peer.arrival()) else { return };
+            let key = key.clone();
+            self.admit(now, &key, None);
+        }
+    }
+
+    /// The first to answer is on the display as long as it is within reach: whoever can be seen goes
+    /// before a link under repair, and a page that is in the channel before one that lost it.
     fn to_show(&self) -> Option<LinkId> {
         self.peers
             .iter()
             .filter_map(|(key, peer)| match (peer.stance(), peer.generation()) {
                 (Stance::Answered(order), Some(generation)) => {
-                    Some((order, LinkId { peer: key.clone(), generation }))
+                    let rank = (!peer.is_connected(), self.is_missing(key), order);
+                    Some((rank, LinkId { peer: key.clone(), generation }))
                 }
                 _ => None,
             })
-            .min_by_key(|(order, _)| *order)
+            .min_by_key(|(rank, _)| *rank)
             .map(|(_, link)| link)
     }
 
@@ -101,7 +119,9 @@ impl Intercom {
     }
 
     fn indicate(&mut self) {
-        let repairing = self.peers.values().any(|peer| is_here(peer) && peer.is_repairing());
+        let here: Vec<&Peer> = self.peers.values().filter(|peer| is_here(peer)).collect();
+        let seen = here.iter().any(|peer| peer.is_connected());
+        let repairing = !seen && (here.is_empty() || here.iter().any(|peer| peer.is_repairing()));
         let lamp = indicator::lamp(self.call.state(), repairing, self.last_cause);
         if lamp != self.lamp {
             self.lamp = lamp;

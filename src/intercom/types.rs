@@ -199,6 +199,27 @@ pub enum PageMessage {
     Answer,
     /// The person ended or declined the call.
     Hangup,
+    /// Which page this is, whatever peer id it has at present.
+    Hello(PageId),
+}
+
+/// A name a page gives itself, the same after each of its reconnects: 1 to 64 characters.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PageId(Arc<str>);
+
+impl PageId {
+    /// Wraps a name, if it has a length a name may have.
+    pub fn new(name: &str) -> Option<Self> {
+        let fits = !name.is_empty() && name.chars().count() <= 64;
+        fits.then(|| Self(Arc::from(name)))
+    }
+}
+
+/// Whoever knows the name can take the page's place in a call, so it is never shown.
+impl fmt::Debug for PageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageId(...)")
+    }
 }
 
 /// What the door tells a page about the call.
@@ -249,6 +270,10 @@ pub enum Outgoing {
     EndOfCandidates,
     /// Where the call stands.
     Notice(CallNotice),
+    /// How much of the picture the peer gets for now.
+    Video(VideoMode),
+    /// The door has as many phones as it can serve; the peer's turn comes when one leaves.
+    Full,
 }
 
 /// Name of a call, unique across restarts: the daemon's own prefix and the number of the press.
@@ -315,6 +340,8 @@ pub struct Rules {
     pub join_timeout: Duration,
     /// Whether a press while talking ends the call.
     pub press_ends_call: bool,
+    /// How many phones are served at a time; more of them wait. 1 to 16.
+    pub max_peers: u32,
 }
 
 impl Default for Rules {
@@ -322,9 +349,10 @@ impl Default for Rules {
         Self {
             no_answer: Duration::from_secs(60),
             longest_talk: Duration::from_secs(600),
-            linger: Duration::from_secs(3),
+            linger: Duration::from_secs(10),
             join_timeout: Duration::from_secs(10),
             press_ends_call: false,
+            max_peers: 6,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CallId, CallState, Intercom, PeerKey, Stance};
+use super::{CallId, CallState, Intercom, PeerKey, Stance, VideoMode};
 
 /// What happened that nobody asked for; shown by `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct PeerView {
     pub link: &'static str,
     /// What the person decided.
     pub stance: Stance,
+    /// How much of the picture it gets.
+    pub video: VideoMode,
 }
 
 /// The heart's state as `status` shows it.
@@ -59,6 +61,7 @@ impl Intercom {
                     generation: peer.generation(),
                     link: peer.link_state(),
                     stance: peer.stance(),
+                    video: peer.video(),
                 })
                 .collect(),
             counters: self.counters,

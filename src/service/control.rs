@@ -3,7 +3,7 @@
 //! Pure: values and text only. `server.rs` carries them for the daemon, `ctl.rs` for a person. Readers
 //! must ignore keys they do not know; keys and names here are kept once released.
 
-use crate::intercom::{CallState, PeerKey, Report};
+use crate::intercom::{CallState, PeerKey, Report, VideoMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -309,6 +309,18 @@ pub enum PeerChange {
     Rebuilt,
     /// It could not be reached.
     GivenUp,
+    /// It came back under another id.
+    CameBack,
+    /// The door is full, it waits for its turn.
+    Waits,
+    /// It sent far more than a call needs.
+    TurnedAway,
+    /// It gets the whole picture again.
+    PictureFull,
+    /// It gets still pictures only: its network is too slow.
+    PictureStills,
+    /// It gets sound only: its network is too slow.
+    PicturePaused,
 }
 
 impl From<&Report> for Happening {
@@ -332,6 +344,12 @@ impl From<&Report> for Happening {
             Report::PeerLeft(key) => peer(key, PeerChange::Left),
             Report::Rebuilt(link, _) => peer(&link.peer, PeerChange::Rebuilt),
             Report::GaveUp(key) => peer(key, PeerChange::GivenUp),
+            Report::CameBack { now, .. } => peer(now, PeerChange::CameBack),
+            Report::Waits(key) => peer(key, PeerChange::Waits),
+            Report::TurnedAway(key) => peer(key, PeerChange::TurnedAway),
+            Report::Picture(key, VideoMode::Full) => peer(key, PeerChange::PictureFull),
+            Report::Picture(key, VideoMode::Keyframes) => peer(key, PeerChange::PictureStills),
+            Report::Picture(key, VideoMode::Paused) => peer(key, PeerChange::PicturePaused),
         }
     }
 }

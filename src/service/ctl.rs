@@ -230,6 +230,12 @@ fn sentence(event: &Event) -> String {
                 PeerChange::Left => "left",
                 PeerChange::Rebuilt => "is being reached anew",
                 PeerChange::GivenUp => "could not be reached",
+                PeerChange::CameBack => "came back under this id",
+                PeerChange::Waits => "waits, the door is full",
+                PeerChange::TurnedAway => "sent too much and is turned away",
+                PeerChange::PictureFull => "gets the whole picture",
+                PeerChange::PictureStills => "gets stills only, its network is slow",
+                PeerChange::PicturePaused => "gets sound only, its network is too slow",
             };
             format!("{id} {change} (by {uplink})")
         }

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::names::{AUDIO_TRACK, IceServer, MEDIA_STREAM, VIDEO_TRACK};
 use crate::intercom::{
-    CallNotice, Candidate, Description, DescriptionKind, Outgoing, PageMessage, Signal, Stage,
+    CallNotice, Candidate, Description, DescriptionKind, Outgoing, PageId, PageMessage, Signal,
+    Stage,
 };
 
 /// Version of the door protocol spoken here.
@@ -103,6 +104,7 @@ fn page_message(fields: &Map<String, Value>) -> Option<PageMessage> {
     match fields.get("type")?.as_str()? {
         "answer" => Some(PageMessage::Answer),
         "hangup" => Some(PageMessage::Hangup),
+        "hello" => PageId::new(fields.get("page")?.as_str()?).map(PageMessage::Hello),
         _ => None,
     }
 }
@@ -125,6 +127,10 @@ pub fn write(what: &Outgoing) -> Vec<Value> {
         Outgoing::Candidate(candidate) => vec![write_candidate(candidate)],
         Outgoing::EndOfCandidates => vec![json!({"type": "rtc-ice", "candidate": null})],
         Outgoing::Notice(notice) => vec![write_notice(notice)],
+        Outgoing::Video(mode) => {
+            vec![json!({"intercomd": DOOR_PROTOCOL, "type": "video", "mode": mode.name()})]
+        }
+        Outgoing::Full => vec![json!({"intercomd": DOOR_PROTOCOL, "type": "full"})],
     }
 }
 

@@ -190,7 +190,8 @@ fn the_door_waits_a_moment_for_the_last_talker_to_come_back() {
     world.run(ms(10_000));
     assert_eq!(world.state(), CallState::Talking);
     world.browser_leaves("9again");
-    world.run(ms(4_000));
+    // 5 s until its media is known to have ended, then `linger`.
+    world.run(ms(16_000));
     assert_eq!(world.causes(), [Cause::PeerGone]);
     world.assert_everything_is_free();
 }

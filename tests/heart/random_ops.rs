@@ -1,9 +1,11 @@
 //! Anything in any order: the invariants hold after every input, and hanging up frees everything.
 
-use intercomd::intercom::{CallState, Input, PageMessage, Rules};
+use intercomd::intercom::{
+    CallState, Input, NetworkChange, PageId, PageMessage, Rules, UplinkEvent,
+};
 use proptest::prelude::*;
 
-use crate::world::{LAN, SERVICE, World, ms};
+use crate::world::{LAN, Mishap, SERVICE, World, ms};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -19,6 +21,13 @@ enum Op {
     Page { phone: u8, answer: bool },
     Drop { lan: bool },
     Return { lan: bool, id: u8 },
+    Hole { phone: u8, on: bool },
+    Freeze { phone: u8, on: bool },
+    Hello { phone: u8, page: u8 },
+    LoseSignalling(u8),
+    Network { gone: bool },
+    Servers { lan: bool },
+    Fault { to_browser: bool, after: u8, mishap: u8 },
     Wait(u64),
 }
 
@@ -35,7 +44,17 @@ fn op() -> impl Strategy<Value = Op> {
         2 => phone.clone().prop_map(Op::Cut),
         2 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Mute(phone, on)),
         1 => phone.clone().prop_map(Op::Stick),
-        3 => (phone, any::<bool>()).prop_map(|(phone, answer)| Op::Page { phone, answer }),
+        3 => (phone.clone(), any::<bool>())
+            .prop_map(|(phone, answer)| Op::Page { phone, answer }),
+        3 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Hole { phone, on }),
+        2 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Freeze { phone, on }),
+        2 => (phone.clone(), 0u8..3).prop_map(|(phone, page)| Op::Hello { phone, page }),
+        1 => phone.prop_map(Op::LoseSignalling),
+        1 => any::<bool>().prop_map(|gone| Op::Network { gone }),
+        1 => any::<bool>().prop_map(|lan| Op::Servers { lan }),
+        2 => (any::<bool>(), 0u8..12, 0u8..3).prop_map(|(to_browser, after, mishap)| {
+            Op::Fault { to_browser, after, mishap }
+        }),
         2 => any::<bool>().prop_map(|lan| Op::Drop { lan }),
         3 => (any::<bool>(), 0u8..3).prop_map(|(lan, id)| Op::Return { lan, id }),
         8 => prop_oneof![1u64..50, 50u64..2_000, 2_000u64..40_000].prop_map(Op::Wait),
@@ -80,10 +99,64 @@ fn run(world: &mut World, op: &Op) {
             world.uplink_down(uplink(lan));
             world.uplink_up(uplink(lan), ["-door", "5door", "zdoor"][usize::from(id)]);
         }
-        Op::Wait(time) => world.run(ms(time)),
-        Op::Leave(_) | Op::Swap(_) | Op::Cut(_) | Op::Mute(..) | Op::Stick(_) | Op::Page { .. } => {
+        Op::Hole { phone, on: true } if there(world, phone) => world.hole(&name(phone)),
+        Op::Hole { phone, on: false } if there(world, phone) => world.mend(&name(phone)),
+        Op::Freeze { phone, on: true } if there(world, phone) => world.freeze(&name(phone)),
+        Op::Freeze { phone, on: false } if there(world, phone) => world.thaw(&name(phone)),
+        Op::Hello { phone, page } if there(world, phone) => {
+            let page = PageId::new(&format!("page {page}")).expect("a fitting name");
+            world.page(&name(phone), PageMessage::Hello(page));
         }
+        Op::LoseSignalling(phone) if there(world, phone) => world.signalling_lost(&name(phone)),
+        Op::Network { gone } => {
+            let address = vec!["192.0.2.7".parse().expect("an address")];
+            let change = if gone {
+                NetworkChange { came: Vec::new(), gone: address }
+            } else {
+                NetworkChange { came: address, gone: Vec::new() }
+            };
+            world.input(Input::Network(change));
+        }
+        Op::Servers { lan } => {
+            world.input(Input::Uplink(uplink(lan), UplinkEvent::ServersChanged));
+        }
+        Op::Fault { to_browser, after, mishap } => {
+            let mishap = [Mishap::Lost, Mishap::Twice, Mishap::Late][usize::from(mishap)];
+            world.fault_after(to_browser, usize::from(after), mishap);
+        }
+        Op::Wait(time) => world.run(ms(time)),
+        Op::Leave(_)
+        | Op::Swap(_)
+        | Op::Cut(_)
+        | Op::Mute(..)
+        | Op::Stick(_)
+        | Op::Page { .. }
+        | Op::Hole { .. }
+        | Op::Freeze { .. }
+        | Op::Hello { .. }
+        | Op::LoseSignalling(_) => {}
     }
+}
+
+/// What may go wrong in a call that everybody wants to go on.
+fn trouble() -> impl Strategy<Value = Op> {
+    let phone = 1u8..4;
+    prop_oneof![
+        3 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Hole { phone, on }),
+        2 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Freeze { phone, on }),
+        2 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Mute(phone, on)),
+        2 => phone.clone().prop_map(Op::Swap),
+        1 => phone.clone().prop_map(Op::Stick),
+        2 => phone.prop_map(Op::Cut),
+        2 => (Just(false), 0u8..3).prop_map(|(lan, id)| Op::Return { lan, id }),
+        1 => Just(Op::Drop { lan: false }),
+        1 => any::<bool>().prop_map(|gone| Op::Network { gone }),
+        1 => Just(Op::Servers { lan: false }),
+        3 => (any::<bool>(), 0u8..12, 0u8..3).prop_map(|(to_browser, after, mishap)| {
+            Op::Fault { to_browser, after, mishap }
+        }),
+        8 => prop_oneof![1u64..50, 50u64..2_000, 2_000u64..20_000].prop_map(Op::Wait),
+    ]
 }
 
 proptest! {
@@ -107,10 +180,47 @@ proptest! {
         world.run(ms(5_000));
         world.assert_everything_is_free();
         // And after all that the door still works.
+        world.fault = None;
         world.uplink_down(LAN);
         world.uplink_up(LAN, "-door");
         world.browser_on(LAN, "9last", true);
         world.press();
         world.run_until(CallState::Talking, ms(10_000));
+    }
+
+    /// The same call, one ring, every phone connected in the end, whatever went wrong meanwhile.
+    #[test]
+    fn no_trouble_sticks_to_a_phone_once_it_is_over(
+        ops in prop::collection::vec(trouble(), 1..40),
+        seed in 1u64..10_000,
+    ) {
+        let rules = Rules { longest_talk: ms(4 * 3_600_000), linger: ms(60_000), ..Rules::default() };
+        let mut world = World::with(rules, &[SERVICE, LAN], seed);
+        world.uplink_up(LAN, "-door");
+        world.uplink_up(SERVICE, "5door");
+        // Somebody in the local network keeps the call up.
+        world.browser_on(LAN, "9home", true);
+        for (phone, media) in [(1, true), (2, false), (3, true)] {
+            world.browser(&name(phone), media);
+        }
+        world.press();
+        world.run(ms(2_000));
+        for op in &ops {
+            run(&mut world, op);
+        }
+        world.fault = None;
+        for phone in 1..4 {
+            world.browsers.get_mut(&name(phone)).expect("it is there").mute = false;
+            world.thaw(&name(phone));
+        }
+        world.uplink_down(SERVICE);
+        world.uplink_up(SERVICE, "6door");
+        world.run(ms(75_000));
+        for phone in 1..4 {
+            prop_assert!(world.connected(&name(phone)), "{}", name(phone));
+        }
+        prop_assert_eq!(world.state(), CallState::Talking);
+        prop_assert_eq!(world.chimes, 1);
+        prop_assert_eq!(world.open_links(), 4);
     }
 }

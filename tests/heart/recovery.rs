@@ -1,8 +1,11 @@
 //! Links and uplinks that fail and come back.
 
-use intercomd::intercom::{CallState, Cause, Lamp, Rules};
+use intercomd::intercom::{
+    CallState, Cause, Description, DescriptionKind, Input, Lamp, LinkEvent, NetworkChange, PageId,
+    PageMessage, Path, Rules, Signal, UplinkEvent, VideoMode,
+};
 
-use crate::world::{SERVICE, World, ms};
+use crate::world::{Fault, Mishap, SERVICE, World, ms};
 
 fn talking(door: &str) -> World {
     let mut world = World::up(door);
@@ -138,7 +141,7 @@ fn a_phone_that_went_while_the_uplink_was_down_is_let_go() {
     world.browser_leaves("7phone");
     world.run(ms(1_000));
     world.uplink_up(SERVICE, "-door2");
-    world.run(ms(6_000));
+    world.run(ms(12_000));
     assert_eq!(world.causes(), [Cause::PeerGone]);
     world.assert_everything_is_free();
 }
@@ -151,4 +154,262 @@ fn a_phone_that_vanished_for_good_is_given_up_and_the_call_ends() {
     world.run(ms(200_000));
     assert_eq!(world.causes(), [Cause::PeerGone]);
     world.assert_everything_is_free();
+}
+
+#[test]
+fn a_phone_in_a_hole_is_back_within_seconds_of_its_end() {
+    for door in ["-door", "zdoor"] {
+        for seconds in [3, 10, 30, 60, 90, 120] {
+            let mut world = talking(door);
+            world.hole("7phone");
+            world.run(ms(seconds * 1_000));
+            assert_eq!(world.state(), CallState::Talking, "{door}, {seconds} s");
+            world.mend("7phone");
+            world.run(ms(5_000));
+            assert!(world.connected("7phone"), "{door}, {seconds} s");
+            assert_eq!(world.state(), CallState::Talking);
+            assert_eq!(world.lamp, Lamp::Talking);
+            assert_eq!(world.open_links(), 1);
+            assert_eq!(world.chimes, 1);
+        }
+    }
+}
+
+#[test]
+fn a_phone_that_slept_is_reached_when_it_wakes() {
+    for door in ["-door", "zdoor"] {
+        for seconds in [4, 12, 20, 40, 80] {
+            let mut world = talking(door);
+            world.freeze("7phone");
+            world.run(ms(seconds * 1_000));
+            world.thaw("7phone");
+            world.run(ms(10_000));
+            assert!(world.connected("7phone"), "{door}, {seconds} s");
+            assert_eq!(world.state(), CallState::Talking);
+        }
+    }
+}
+
+#[test]
+fn no_single_frame_decides_about_a_call() {
+    for door in ["-door", "zdoor"] {
+        for mishap in [Mishap::Lost, Mishap::Twice, Mishap::Late] {
+            for (to_browser, number) in (0..14).flat_map(|n| [(true, n), (false, n)]) {
+                for media in [true, false] {
+                    let mut world = World::up(door);
+                    world.fault = Some(Fault { to_browser, number, mishap });
+                    world.browser("7phone", media);
+                    world.press();
+                    world.run(ms(30_000));
+                    let what = format!("{door}, {:?}, media {media}", world.fault);
+                    assert!(world.connected("7phone"), "{what}");
+                    let state = if media { CallState::Talking } else { CallState::Ringing };
+                    assert_eq!(world.state(), state, "{what}");
+                    assert_eq!(world.open_links(), 1, "{what}");
+                    assert_eq!(world.heart.snapshot().counters.given_up, 0, "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fifty_drops_of_the_uplink_end_in_the_same_call() {
+    for door in ["-door", "zdoor"] {
+        let mut world = talking(door);
+        for drop in 0..50u64 {
+            world.uplink_down(SERVICE);
+            world.run(ms(drop * 37 % 900));
+            world.uplink_up(SERVICE, &format!("{door}{drop}"));
+            world.run(ms(drop * 53 % 1_100));
+        }
+        world.run(ms(5_000));
+        assert!(world.connected("7phone"), "{door}");
+        assert_eq!(world.state(), CallState::Talking);
+        assert_eq!((world.open_links(), world.chimes), (1, 1));
+        assert!(world.causes().is_empty());
+    }
+}
+
+#[test]
+fn nothing_is_tried_while_the_uplink_is_away() {
+    let mut world = talking("-door");
+    world.hole("7phone");
+    world.uplink_down(SERVICE);
+    // The peer stays in the world's channel, but our connection to it is gone with the door's leaving.
+    world.run(ms(60_000));
+    assert_eq!(world.restarts, 0);
+    assert_eq!(world.heart.snapshot().counters.rebuilds, 0);
+    world.mend("7phone");
+    world.uplink_up(SERVICE, "-door");
+    world.run(ms(3_000));
+    assert!(world.connected("7phone"));
+    assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
+fn a_viewer_that_saw_the_door_leave_and_come_is_offered_a_link() {
+    for door in ["-door", "zdoor"] {
+        let mut world = World::up(door);
+        world.browser("7viewer", false);
+        world.press();
+        world.run(ms(2_000));
+        world.uplink_down(SERVICE);
+        world.run(ms(500));
+        // The same id again, before the old link is known to be dead.
+        world.uplink_up(SERVICE, door);
+        world.run(ms(3_000));
+        assert!(world.connected("7viewer"), "{door}");
+        assert_eq!(world.open_links(), 1);
+    }
+}
+
+#[test]
+fn a_lost_address_moves_the_link_at_once() {
+    let old = "192.0.2.7".parse().expect("an address");
+    let new = "198.51.100.7".parse().expect("an address");
+    let path = |local| LinkEvent::Path(Path { local, relayed: local.is_none() });
+    for (local, moves) in [(Some(old), true), (None, true), (Some(new), false)] {
+        let mut world = talking("-door");
+        let link = world.shown.clone().expect("somebody is shown");
+        world.input(Input::Link(link, path(local)));
+        world.input(Input::Network(NetworkChange { came: vec![new], gone: vec![old] }));
+        world.run(ms(2_000));
+        assert!(world.connected("7phone"));
+        assert_eq!(world.heart.snapshot().counters.rebuilds, u64::from(moves), "{local:?}");
+    }
+}
+
+#[test]
+fn a_new_address_is_tried_at_once_by_a_link_in_trouble() {
+    let mut world = talking("-door");
+    world.hole("7phone");
+    world.run(ms(60_000));
+    world.mend("7phone");
+    let came = vec!["192.0.2.8".parse().expect("an address")];
+    world.input(Input::Network(NetworkChange { came, gone: Vec::new() }));
+    world.run(ms(1_000));
+    assert!(world.connected("7phone"));
+}
+
+#[test]
+fn new_credentials_reach_every_link_and_move_the_relayed_one() {
+    let mut world = talking("-door");
+    world.browser("8direct", false);
+    world.run(ms(2_000));
+    let link = world.shown.clone().expect("somebody is shown");
+    world.input(Input::Link(link, LinkEvent::Path(Path { local: None, relayed: true })));
+    world.input(Input::Uplink(SERVICE, UplinkEvent::ServersChanged));
+    world.run(ms(2_000));
+    assert_eq!((world.configured, world.restarts), (2, 1));
+    assert!(world.connected("7phone") && world.connected("8direct"));
+    assert_eq!(world.heart.snapshot().counters.rebuilds, 0);
+}
+
+#[test]
+fn a_ghost_is_let_go_within_twenty_seconds() {
+    for door in ["-door", "zdoor"] {
+        let mut world = World::up(door);
+        world.browser("1ghost", false);
+        world.browsers.get_mut("1ghost").expect("just made").mute = true;
+        world.browser("7phone", false);
+        world.press();
+        world.run(ms(20_000));
+        assert_eq!(world.open_links(), 1, "{door}");
+        assert!(world.connected("7phone"));
+        assert_eq!(world.heart.snapshot().counters.rejoins, 0, "{door}: nobody is disturbed");
+    }
+}
+
+#[test]
+fn a_page_that_comes_back_under_another_id_has_its_old_place() {
+    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"));
+    for lost_at_once in [true, false] {
+        let mut world = talking("-door");
+        world.page("7phone", page());
+        world.browser("8bob", true);
+        world.run(ms(3_000));
+        assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("7phone"));
+        if lost_at_once {
+            world.browser_leaves("7phone");
+            world.run(ms(700));
+        }
+        world.browser("3anna", true);
+        world.run(ms(200));
+        world.page("3anna", page());
+        world.run(ms(1_500));
+        assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("3anna"));
+        assert!(world.connected("3anna"));
+        assert!(!world.peers().iter().any(|peer| peer.id.as_str() == "7phone"));
+        assert_eq!(world.state(), CallState::Talking);
+    }
+}
+
+#[test]
+fn a_phone_that_lost_its_signalling_is_seen_until_it_is_back() {
+    let mut world = talking("-door");
+    world.signalling_lost("7phone");
+    world.run(ms(1_500));
+    assert!(world.connected("7phone"), "its media goes on");
+    assert!(world.shown.is_some());
+    world.browser("3phone", true);
+    world.run(ms(2_000));
+    assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("3phone"));
+    assert_eq!(world.state(), CallState::Talking);
+    world.cut("7phone");
+    world.run(ms(6_000));
+    assert_eq!(world.open_links(), 1);
+    assert!(world.causes().is_empty());
+}
+
+#[test]
+fn the_seventh_phone_waits_for_its_turn() {
+    let mut world = World::up("-door");
+    for phone in 1..=7 {
+        world.browser(&format!("{phone}phone"), phone == 7);
+        world.run(ms(300));
+    }
+    world.press();
+    world.run(ms(3_000));
+    assert_eq!(world.open_links(), 6);
+    assert!(!world.connected("7phone"));
+    assert_eq!(world.browsers["7phone"].told_full, 1);
+    assert_eq!(world.state(), CallState::Ringing);
+    world.browser_leaves("3phone");
+    world.run(ms(20_000));
+    assert!(world.connected("7phone"));
+    assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
+fn a_phone_that_floods_is_turned_away_and_the_others_talk_on() {
+    let mut world = talking("-door");
+    world.browser("8loud", false);
+    world.run(ms(2_000));
+    let offer = Description { kind: DescriptionKind::Offer, sdp: "v=0\r\n".to_owned() };
+    for _ in 0..2_000 {
+        let signal = Signal::Description(offer.clone());
+        world.input(Input::Uplink(SERVICE, UplinkEvent::Signal { from: "8loud".into(), signal }));
+    }
+    world.run(ms(1_000));
+    assert!(!world.connected("8loud"));
+    assert!(world.heart.snapshot().counters.rebuilds < 100);
+    assert!(world.connected("7phone"));
+    assert_eq!(world.state(), CallState::Talking);
+    world.browser_leaves("8loud");
+    world.run(ms(100));
+    world.browser("8loud", false);
+    world.run(ms(2_000));
+    assert!(world.connected("8loud"), "who left and came is heard again");
+}
+
+#[test]
+fn a_phone_is_told_how_much_of_the_picture_it_gets() {
+    let mut world = talking("-door");
+    let link = world.shown.clone().expect("somebody is shown");
+    for mode in [VideoMode::Keyframes, VideoMode::Keyframes, VideoMode::Full] {
+        world.input(Input::Link(link.clone(), LinkEvent::Video(mode)));
+    }
+    world.run(ms(100));
+    assert_eq!(world.browsers["7phone"].video, [VideoMode::Keyframes, VideoMode::Full]);
 }

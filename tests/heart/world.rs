@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use intercomd::intercom::{
     CallNotice, CallState, Candidate, Cause, Command, Description, DescriptionKind, Health, Input,
     Intercom, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Outgoing, PageMessage, PeerId,
-    PeerKey, Report, Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
+    PeerKey, Report, Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -36,9 +36,42 @@ struct Pc {
     number: u32,
     door: PeerId,
     signalling: Signalling,
-    /// Fingerprint of the door's link it knows.
-    remote: Option<String>,
+    /// What it knows of the door's link.
+    remote: Option<Ends>,
+    /// Counts its ICE sessions.
+    session: u32,
     offer_due: bool,
+}
+
+/// One end of a connection: its certificate and its ICE session.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Ends {
+    fingerprint: String,
+    ufrag: String,
+}
+
+impl Ends {
+    fn of(sdp: &str) -> Self {
+        Self { fingerprint: field(sdp, "a=fingerprint:"), ufrag: field(sdp, "a=ice-ufrag:") }
+    }
+}
+
+/// What goes wrong with one frame.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mishap {
+    Lost,
+    Twice,
+    /// Three seconds late; what was sent after it comes before it.
+    Late,
+}
+
+/// One frame between the door and the browsers that meets a mishap.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub to_browser: bool,
+    /// Which frame of that direction, counted from 0.
+    pub number: usize,
+    pub mishap: Mishap,
 }
 
 pub struct Browser {
@@ -52,16 +85,25 @@ pub struct Browser {
     pub mute: bool,
     /// The browser sends no candidates and never connects until it makes a new connection.
     pub stuck: bool,
+    /// Its network carries no media.
+    pub in_a_hole: bool,
+    /// It takes nothing and says nothing; what comes is waiting for it.
+    frozen: Option<Vec<(PeerId, Outgoing)>>,
+    pub video: Vec<VideoMode>,
+    pub told_full: u32,
     met: bool,
     pc: Option<Pc>,
 }
 
 #[derive(Default)]
 struct FakeLink {
-    remote: Option<String>,
+    remote: Option<Ends>,
     stable: bool,
     connected: bool,
+    /// Counts its ICE sessions.
     restarts: u32,
+    /// Until then its checks go on.
+    checks_until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -81,6 +123,9 @@ pub struct World {
     pub shown: Option<LinkId>,
     pub chimes: u32,
     pub restarts: u32,
+    pub configured: u32,
+    pub fault: Option<Fault>,
+    frames: [usize; 2],
     links: BTreeMap<LinkId, FakeLink>,
     uplinks: BTreeMap<UplinkId, FakeUplink>,
     queue: BTreeMap<(Instant, u64), Event>,
@@ -105,6 +150,9 @@ impl World {
             shown: None,
             chimes: 0,
             restarts: 0,
+            configured: 0,
+            fault: None,
+            frames: [0; 2],
             links: BTreeMap::new(),
             uplinks: uplinks.iter().map(|id| (*id, FakeUplink::default())).collect(),
             queue: BTreeMap::new(),
@@ -175,6 +223,10 @@ impl World {
         if std::mem::take(&mut fake.joined) {
             self.door_left(uplink);
         }
+        // An uplink reports in order: nothing of the old socket comes after its end.
+        self.queue.retain(
+            |_, event| !matches!(event, Event::Input(Input::Uplink(from, _)) if *from == uplink),
+        );
         self.input(Input::Uplink(uplink, UplinkEvent::Down));
     }
 
@@ -221,6 +273,10 @@ impl World {
             notices: Vec::new(),
             mute: false,
             stuck: false,
+            in_a_hole: false,
+            frozen: None,
+            video: Vec::new(),
+            told_full: 0,
             met: false,
             pc: None,
         };
@@ -243,6 +299,20 @@ impl World {
         }
     }
 
+    /// The frame so many after the latest meets a mishap.
+    pub fn fault_after(&mut self, to_browser: bool, frames: usize, mishap: Mishap) {
+        let number = self.frames[usize::from(to_browser)] + frames;
+        self.fault = Some(Fault { to_browser, number, mishap });
+    }
+
+    /// The browser's socket is gone, its media goes on.
+    pub fn signalling_lost(&mut self, id: &str) {
+        let browser = self.browsers.get_mut(id).expect("a browser of this world");
+        browser.in_channel = false;
+        let uplink = browser.uplink;
+        self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Gone(id.into()))));
+    }
+
     /// The SDK drops its connection and makes another inside the same peer (protocol.md 6.6).
     pub fn browser_swaps_connection(&mut self, id: &str) {
         let door = self.browsers[id].pc.as_ref().map(|pc| pc.door.clone()).expect("a connection");
@@ -261,6 +331,48 @@ impl World {
             let fake = self.links.get_mut(&link).expect("just listed");
             fake.connected = false;
             fake.stable = false;
+            fake.checks_until = None;
+            self.link_later(ms(5_000), &link, LinkEvent::Health(Health::Disconnected));
+            self.link_later(ms(25_000), &link, LinkEvent::Health(Health::Failed));
+        }
+    }
+
+    /// Nothing but signalling passes between the door and this browser until `mend`.
+    pub fn hole(&mut self, id: &str) {
+        self.browsers.get_mut(id).expect("a browser of this world").in_a_hole = true;
+        self.cut_session(id);
+    }
+
+    /// The network carries media again; checks that still go on find it.
+    pub fn mend(&mut self, id: &str) {
+        self.browsers.get_mut(id).expect("a browser of this world").in_a_hole = false;
+        self.try_connect(id);
+    }
+
+    /// The phone sleeps: nothing it gets is looked at, and its media stops.
+    pub fn freeze(&mut self, id: &str) {
+        self.browsers.get_mut(id).expect("a browser of this world").frozen = Some(Vec::new());
+        self.hole(id);
+    }
+
+    /// It wakes and works off everything that has come.
+    pub fn thaw(&mut self, id: &str) {
+        let browser = self.browsers.get_mut(id).expect("a browser of this world");
+        for (door, what) in browser.frozen.take().unwrap_or_default() {
+            self.browser_takes(id, &door, what);
+        }
+        self.mend(id);
+    }
+
+    fn cut_session(&mut self, id: &str) {
+        let cut: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(link, fake)| link.peer.id.as_str() == id && fake.connected)
+            .map(|(link, _)| link.clone())
+            .collect();
+        for link in cut {
+            self.links.get_mut(&link).expect("just listed").connected = false;
             self.link_later(ms(5_000), &link, LinkEvent::Health(Health::Disconnected));
             self.link_later(ms(25_000), &link, LinkEvent::Health(Health::Failed));
         }
@@ -279,6 +391,7 @@ impl World {
             door: door.clone(),
             signalling: Signalling::Stable,
             remote: None,
+            session: 0,
             offer_due: browser.media,
         });
         if browser.media {
@@ -295,19 +408,25 @@ impl World {
 
     fn sdp_of(browser: &Browser, id: &str, number: u32) -> String {
         let direction = if browser.media { "sendrecv" } else { "recvonly" };
+        let session = browser.pc.as_ref().map_or(0, |pc| pc.session);
         format!(
-            "v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:{id}{number}\r\na=fingerprint:{id}#{number}\r\n\
+            "v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:{id}{number}.{session}\r\na=fingerprint:{id}#{number}\r\n\
              a={direction}\r\nm=video 9 X 102\r\na={direction}\r\n"
         )
     }
 
     fn browser_takes(&mut self, id: &str, door: &PeerId, what: Outgoing) {
         let Some(browser) = self.browsers.get_mut(id) else { return };
+        if let Some(waiting) = &mut browser.frozen {
+            return waiting.push((door.clone(), what));
+        }
         let Some(pc) = browser.pc.as_mut().filter(|pc| pc.door == *door) else { return };
         match what {
             Outgoing::Notice(notice) => browser.notices.push(notice),
+            Outgoing::Video(mode) => browser.video.push(mode),
+            Outgoing::Full => browser.told_full += 1,
             Outgoing::Description(description) => {
-                let fingerprint = field(&description.sdp, "a=fingerprint:");
+                let remote = Ends::of(&description.sdp);
                 match (description.kind, pc.signalling) {
                     (DescriptionKind::Offer, signalling) => {
                         browser.offers_seen += 1;
@@ -319,7 +438,11 @@ impl World {
                         }
                         pc.signalling = Signalling::Stable;
                         pc.offer_due = false;
-                        pc.remote = Some(fingerprint);
+                        if pc.remote.as_ref() != Some(&remote) {
+                            // New ICE credentials are answered with new ones (RFC 8839 section 4.4.1).
+                            pc.session += u32::from(pc.remote.is_some());
+                            pc.remote = Some(remote);
+                        }
                         let number = pc.number;
                         let sdp = Self::sdp_of(browser, id, number);
                         let answer = Description { kind: DescriptionKind::Answer, sdp };
@@ -328,7 +451,7 @@ impl World {
                     }
                     (DescriptionKind::Answer, Signalling::HaveLocalOffer) => {
                         pc.signalling = Signalling::Stable;
-                        pc.remote = Some(fingerprint);
+                        pc.remote = Some(remote);
                         self.try_connect(id);
                     }
                     (DescriptionKind::Answer, Signalling::Stable) => {}
@@ -357,7 +480,8 @@ impl World {
         if self.browsers[id].stuck {
             return;
         }
-        self.browser_sends(id, Signal::Candidate(candidate(&format!("{id}{number}"))));
+        let session = self.browsers[id].pc.as_ref().map_or(0, |pc| pc.session);
+        self.browser_sends(id, Signal::Candidate(candidate(&format!("{id}{number}.{session}"))));
         self.browser_sends(id, Signal::EndOfCandidates);
     }
 
@@ -368,23 +492,45 @@ impl World {
         }
         let event = UplinkEvent::Signal { from: id.into(), signal };
         let uplink = browser.uplink;
-        let at = self.lane(true, id);
-        self.at(at, Event::Input(Input::Uplink(uplink, event)));
+        for at in self.arrivals(false, id) {
+            self.at(at, Event::Input(Input::Uplink(uplink, event.clone())));
+        }
+    }
+
+    /// When a frame arrives: once, unless it meets a mishap.
+    fn arrivals(&mut self, to_browser: bool, id: &str) -> Vec<Instant> {
+        let number = self.frames[usize::from(to_browser)];
+        self.frames[usize::from(to_browser)] += 1;
+        let hit = |fault: &Fault| fault.to_browser == to_browser && fault.number == number;
+        match self.fault.filter(hit).map(|fault| fault.mishap) {
+            None => vec![self.lane(!to_browser, id)],
+            Some(Mishap::Lost) => Vec::new(),
+            Some(Mishap::Twice) => vec![self.lane(!to_browser, id), self.lane(!to_browser, id)],
+            Some(Mishap::Late) => vec![self.now + ms(3_000)],
+        }
     }
 
     fn try_connect(&mut self, id: &str) {
         let browser = &self.browsers[id];
-        let Some(pc) = browser.pc.as_ref().filter(|_| !browser.stuck) else { return };
-        let theirs = format!("{id}#{}", pc.number);
+        if browser.stuck || browser.in_a_hole || browser.frozen.is_some() {
+            return;
+        }
+        let Some(pc) = browser.pc.as_ref() else { return };
+        let theirs = Ends {
+            fingerprint: format!("{id}#{}", pc.number),
+            ufrag: format!("{id}{}.{}", pc.number, pc.session),
+        };
         let both = self.links.iter_mut().find(|(link, fake)| {
             link.peer.id.as_str() == id
                 && fake.stable
-                && fake.remote.as_deref() == Some(&theirs)
+                && fake.remote.as_ref() == Some(&theirs)
                 && pc.signalling == Signalling::Stable
-                && pc.remote.as_deref() == Some(&link.to_string())
+                && pc.remote.as_ref() == Some(&door_ends(link, fake.restarts))
         });
+        let now = self.now;
         if let Some((link, fake)) = both
             && !fake.connected
+            && fake.checks_until.is_some_and(|until| now <= until)
         {
             fake.connected = true;
             let link = link.clone();
@@ -413,7 +559,10 @@ impl World {
                     self.links.remove(&id).expect("only an open link is closed");
                     self.later(ms(2), Event::Input(Input::Link(id, LinkEvent::Closed)));
                 }
-                Command::Configure(_) => {}
+                Command::Configure(id) => {
+                    assert!(self.links.contains_key(&id), "only an open link is configured");
+                    self.configured += 1;
+                }
                 Command::Link(id, command) => self.link_command(&id, command),
                 Command::Uplink(uplink, command) => self.uplink_command(uplink, command),
             }
@@ -441,8 +590,10 @@ impl World {
             }
             UplinkCommand::Send { to, what } => {
                 let Some(own) = fake.own.clone().filter(|_| fake.joined) else { return };
-                let at = self.lane(false, to.as_str());
-                self.at(at, Event::ToBrowser(to.to_string(), own, what));
+                for at in self.arrivals(true, to.as_str()) {
+                    let frame = Event::ToBrowser(to.to_string(), own.clone(), what.clone());
+                    self.at(at, frame);
+                }
             }
         }
     }
@@ -454,21 +605,26 @@ impl World {
             LinkCommand::MakeOffer { op, restart } => {
                 link.stable = false;
                 link.restarts += u32::from(restart);
+                if restart {
+                    link.connected = false;
+                }
                 self.restarts += u32::from(restart);
                 let sdp = self.door_sdp(id);
                 self.made(id, op, DescriptionKind::Offer, sdp);
             }
             LinkCommand::TakeOffer { op, sdp } => {
-                link.remote = Some(field(&sdp, "a=fingerprint:"));
+                link.remote = Some(Ends::of(&sdp));
                 link.stable = true;
+                link.checks_until = Some(self.now + ms(15_000));
                 let media = sdp.contains("a=sendrecv");
                 let ours = self.door_sdp(id);
                 self.link_later(ms(4), id, LinkEvent::RemoteMedia { audio: media, video: media });
                 self.made(id, op, DescriptionKind::Answer, ours);
             }
             LinkCommand::TakeAnswer { op, sdp } => {
-                link.remote = Some(field(&sdp, "a=fingerprint:"));
+                link.remote = Some(Ends::of(&sdp));
                 link.stable = true;
+                link.checks_until = Some(self.now + ms(15_000));
                 let media = sdp.contains("a=sendrecv");
                 self.link_later(ms(4), id, LinkEvent::RemoteMedia { audio: media, video: media });
                 self.link_later(ms(5), id, LinkEvent::Done { op, outcome: Outcome::Taken });
@@ -492,9 +648,10 @@ impl World {
     }
 
     fn door_sdp(&self, id: &LinkId) -> String {
+        let Ends { fingerprint, ufrag } = door_ends(id, self.links[id].restarts);
         format!(
-            "v=0\r\na=ice-ufrag:door{}\r\na=fingerprint:{id}\r\nm=audio 9 X 111\r\nm=video 9 X 102\r\n",
-            id.generation
+            "v=0\r\na=ice-ufrag:{ufrag}\r\na=fingerprint:{fingerprint}\r\nm=audio 9 X 111\r\n\
+             m=video 9 X 102\r\n"
         )
     }
 
@@ -598,6 +755,10 @@ impl World {
     pub fn peers(&self) -> BTreeSet<PeerKey> {
         self.heart.snapshot().peers.into_iter().map(|peer| peer.key).collect()
     }
+}
+
+fn door_ends(id: &LinkId, session: u32) -> Ends {
+    Ends { fingerprint: id.to_string(), ufrag: format!("door{}.{session}", id.generation) }
 }
 
 fn candidate(ufrag: &str) -> Candidate {

@@ -16,6 +16,8 @@ const ADRIFT_MS = 30_000;
 const STUCK_MS = 12_000;
 const MOST_REJOINS_PER_CALL = 2;
 const MEMORY = "intercom.link";
+/** Which page this is, whatever id the line has at present. A tab that is copied or loaded again is another. */
+const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function watch(link) {
   let state = start();
@@ -23,6 +25,7 @@ function watch(link) {
   let problem = "";
   let rings = 0;
   let told = null;
+  let named = null;
   let rejoins = { call: null, count: 0 };
   let lastEnd = null;
   const timers = new Timers();
@@ -67,6 +70,7 @@ function watch(link) {
     if (now === "ringing") ringtone.on();
     else ringtone.off();
     awake.want(now !== "setup" && now !== "refused");
+    if (call !== null && call.door !== null && state.line === "up") introduce(call.door);
     if (talks && call.door !== null && state.line === "up") {
       media.sendTo(line.connection(call.door));
       announce(call.door);
@@ -76,6 +80,15 @@ function watch(link) {
     const apart = call !== null && call.door !== null && state.line === "up" && line.remote(call.door)?.state !== "connected";
     timers.keep("stuck", apart, STUCK_MS, unstick, call?.door);
     render();
+  }
+
+  // With a new id of ours the door has to know that it is still this page, to give it its place again.
+  function introduce(door) {
+    const key = `${line.peerId} ${door}`;
+    if (named === key) return;
+    named = key;
+    // An older door does not know the word, and a lost one only costs a moment's order.
+    line.tell(door, "hello", { page: PAGE }).catch(() => {});
   }
 
   // Once per attachment of ours and per door: the door forgets an id that left the channel.

@@ -11,6 +11,10 @@
  * @property {"ringing"|"talking"} stage talking begins with the tap on Answer
  * @property {boolean} confirmed the door has said that it is us it talks with
  * @property {"fine"|"repairing"} path how the media connection to the door is doing
+ * @property {Supply} supply how much of the picture the door sends at present
+ *
+ * @typedef {"full"|"keyframes"|"paused"|"waiting"} Supply all of it, stills, sound only; or this phone waits
+ *   because the door serves as many as it can
  *
  * @typedef {object} State
  * @property {"off"|"connecting"|"up"|"down"|"refused"} line
@@ -63,6 +67,13 @@ export function readNotice(data) {
   return { call: text(data.call), stage: data.stage, answeredBy: text(data.answered_by), cause: text(data.cause) };
 }
 
+/** Reads how much of the picture the door sends, from application data; null for anything else. @returns {Supply|null} */
+export function readSupply(data) {
+  if (typeof data !== "object" || data === null || data.intercomd !== 1) return null;
+  if (data.type === "full") return "waiting";
+  return data.type === "video" && ["full", "keyframes", "paused"].includes(data.mode) ? data.mode : null;
+}
+
 /** @returns {State} the state after the event; the same object when nothing changed */
 export function next(state, event) {
   switch (event.type) {
@@ -76,6 +87,8 @@ export function next(state, event) {
       return peerLeft(state, event.from);
     case "path":
       return path(state, event);
+    case "supply":
+      return supply(state, event);
     case "answer":
       if (state.call?.stage !== "ringing") return state;
       return { ...state, call: { ...state.call, stage: "talking" } };
@@ -124,7 +137,7 @@ function rings(state, from, id) {
     return { ...state, call: { ...atDoor(call, from), id } };
   }
   if (isDismissed(state, from, id)) return state;
-  return { ...state, call: { id, door: from, stage: "ringing", confirmed: false, path: "fine" }, ended: null, dismissed: null };
+  return { ...state, call: { id, door: from, stage: "ringing", confirmed: false, path: "fine", supply: "full" }, ended: null, dismissed: null };
 }
 
 function talks(state, from, { call: id, answeredBy }) {
@@ -165,8 +178,16 @@ function peerLeft(state, from) {
 }
 
 function path(state, { from, path }) {
-  if (state.call?.door !== from || state.call.path === path) return state;
-  return { ...state, call: { ...state.call, path } };
+  if (state.call?.door !== from) return state;
+  // Whoever is connected does not wait for a place any more.
+  const supply = path === "fine" && state.call.supply === "waiting" ? "full" : state.call.supply;
+  if (state.call.path === path && state.call.supply === supply) return state;
+  return { ...state, call: { ...state.call, path, supply } };
+}
+
+function supply(state, { from, supply }) {
+  if (state.call?.door !== from || state.call.supply === supply) return state;
+  return { ...state, call: { ...state.call, supply } };
 }
 
 function finish(state, cause) {
@@ -176,7 +197,7 @@ function finish(state, cause) {
 
 // A door that came back under another id has a new connection, about which nothing bad is known.
 function atDoor(call, from) {
-  return { ...call, door: from, path: call.door === from ? call.path : "fine" };
+  return call.door === from ? call : { ...call, door: from, path: "fine", supply: "full" };
 }
 
 // A call seen only as a picture has no name yet, so it matches whatever its door calls it.

@@ -3,7 +3,7 @@
 // It decides nothing about calls.
 
 import { MeteredPeer } from "./vendor/metered-realtime.mjs";
-import { DOOR_STREAM, readNotice } from "./call.js";
+import { DOOR_STREAM, readNotice, readSupply } from "./call.js";
 
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
@@ -60,8 +60,8 @@ export class Line {
   }
 
   /** Sends a message of the door protocol. Rejects with the SDK's error. */
-  async tell(peerId, type) {
-    await this.#peer?.sendTo(peerId, { intercomd: 1, type });
+  async tell(peerId, type, more = {}) {
+    await this.#peer?.sendTo(peerId, { intercomd: 1, type, ...more });
   }
 
   /** The picture and sound a peer sends now, or null. */
@@ -145,8 +145,11 @@ export class Line {
       this.#hear({ type: "peer-left", from: remote.id });
     }));
     peer.on("data", current(({ senderPeerId, data, kind }) => {
-      const notice = kind === "direct" ? readNotice(data) : null;
+      if (kind !== "direct") return;
+      const notice = readNotice(data);
       if (notice) this.#hear({ type: "notice", from: senderPeerId, notice });
+      const supply = readSupply(data);
+      if (supply) this.#hear({ type: "supply", from: senderPeerId, supply });
     }));
     peer.on("state-change", current(({ from, to }) => {
       if (to === "reconnecting") this.#hear({ type: "line", line: "down", text: "The line is down. Trying again." });

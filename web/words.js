@@ -31,6 +31,13 @@ const REFUSED = {
   unusable: "The signalling address in your link cannot be used. Ask for a new link.",
 };
 
+const SUPPLY = {
+  full: "",
+  keyframes: "The network is slow: the picture moves in steps.",
+  paused: "The network is very slow: sound only for now.",
+  waiting: "The door serves other phones already. Yours is next when one leaves.",
+};
+
 /** Why a call ended, as a sentence. */
 export function endWords(cause) {
   return ENDED[cause] ?? ENDED.ended;
@@ -62,9 +69,9 @@ export function statusWords(state, media) {
         detail: state.busy ? "Someone else is talking with a visitor right now." : "Keep this page open and in front. It cannot ring while the phone sleeps or the page is closed.",
       };
     case "ringing":
-      return { head: "Someone is at the door", detail: "They cannot see or hear you until you answer." };
+      return { head: "Someone is at the door", detail: SUPPLY[state.call.supply] || "They cannot see or hear you until you answer." };
     case "talking":
-      return { head: state.call.confirmed ? "Connected: talking" : "Answering…", detail: mediaWords(media) };
+      return { head: state.call.confirmed ? "Connected: talking" : "Answering…", detail: SUPPLY[state.call.supply] || mediaWords(media) };
     case "reconnecting":
       if (state.line === "down") return { head: "Reconnecting…", detail: state.lineText || "The line is down. Trying again." };
       return { head: "Reconnecting…", detail: "The connection to the door is being repaired. Stay on." };

@@ -219,7 +219,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::intercom::{CallId, Cause, PeerId};
+    use crate::intercom::{CallId, Cause, PeerId, VideoMode};
 
     fn signal(data: Value) -> Signal {
         match read(&data) {
@@ -252,6 +252,23 @@ mod tests {
             })),
             [json!({"type":"rtc-description","description":{"type":"offer","sdp":"v=0"}})]
         );
+    }
+
+    #[test]
+    fn a_page_says_which_it_is_by_a_name_of_its_own() {
+        let hello = |page: &str| json!({"intercomd": 1, "type": "hello", "page": page});
+        let page = PageId::new("7c0e").expect("a fitting name");
+        assert_eq!(signal(hello("7c0e")), Signal::Page(PageMessage::Hello(page)));
+        for bad in [hello(""), hello(&"x".repeat(65)), json!({"intercomd": 1, "type": "hello"})] {
+            assert!(matches!(read(&bad), Content::Other), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_page_is_told_what_it_gets_of_the_picture() {
+        let data = write(&Outgoing::Video(VideoMode::Keyframes));
+        assert_eq!(data, [json!({"intercomd": 1, "type": "video", "mode": "keyframes"})]);
+        assert_eq!(write(&Outgoing::Full), [json!({"intercomd": 1, "type": "full"})]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
-import { adrift, next, phase, readNotice, start } from "../../web/call.js";
+import { adrift, next, phase, readNotice, readSupply, start } from "../../web/call.js";
 import { readLink } from "../../web/config.js";
 import { endWords, mediaWords, refusedWords, statusWords } from "../../web/words.js";
 
@@ -47,6 +47,33 @@ describe("notices of the door", () => {
     for (const bad of [null, "call", [], {}, { ...good, intercomd: 2 }, { ...good, type: "news" }, { ...good, stage: "lost" }]) {
       assert.equal(readNotice(bad), null);
     }
+  });
+});
+
+describe("how much of the picture the door sends", () => {
+  const supply = (supply, from = "door") => ({ type: "supply", from, supply });
+
+  test("is read in version 1 only, and unknown modes are ignored", () => {
+    assert.equal(readSupply({ intercomd: 1, type: "full" }), "waiting");
+    assert.equal(readSupply({ intercomd: 1, type: "video", mode: "paused" }), "paused");
+    for (const bad of [null, "full", {}, { intercomd: 2, type: "full" }, { intercomd: 1, type: "video", mode: "blue" }]) {
+      assert.equal(readSupply(bad), null);
+    }
+  });
+
+  test("is told to the person, and taken back when all is well", () => {
+    const media = { video: "on", audio: "on", words: "" };
+    const slow = run([supply("paused")], talking());
+    assert.match(statusWords(slow, media).detail, /sound only/);
+    assert.match(statusWords(run([supply("full")], slow), media).detail, /sees you/);
+  });
+
+  test("is not believed from another peer", () => assert.equal(run([supply("paused", "phone")], talking()).call.supply, "full"));
+
+  test("waiting for a place ends with the connection", () => {
+    const waiting = run([supply("waiting")], ringing());
+    assert.equal(waiting.call.supply, "waiting");
+    assert.equal(run([{ type: "path", from: "door", path: "fine" }], waiting).call.supply, "full");
   });
 });
 

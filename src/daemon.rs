@@ -18,7 +18,7 @@ use crate::hands::Hands;
 use crate::hardware::{Panel, Press};
 use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkId};
 use crate::media::{self, Capture, Playback};
-use crate::rtc::Links;
+use crate::rtc::{Links, Network};
 use crate::service::control::{Happening, Reply};
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
@@ -114,7 +114,8 @@ impl House {
 
         let capture = Capture::new(&settings.board);
         let playback = Playback::new(&settings.board);
-        let links = Links::new(capture.fanout(), playback.clone(), inbox_in.clone());
+        let network = Network::default();
+        let links = Links::new(capture.fanout(), playback.clone(), inbox_in.clone(), network);
 
         let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {

@@ -15,12 +15,14 @@ use rtc::rtp_transceiver::rtp_sender::{
 use tracing::debug;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCConfigurationBuilder, RTCIceServer, Registry, SettingEngineBuilder,
-    register_default_interceptors,
+    RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, Registry,
+    SettingEngineBuilder, register_default_interceptors,
 };
 
+use super::RtcError;
 use super::keyframes::KeyframeRequests;
-use super::{IceServer, RtcError};
+use super::servers::Ready;
+use crate::config::names::IcePolicy;
 
 /// The H.264 we send and take: constrained baseline, level 3.1, one packetization mode
 /// (RFC 6184 section 8.1).
@@ -75,22 +77,24 @@ fn codec(
 
 /// Builds one peer connection with its sockets bound.
 ///
-/// A network without IPv6 or without multicast is no reason to fail: the connection is then built
-/// without the one or the other.
+/// A network without IPv4, without IPv6 or without multicast is no reason to fail: the connection is then
+/// built without.
 ///
 /// # Errors
 ///
 /// When no UDP socket can be bound on any interface.
 pub async fn build(
-    servers: &[IceServer],
+    servers: &[Ready],
+    policy: IcePolicy,
     handler: Arc<dyn PeerConnectionEventHandler>,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let names = [MulticastDnsMode::QueryOnly, MulticastDnsMode::Disabled];
-    let addresses: [&[&'static str]; 2] = [&["0.0.0.0:0", "[::]:0"], &["0.0.0.0:0"]];
+    let addresses: [&[&'static str]; 3] = [&["0.0.0.0:0", "[::]:0"], &["0.0.0.0:0"], &["[::]:0"]];
     let mut first = None;
     for mdns in names {
         for addresses in addresses {
-            match build_with(servers, Arc::clone(&handler), addresses, mdns).await {
+            let configuration = configuration(servers, policy);
+            match build_with(configuration, Arc::clone(&handler), addresses, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -102,41 +106,59 @@ pub async fn build(
     Err(first.unwrap_or(RtcError::TimedOut("building the connection")))
 }
 
+/// What a connection is built with, and what later replaces it.
+pub fn configuration(servers: &[Ready], policy: IcePolicy) -> RTCConfiguration {
+    let ice_servers = servers
+        .iter()
+        .map(|server| RTCIceServer {
+            urls: vec![server.url.clone()],
+            username: server.username.clone(),
+            credential: server.credential.clone(),
+        })
+        .collect();
+    let policy = match policy {
+        IcePolicy::All => RTCIceTransportPolicy::All,
+        IcePolicy::Relay => RTCIceTransportPolicy::Relay,
+    };
+    RTCConfigurationBuilder::new()
+        .with_ice_servers(ice_servers)
+        .with_ice_transport_policy(policy)
+        .build()
+}
+
 async fn build_with(
-    servers: &[IceServer],
+    configuration: RTCConfiguration,
     handler: Arc<dyn PeerConnectionEventHandler>,
     addresses: &[&'static str],
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let (media_engine, registry) = media().map_err(RtcError::build)?;
-    let ice_servers = servers
-        .iter()
-        .map(|server| RTCIceServer {
-            urls: server.urls.clone(),
-            username: server.username.clone(),
-            credential: server.credential.clone(),
-        })
-        .collect();
     let settings = SettingEngineBuilder::new()
+        // Keepalives each second: a hole in the network is over for us as soon as it is over, because
+        // any packet of the peer's revives a `disconnected` pair.
         .with_ice_timeouts(
             Some(Duration::from_secs(5)),
             Some(Duration::from_secs(20)),
-            Some(Duration::from_secs(2)),
+            Some(Duration::from_secs(1)),
         )
         // A browser that answers our offer takes the active part, and its later offers must find us
         // in the same role (RFC 8842 section 5.5); the crate would answer `active` each time.
         .with_answering_dtls_role(RTCDtlsRole::Server)
         // The crate nominates a pair at its next check only, so the pause between checks is paid in
-        // full by every call; 70 checks keep the time a candidate is tried for at about 2 s.
-        .with_ice_connection_attempts(Some(Duration::from_millis(30)), Some(70))
+        // full by every call. A pair that has failed is never tried again, so 500 checks keep all of
+        // them alive for 15 s: a network that comes back in that time is found at once.
+        .with_ice_connection_attempts(Some(Duration::from_millis(30)), Some(500))
         // The defaults wait up to 2 s for better pairs before a relay is taken (media.md trap 10).
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(400)))
+        // A restart binds anew: only so it finds the addresses of a network that has changed. Media
+        // pauses during a restart either way.
+        .with_discard_local_candidates_during_ice_restart(true)
         .with_multicast_dns_mode(mdns)
         .build();
     let connection = PeerConnectionBuilder::new()
-        .with_configuration(RTCConfigurationBuilder::new().with_ice_servers(ice_servers).build())
+        .with_configuration(configuration)
         .with_media_engine(media_engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings)

@@ -1,13 +1,14 @@
 //! One link: the task that owns a peer connection, runs operations in order and reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpParameters};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -17,8 +18,11 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use super::path::{Look, Way};
+use super::servers::{Ready, Servers};
 use super::tracks::{Outgoing, Receiving, Targets};
-use super::{IceServer, LinkStats, RtcError, engine, sdp, tracks};
+use super::{IceServer, LinkStats, RtcError, candidates, engine, path, sdp, servers, tracks};
+use crate::config::names::IcePolicy;
 use crate::intercom::{
     Candidate, Description, DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, Outcome,
 };
@@ -28,27 +32,42 @@ use crate::media::{Fanout, Kind, Playback};
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing may take; the driver is stopped by then or abandoned.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a connected link looks at its way and for the peer's farewell.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What a link is told.
+pub enum Order {
+    /// An operation of the heart's.
+    Command(LinkCommand),
+    /// Servers in place of those before.
+    Configure(Vec<IceServer>),
+}
 
 /// Everything a link is made from.
 pub struct Parts {
     pub id: LinkId,
-    pub servers: Vec<IceServer>,
+    pub policy: IcePolicy,
+    pub servers: Servers,
     pub fanout: Fanout,
     pub playback: Playback,
     pub inbox: mpsc::Sender<Input>,
-    pub orders: mpsc::Receiver<LinkCommand>,
+    pub orders: mpsc::Receiver<Order>,
     pub shown: watch::Receiver<bool>,
     pub targets: watch::Sender<Targets>,
+    pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
 }
 
 /// What the connection's callbacks hand over. They run on its driver and must not wait.
 enum Event {
-    Candidate(String),
+    /// One of ours, and the server it comes from.
+    Candidate(String, String),
     Gathered,
     State(RTCPeerConnectionState),
     Track(Arc<dyn TrackRemote>),
     DataChannel(Arc<dyn DataChannel>),
+    /// The connection's driver has stopped by itself: it had no socket left.
+    Stopped,
 }
 
 struct Handler(mpsc::Sender<Event>);
@@ -65,7 +84,7 @@ impl Handler {
 impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         if let Ok(init) = event.candidate.to_json() {
-            self.hand_over(Event::Candidate(init.candidate));
+            self.hand_over(Event::Candidate(init.candidate, event.url));
         }
     }
 
@@ -108,16 +127,35 @@ struct Unsent {
     video: Outgoing,
 }
 
+/// How far a link has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Not connected, or not any more.
+    Away,
+    /// Connected.
+    Connected,
+    /// The peer has closed it or the driver has stopped; only a new link helps.
+    Over,
+}
+
 struct Link {
     id: LinkId,
+    policy: IcePolicy,
+    servers: Servers,
+    /// The servers the connection knows.
+    configured: Vec<Ready>,
+    /// The servers that have given us candidates since the last gathering began.
+    heard: BTreeSet<String>,
+    stage: Stage,
     connection: Arc<dyn PeerConnection>,
     senders: [Arc<dyn RtpSender>; 2],
     unsent: Option<Unsent>,
     fanout: Fanout,
     inbox: mpsc::Sender<Input>,
-    orders: mpsc::Receiver<LinkCommand>,
+    orders: mpsc::Receiver<Order>,
     events: mpsc::Receiver<Event>,
     targets: watch::Sender<Targets>,
+    way: watch::Sender<Option<Way>>,
     codecs: watch::Sender<BTreeMap<u8, sdp::Codec>>,
     receiving: Receiving,
     stats: Arc<LinkStats>,
@@ -126,10 +164,15 @@ struct Link {
 }
 
 impl Link {
-    async fn build(parts: Parts) -> Result<Self, RtcError> {
+    async fn build(mut parts: Parts) -> Result<Self, RtcError> {
+        let configured = parts.servers.ready().await;
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
-        let building = engine::build(&parts.servers, Arc::new(Handler(handler)));
+        let building = engine::build(
+            &configured,
+            parts.policy,
+            Arc::new(Handler(handler.clone())),
+        );
         let connection = bounded("building the connection", building).await??;
         let audio = Outgoing::new(Kind::Audio);
         let video = Outgoing::new(Kind::Video);
@@ -137,12 +180,20 @@ impl Link {
         let video_sender = add(&connection, &video).await?;
         let (codecs, codec_watch) = watch::channel(BTreeMap::new());
         let mut tasks = JoinSet::new();
-        tasks.spawn(tracks::answer_keyframe_requests(
-            Arc::clone(&video.track),
-            parts.fanout.clone(),
-        ));
+        let requests =
+            tracks::answer_keyframe_requests(Arc::clone(&video.track), parts.fanout.clone());
+        tasks.spawn(async move {
+            requests.await;
+            // Nothing else tells that the driver is no more.
+            let _ = handler.send(Event::Stopped).await;
+        });
         Ok(Self {
             id: parts.id,
+            policy: parts.policy,
+            servers: parts.servers,
+            configured,
+            heard: BTreeSet::new(),
+            stage: Stage::Away,
             connection,
             senders: [audio_sender, video_sender],
             unsent: Some(Unsent { audio, video }),
@@ -151,6 +202,7 @@ impl Link {
             orders: parts.orders,
             events,
             targets: parts.targets,
+            way: parts.way,
             codecs,
             receiving: Receiving {
                 shown: parts.shown,
@@ -164,14 +216,21 @@ impl Link {
     }
 
     async fn live(&mut self) {
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 order = self.orders.recv() => match order {
-                    Some(command) => self.carry_out(command).await,
+                    Some(Order::Command(command)) => self.carry_out(command).await,
+                    Some(Order::Configure(servers)) => {
+                        self.servers.give(servers);
+                        self.configure().await;
+                    }
                     None => return,
                 },
                 Some(event) = self.events.recv() => self.event(event).await,
+                _ = looks.tick(), if self.stage == Stage::Connected => self.look().await,
             }
         }
     }
@@ -207,9 +266,13 @@ impl Link {
 
     async fn make_offer(&mut self, restart: bool) -> Result<Outcome, RtcError> {
         if restart {
-            operation("restarting ICE", self.connection.restart_ice()).await?;
+            // Names may have become known or have moved with the network.
+            self.configure().await;
         }
-        let offer = operation("making an offer", self.connection.create_offer(None)).await?;
+        // Not `restart_ice`, which begins to gather before the offer is set and then drops what it found.
+        let options = restart.then_some(RTCOfferOptions { ice_restart: true });
+        let making = self.connection.create_offer(options);
+        let offer = operation("making an offer", making).await?;
         operation("setting our offer", self.connection.set_local_description(offer)).await?;
         self.local(DescriptionKind::Offer).await
     }
@@ -239,6 +302,7 @@ impl Link {
         let description =
             bounded("reading our description", self.connection.local_description()).await?;
         let sdp = description.map(|description| description.sdp).unwrap_or_default();
+        let sdp = candidates::shown_in(&sdp, self.policy);
         self.codecs.send_replace(sdp::codecs(&sdp));
         Ok(Outcome::Made(Description { kind, sdp }))
     }
@@ -276,9 +340,50 @@ impl Link {
         }
     }
 
+    /// Tells the connection its servers when they are not the same any more.
+    async fn configure(&mut self) {
+        let ready = self.servers.ready().await;
+        if ready == self.configured {
+            return;
+        }
+        let configuration = engine::configuration(&ready, self.policy);
+        let setting = self.connection.set_configuration(configuration);
+        match operation("setting the servers", setting).await {
+            Ok(()) => self.configured = ready,
+            Err(error) => warn!("link {}: {error}; it keeps its servers", self.id),
+        }
+    }
+
+    async fn look(&mut self) {
+        match path::look(&self.senders[0]).await {
+            Look::Nothing => {}
+            Look::Way(way) => {
+                if self.way.borrow().as_ref() == Some(&way) {
+                    return;
+                }
+                debug!("link {}: goes from {} to {}", self.id, way.local, way.remote);
+                let path = way.path.clone();
+                self.way.send_replace(Some(way));
+                self.report(LinkEvent::Path(path)).await;
+            }
+            Look::PeerClosed => self.over("the peer has closed it").await,
+        }
+    }
+
+    async fn over(&mut self, reason: &str) {
+        if self.stage != Stage::Over {
+            debug!("link {}: {reason}", self.id);
+            self.stage = Stage::Over;
+            self.report(LinkEvent::Health(Health::Failed)).await;
+        }
+    }
+
     async fn event(&mut self, event: Event) {
         match event {
-            Event::Candidate(text) => {
+            Event::Stopped => self.over("its connection has no socket any more").await,
+            Event::Candidate(text, server) => {
+                self.heard.insert(server);
+                let Some(text) = candidates::shown(&text, self.policy) else { return };
                 let local = self.connection.local_description().await;
                 let sdp = local.map(|description| description.sdp).unwrap_or_default();
                 let candidate = Candidate {
@@ -289,7 +394,12 @@ impl Link {
                 };
                 self.report(LinkEvent::Candidate(candidate)).await;
             }
-            Event::Gathered => self.report(LinkEvent::EndOfCandidates).await,
+            Event::Gathered => {
+                for place in servers::silent(&self.configured, &std::mem::take(&mut self.heard)) {
+                    warn!("link {}: the TURN server {place} gives us no relay; is it reachable, are user name and password right?", self.id);
+                }
+                self.report(LinkEvent::EndOfCandidates).await;
+            }
             Event::Track(track) => {
                 self.tasks.spawn(tracks::receive(track, self.receiving.clone()));
             }
@@ -307,13 +417,22 @@ impl Link {
                     RTCPeerConnectionState::Disconnected => Health::Disconnected,
                     RTCPeerConnectionState::Failed => Health::Failed,
                     RTCPeerConnectionState::Connecting => Health::Connecting,
+                    RTCPeerConnectionState::Closed => return self.over("it is closed").await,
                     _ => return,
                 };
+                if self.stage == Stage::Over {
+                    return;
+                }
                 debug!("link {}: {health:?}", self.id);
+                self.stage = Stage::Away;
                 if health == Health::Connected {
+                    self.stage = Stage::Connected;
                     self.begin_sending();
                 }
                 self.report(LinkEvent::Health(health)).await;
+                if health == Health::Connected {
+                    self.look().await;
+                }
             }
         }
     }

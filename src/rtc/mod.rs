@@ -10,14 +10,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 
+use crate::config::names::IcePolicy;
 use crate::intercom::{Input, LinkCommand, LinkId};
 use crate::media::{Fanout, Playback};
 
+mod candidates;
 mod engine;
 mod keyframes;
 mod link;
+mod names;
+mod path;
 mod sdp;
+mod servers;
 mod tracks;
+mod turn_bridge;
+mod turn_dial;
+mod turn_frames;
+mod turn_url;
 
 /// A STUN or TURN server. Its `Debug` hides the credential.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,6 +43,17 @@ impl fmt::Debug for IceServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "IceServer({:?})", self.urls)
     }
+}
+
+/// How links reach their peers: the owner's choices, the same for all links.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Which ways are tried.
+    pub policy: IcePolicy,
+    /// Servers beside those a link is opened with.
+    pub extra_servers: Vec<IceServer>,
+    /// Certificate authorities beside the system's, in DER, for TURN over TLS. For tests.
+    pub extra_roots: Vec<Vec<u8>>,
 }
 
 /// What can go wrong with a peer connection.
@@ -91,6 +111,11 @@ pub struct LinkReading {
     pub write_errors: u64,
     /// What we send as video, once negotiated.
     pub video_codec: Option<&'static str>,
+    /// The kind of our candidate on the way media takes, once connected: `host`, `srflx`, `prflx` or
+    /// `relay` (RFC 8445 section 4).
+    pub path: Option<&'static str>,
+    /// The kind of the peer's candidate.
+    pub path_remote: Option<&'static str>,
 }
 
 /// Builds links.
@@ -99,14 +124,16 @@ pub struct Links {
     fanout: Fanout,
     playback: Playback,
     inbox: mpsc::Sender<Input>,
+    kit: servers::Kit,
 }
 
 /// One link, as its owner holds it. Dropping it closes the link.
 #[derive(Debug)]
 pub struct LinkHandle {
-    orders: mpsc::Sender<LinkCommand>,
+    orders: mpsc::Sender<link::Order>,
     shown: watch::Sender<bool>,
     video: watch::Receiver<tracks::Targets>,
+    way: watch::Receiver<Option<path::Way>>,
     stats: Arc<LinkStats>,
 }
 
@@ -115,9 +142,25 @@ pub struct LinkHandle {
 pub struct LinkStuck;
 
 impl Links {
-    /// A builder of links that send what `fanout` carries, play into `playback` and report to `inbox`.
-    pub fn new(fanout: Fanout, playback: Playback, inbox: mpsc::Sender<Input>) -> Self {
-        Self { fanout, playback, inbox }
+    /// A builder of links that send what `fanout` carries, play into `playback`, report to `inbox` and
+    /// reach their peers as `network` says.
+    pub fn new(
+        fanout: Fanout,
+        playback: Playback,
+        inbox: mpsc::Sender<Input>,
+        network: Network,
+    ) -> Self {
+        let names = names::Names::default();
+        let roots = network.extra_roots.iter().cloned().map(Into::into).collect();
+        let dial = turn_dial::Dial::new(names.clone(), roots);
+        let kit = servers::Kit { names, dial, network: Arc::new(network) };
+        Self { fanout, playback, inbox, kit }
+    }
+
+    /// Begins to look up the names of these servers and of those of the configuration, so that no call
+    /// waits for the name service. Cheap; to be called whenever servers become known, within a runtime.
+    pub fn warm(&self, servers: &[IceServer]) {
+        self.kit.warm(servers);
     }
 
     /// Builds a link and runs it in a task of its own until its handle is dropped;
@@ -132,19 +175,22 @@ impl Links {
         let (orders, order_queue) = mpsc::channel(64);
         let (shown, shown_watch) = watch::channel(false);
         let (targets, video) = watch::channel(tracks::Targets::default());
+        let (way_in, way) = watch::channel(None);
         let stats = Arc::new(LinkStats::default());
         let task = link::run(link::Parts {
             id,
-            servers,
+            policy: self.kit.network.policy,
+            servers: servers::Servers::new(self.kit.clone(), servers),
             fanout: self.fanout.clone(),
             playback: self.playback.clone(),
             inbox: self.inbox.clone(),
             orders: order_queue,
             shown: shown_watch,
             targets,
+            way: way_in,
             stats: Arc::clone(&stats),
         });
-        (LinkHandle { orders, shown, video, stats }, task)
+        (LinkHandle { orders, shown, video, way, stats }, task)
     }
 }
 
@@ -155,7 +201,17 @@ impl LinkHandle {
     ///
     /// [`LinkStuck`] when the link does not get on with its queue or has ended.
     pub fn order(&self, command: LinkCommand) -> Result<(), LinkStuck> {
-        self.orders.try_send(command).map_err(|_| LinkStuck)
+        self.orders.try_send(link::Order::Command(command)).map_err(|_| LinkStuck)
+    }
+
+    /// Queues new servers or credentials behind the operations. The next ICE restart uses them;
+    /// allocations at servers that are named again live on under the new credentials.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkStuck`] when the link does not get on with its queue or has ended.
+    pub fn configure(&self, servers: Vec<IceServer>) -> Result<(), LinkStuck> {
+        self.orders.try_send(link::Order::Configure(servers)).map_err(|_| LinkStuck)
     }
 
     /// Whether this peer's picture and voice are the ones the door plays.
@@ -166,6 +222,7 @@ impl LinkHandle {
     /// The link's counters now.
     pub fn reading(&self) -> LinkReading {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let way = self.way.borrow();
         LinkReading {
             frames_sent: get(&self.stats.frames_sent),
             frames_received: get(&self.stats.frames_received),
@@ -173,6 +230,8 @@ impl LinkHandle {
             audio_received: get(&self.stats.audio_received),
             write_errors: get(&self.stats.write_errors),
             video_codec: self.video.borrow().video.map(|_| "H264"),
+            path: way.as_ref().map(|way| way.local),
+            path_remote: way.as_ref().map(|way| way.remote),
         }
     }
 }

@@ -168,11 +168,7 @@ impl Link {
         let configured = parts.servers.ready().await;
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
-        let building = engine::build(
-            &configured,
-            parts.policy,
-            Arc::new(Handler(handler.clone())),
-        );
+        let building = engine::build(&configured, parts.policy, Arc::new(Handler(handler.clone())));
         let connection = bounded("building the connection", building).await??;
         let audio = Outgoing::new(Kind::Audio);
         let video = Outgoing::new(Kind::Video);
@@ -396,7 +392,10 @@ impl Link {
             }
             Event::Gathered => {
                 for place in servers::silent(&self.configured, &std::mem::take(&mut self.heard)) {
-                    warn!("link {}: the TURN server {place} gives us no relay; is it reachable, are user name and password right?", self.id);
+                    warn!(
+                        "link {}: the TURN server {place} gives us no relay; is it reachable, are user name and password right?",
+                        self.id
+                    );
                 }
                 self.report(LinkEvent::EndOfCandidates).await;
             }
@@ -425,6 +424,10 @@ impl Link {
                 }
                 debug!("link {}: {health:?}", self.id);
                 self.stage = Stage::Away;
+                if health != Health::Disconnected {
+                    // What is found next is news, even when it is the same.
+                    self.way.send_replace(None);
+                }
                 if health == Health::Connected {
                     self.stage = Stage::Connected;
                     self.begin_sending();

@@ -67,7 +67,8 @@ impl Names {
     fn now(&self, name: &str) -> Option<Vec<IpAddr>> {
         let mut known = lock(&self.0.known);
         if !known.contains_key(name) && known.len() >= MOST {
-            let oldest = known.iter().min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone());
+            let oldest =
+                known.iter().min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone());
             known.remove(&oldest.unwrap_or_default());
         }
         let entry = known.entry(name.to_owned()).or_default();

@@ -5,7 +5,9 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateType};
+use rtc::peer_connection::transport::{
+    RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateType,
+};
 use webrtc::rtp_transceiver::RtpSender;
 
 use crate::intercom::Path;

@@ -337,7 +337,9 @@ async fn receive(
                     let refusal = turn_frames::refusal(&message);
                     if let (Some(error), Some(_)) = (refusal, refused) {
                         let place = server.place();
-                        warn!("TURN server {place} refuses to relay (error {error}); are user name and password right?");
+                        warn!(
+                            "TURN server {place} refuses to relay (error {error}); are user name and password right?"
+                        );
                     }
                     // The first refusal is how a server asks for the password.
                     refused = refusal.or(refused);

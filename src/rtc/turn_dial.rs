@@ -66,9 +66,7 @@ impl Dial {
         }
         let name = match &server.host {
             Host::Literal(address) => ServerName::from(*address),
-            Host::Name(name) => {
-                ServerName::try_from(name.clone()).map_err(io::Error::other)?
-            }
+            Host::Name(name) => ServerName::try_from(name.clone()).map_err(io::Error::other)?,
         };
         let config = self.tls.get_or_try_init(|| self.tls_config()).await?;
         let connector = TlsConnector::from(Arc::clone(config));

@@ -256,7 +256,8 @@ mod tests {
         assert_eq!(request(&ask), Some([7; 12]));
         let refresh = stun(REFRESH_REQUEST, &[0, 0x0D, 0, 4, 0, 0, 2, 0x58]);
         assert!(!releases(&refresh));
-        let release = stun(REFRESH_REQUEST, &[0, 6, 0, 1, b'u', 0, 0, 0, 0, 0x0D, 0, 4, 0, 0, 0, 0]);
+        let release =
+            stun(REFRESH_REQUEST, &[0, 6, 0, 1, b'u', 0, 0, 0, 0, 0x0D, 0, 4, 0, 0, 0, 0]);
         assert!(releases(&release));
         let refused = stun(ALLOCATE_ERROR, &[0, 9, 0, 4, 0, 0, 4, 86]);
         assert_eq!((refusal(&refused), request(&refused)), (Some(486), None));

@@ -1,3 +1,4 @@
 //! Tests that need sockets, pipes or processes; loopback only.
 
+mod turn;
 mod uplink;

@@ -1,0 +1,461 @@
+//! Two links that reach each other through a real TURN server (coturn) and nothing else.
+//!
+//! The server runs on loopback with accounts of its own, one process per test, stopped by its process
+//! number. Needs `turnserver` (package coturn).
+
+use std::collections::VecDeque;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path as FilePath;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use intercomd::config::Source;
+use intercomd::config::names::IcePolicy;
+use intercomd::intercom::{
+    DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Path, PeerId,
+    PeerKey, UplinkId,
+};
+use intercomd::media::{Capture, Playback};
+use intercomd::rtc::{IceServer, LinkHandle, Links, Network};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+/// Nothing here takes as long unless it hangs.
+async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(done) => done,
+        Err(_) => panic!("still waiting for {what}"),
+    }
+}
+
+/// A TURN server with the accounts alice and bob.
+struct Coturn {
+    child: Child,
+    plain: u16,
+    tls: u16,
+    folder: tempfile::TempDir,
+    /// All it has said, and a bell that rings for every line.
+    said: Arc<Mutex<Vec<String>>>,
+    bell: watch::Receiver<()>,
+    certificate: Vec<u8>,
+}
+
+fn free_port() -> u16 {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("loopback");
+    socket.local_addr().expect("bound").port()
+}
+
+impl Coturn {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
+        std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).expect("written");
+        let key = made.signing_key.serialize_pem();
+        std::fs::write(folder.path().join("key.pem"), key).expect("written");
+        let (plain, tls) = (free_port(), free_port());
+        let (child, said, bell) = launch(folder.path(), plain, tls).await;
+        let certificate = made.cert.der().to_vec();
+        Self { child, plain, tls, folder, said, bell, certificate }
+    }
+
+    /// Stops it and starts it anew on the same ports: all allocations are gone.
+    async fn restart(&mut self) {
+        self.stop().await;
+        let (plain, tls) = (self.plain, self.tls);
+        (self.child, self.said, self.bell) = launch(self.folder.path(), plain, tls).await;
+    }
+
+    async fn stop(&mut self) {
+        self.child.kill().await.expect("it is ours to stop");
+    }
+
+    /// Waits until it has said a line with all these words.
+    async fn says(&mut self, words: &[&str]) {
+        let said = Arc::clone(&self.said);
+        let heard = || {
+            let said = said.lock().expect("whole");
+            said.iter().any(|line| words.iter().all(|word| line.contains(word)))
+        };
+        while !heard() {
+            let changed = soon(&format!("coturn to say {words:?}"), self.bell.changed()).await;
+            assert!(changed.is_ok() || heard(), "coturn has ended");
+        }
+    }
+
+    fn url(&self, way: &str) -> String {
+        match way {
+            "udp" => format!("turn:127.0.0.1:{}?transport=udp", self.plain),
+            "tcp" => format!("turn:127.0.0.1:{}?transport=tcp", self.plain),
+            // The name has an IPv6 address too, where nobody listens.
+            _ => format!("turns:localhost:{}?transport=tcp", self.tls),
+        }
+    }
+
+    fn server(&self, way: &str, user: &str, password: &str) -> IceServer {
+        IceServer {
+            urls: vec![self.url(way)],
+            username: user.to_owned(),
+            credential: password.to_owned(),
+        }
+    }
+}
+
+async fn launch(
+    folder: &FilePath,
+    plain: u16,
+    tls: u16,
+) -> (Child, Arc<Mutex<Vec<String>>>, watch::Receiver<()>) {
+    let mut command = Command::new("turnserver");
+    command
+        .args(["-n", "-v", "--no-cli", "--no-dtls", "--log-file=stdout", "--simple-log"])
+        .args(["-L", "127.0.0.1", "-E", "127.0.0.1", "--allow-loopback-peers"])
+        .args(["-a", "-r", "door.test", "-u", "alice:wonder", "-u", "bob:builder"])
+        .arg(format!("--listening-port={plain}"))
+        .arg(format!("--tls-listening-port={tls}"))
+        .arg(format!("--cert={}", folder.join("cert.pem").display()))
+        .arg(format!("--pkey={}", folder.join("key.pem").display()))
+        .arg(format!("--pidfile={}", folder.join("pid").display()))
+        .arg(format!("--userdb={}", folder.join("db").display()))
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    let mut child = command.spawn().expect("turnserver starts; is the package coturn installed?");
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let (ring, bell) = watch::channel(());
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let into = Arc::clone(&said);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            into.lock().expect("whole").push(line);
+            ring.send_replace(());
+        }
+    });
+    // It does not say when it listens.
+    soon("coturn to listen", async {
+        while [plain, tls].iter().any(|port| TcpStream::connect(("127.0.0.1", *port)).is_err()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    (child, said, bell)
+}
+
+/// One end of a call.
+struct End {
+    handle: LinkHandle,
+    inbox: mpsc::Receiver<Input>,
+    task: JoinHandle<()>,
+    op: u64,
+    /// Candidates that came before the description they belong to.
+    early: VecDeque<LinkCommand>,
+    ready: bool,
+    health: Health,
+    path: Option<Path>,
+    candidates: usize,
+    gathered: bool,
+}
+
+impl End {
+    fn order(&mut self, make: impl FnOnce(OpId) -> LinkCommand) {
+        self.op += 1;
+        self.handle.order(make(OpId(self.op))).expect("the link takes orders");
+    }
+
+    async fn event(&mut self) -> LinkEvent {
+        match soon("an event of a link", self.inbox.recv()).await {
+            Some(Input::Link(_, event)) => event,
+            other => panic!("a link sent {other:?}"),
+        }
+    }
+}
+
+/// Two links with the signalling between them.
+struct Call {
+    ends: [End; 2],
+    capture: Capture,
+    playback: Playback,
+}
+
+impl Call {
+    fn new(network: Network, servers: [Vec<IceServer>; 2]) -> Self {
+        intercomd::media::init().expect("GStreamer starts");
+        let mut board =
+            intercomd::config::built_in_board("sim").expect("the simulated board is built in");
+        (board.camera.width, board.camera.height) = (160, 120);
+        board.display.source = Source::Off;
+        board.speaker.source = Source::Off;
+        let capture = Capture::new(&board);
+        let playback = Playback::new(&board);
+        capture.set(true);
+        let mut generation = 0;
+        let ends = servers.map(|servers| {
+            let (events, inbox) = mpsc::channel(256);
+            let links = Links::new(capture.fanout(), playback.clone(), events, network.clone());
+            generation += 1;
+            let peer = PeerKey { uplink: UplinkId::Lan, id: PeerId::new("phone") };
+            let (handle, task) = links.open(LinkId { peer, generation }, servers);
+            End {
+                handle,
+                inbox,
+                task: tokio::spawn(task),
+                op: 0,
+                early: VecDeque::new(),
+                ready: false,
+                health: Health::Connecting,
+                path: None,
+                candidates: 0,
+                gathered: false,
+            }
+        });
+        Self { ends, capture, playback }
+    }
+
+    fn offer(&mut self, restart: bool) {
+        for end in &mut self.ends {
+            end.ready = false;
+        }
+        self.ends[0].order(|op| LinkCommand::MakeOffer { op, restart });
+    }
+
+    async fn restart(&mut self) {
+        self.offer(true);
+        self.until("the restart", |ends| ends.iter().all(|end| end.health == Health::Connecting))
+            .await;
+    }
+
+    /// Carries one event from one end to the other.
+    async fn step(&mut self) {
+        let [a, b] = &mut self.ends;
+        let (from, event) = tokio::select! {
+            event = a.event() => (0, event),
+            event = b.event() => (1, event),
+        };
+        let [a, b] = &mut self.ends;
+        let (here, there) = if from == 0 { (a, b) } else { (b, a) };
+        match event {
+            LinkEvent::Done { outcome: Outcome::Made(made), .. } => {
+                let sdp = made.sdp;
+                there.order(|op| match made.kind {
+                    DescriptionKind::Offer => LinkCommand::TakeOffer { op, sdp },
+                    DescriptionKind::Answer => LinkCommand::TakeAnswer { op, sdp },
+                });
+                // Orders run in turn: candidates sent now come behind the description.
+                there.ready = true;
+                for early in std::mem::take(&mut there.early) {
+                    there.handle.order(early).expect("the link takes orders");
+                }
+            }
+            LinkEvent::Done { outcome: Outcome::Failed(reason), .. } => panic!("{reason}"),
+            LinkEvent::Candidate(candidate) => {
+                here.candidates += 1;
+                let command = LinkCommand::AddCandidate(candidate);
+                if there.ready {
+                    there.handle.order(command).expect("the link takes orders");
+                } else {
+                    there.early.push_back(command);
+                }
+            }
+            LinkEvent::EndOfCandidates => here.gathered = true,
+            LinkEvent::Health(health) => {
+                here.health = health;
+                // The way of a connection that was lost says nothing of the next.
+                if health == Health::Connecting {
+                    here.path = None;
+                }
+            }
+            LinkEvent::Path(path) => here.path = Some(path),
+            _ => {}
+        }
+    }
+
+    async fn until(&mut self, what: &str, mut reached: impl FnMut(&[End; 2]) -> bool) {
+        let waiting = async {
+            while !reached(&self.ends) {
+                self.step().await;
+            }
+        };
+        soon(what, waiting).await;
+    }
+
+    async fn connected(&mut self) {
+        self.until("the connection", |ends| {
+            ends.iter().all(|end| end.health == Health::Connected && end.path.is_some())
+        })
+        .await;
+    }
+
+    /// Waits until new frames have come through both ways.
+    async fn media_flows(&mut self) {
+        let frames = |end: &End| end.handle.reading().frames_received;
+        let before = [frames(&self.ends[0]), frames(&self.ends[1])];
+        let flowing = async {
+            while self.ends.iter().zip(before).any(|(end, before)| frames(end) < before + 3) {
+                tokio::select! {
+                    () = self.step() => {}
+                    () = tokio::time::sleep(Duration::from_millis(20)) => {}
+                }
+            }
+        };
+        let waited = tokio::time::timeout(Duration::from_secs(60), flowing).await;
+        assert!(waited.is_ok(), "no frames come: {:?}", self.ends[1].handle.reading());
+    }
+
+    fn assert_relayed(&self) {
+        for end in &self.ends {
+            let path = end.path.as_ref().expect("connected");
+            assert!(path.relayed, "{path:?}");
+            assert_eq!(path.local, None);
+            let reading = end.handle.reading();
+            assert_eq!((reading.path, reading.path_remote), (Some("relay"), Some("relay")));
+        }
+    }
+
+    async fn close(self) {
+        for end in self.ends {
+            drop(end.handle);
+            drop(end.inbox);
+            soon("a link to close", end.task).await.expect("the link ends in order");
+        }
+        self.capture.stop().await;
+        self.playback.stop().await;
+    }
+}
+
+fn relays_only(coturn: &Coturn) -> Network {
+    Network {
+        policy: IcePolicy::Relay,
+        extra_roots: vec![coturn.certificate.clone()],
+        ..Network::default()
+    }
+}
+
+async fn relays_over(way: &str) {
+    let mut coturn = Coturn::start().await;
+    let server = coturn.server(way, "alice", "wonder");
+    let mut call = Call::new(relays_only(&coturn), [vec![server.clone()], vec![server]]);
+    call.offer(false);
+    call.connected().await;
+    call.assert_relayed();
+    call.media_flows().await;
+    if way != "udp" {
+        coturn.says(&["tcp or tls connected"]).await;
+    }
+    call.close().await;
+    // Nothing is left behind for ten minutes.
+    coturn.says(&["alice", "delete"]).await;
+}
+
+#[tokio::test]
+async fn media_is_relayed_over_udp() {
+    relays_over("udp").await;
+}
+
+#[tokio::test]
+async fn media_is_relayed_over_tcp() {
+    relays_over("tcp").await;
+}
+
+#[tokio::test]
+async fn media_is_relayed_over_tls() {
+    relays_over("tls").await;
+}
+
+#[tokio::test]
+async fn a_wrong_password_at_one_server_leaves_the_others_in_use() {
+    let coturn = Coturn::start().await;
+    let wrong = coturn.server("tcp", "alice", "wrong");
+    let stranger = IceServer { urls: vec!["turn:127.0.0.1:9".to_owned()], ..wrong.clone() };
+    let right = coturn.server("udp", "bob", "builder");
+    let servers = vec![wrong, stranger, right];
+    let mut call = Call::new(relays_only(&coturn), [servers.clone(), servers]);
+    call.offer(false);
+    call.connected().await;
+    call.assert_relayed();
+    call.close().await;
+}
+
+#[tokio::test]
+async fn nothing_is_offered_when_no_relay_can_be_trusted() {
+    let coturn = Coturn::start().await;
+    // Without the test's authority the certificate is nobody's.
+    let network = Network { extra_roots: Vec::new(), ..relays_only(&coturn) };
+    let distrusted = coturn.server("tls", "alice", "wonder");
+    let refused = coturn.server("udp", "alice", "wrong");
+    let mut call = Call::new(network, [vec![distrusted], vec![refused]]);
+    call.offer(false);
+    // The second end hears at once that its password is wrong.
+    call.until("the end of candidates", |ends| ends[1].gathered).await;
+    assert!(call.ends.iter().all(|end| end.candidates == 0));
+    call.close().await;
+}
+
+#[tokio::test]
+async fn an_ice_restart_uses_credentials_that_came_after_the_call_began() {
+    let mut coturn = Coturn::start().await;
+    let alice = ["tls", "udp"].map(|way| vec![coturn.server(way, "alice", "wonder")]);
+    let bob = ["tls", "udp"].map(|way| vec![coturn.server(way, "bob", "builder")]);
+    let mut call = Call::new(relays_only(&coturn), alice);
+    call.offer(false);
+    call.connected().await;
+    for (end, servers) in call.ends.iter().zip(bob) {
+        end.handle.configure(servers).expect("the link takes orders");
+    }
+    call.restart().await;
+    call.connected().await;
+    call.assert_relayed();
+    coturn.says(&["user <bob>", "ALLOCATE processed, success"]).await;
+    call.media_flows().await;
+    call.close().await;
+}
+
+#[tokio::test]
+async fn a_call_comes_back_after_its_relay_was_gone() {
+    let mut coturn = Coturn::start().await;
+    let servers = ["tls", "tcp"].map(|way| vec![coturn.server(way, "alice", "wonder")]);
+    let mut call = Call::new(relays_only(&coturn), servers);
+    call.offer(false);
+    call.connected().await;
+    coturn.stop().await;
+    call.until("the loss", |ends| ends.iter().all(|end| end.health == Health::Disconnected)).await;
+    coturn.restart().await;
+    call.restart().await;
+    call.connected().await;
+    call.assert_relayed();
+    call.media_flows().await;
+    call.close().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_link_is_seen_by_the_other_end() {
+    let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+    call.offer(false);
+    call.connected().await;
+    for end in &call.ends {
+        assert!(end.path.as_ref().is_some_and(|path| !path.relayed && path.local.is_some()));
+    }
+    let Call { ends: [a, mut b], capture, playback } = call;
+    drop(a.handle);
+    loop {
+        match b.event().await {
+            // Silence alone would show as a disconnection first.
+            LinkEvent::Health(health) => {
+                assert_eq!(health, Health::Failed);
+                break;
+            }
+            _ => {}
+        }
+    }
+    drop(b.handle);
+    drop((a.inbox, b.inbox));
+    for task in [a.task, b.task] {
+        soon("a link to close", task).await.expect("the link ends in order");
+    }
+    capture.stop().await;
+    playback.stop().await;
+}

@@ -10,14 +10,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::{debug, warn};
-use webrtc::data_channel::DataChannel;
-use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionEventHandler, RTCIceCandidateInit, RTCIceGatheringState,
-    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription,
+    PeerConnection, RTCIceCandidateInit, RTCPeerConnectionState, RTCSessionDescription,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use super::events::{Event, Handler};
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
 use super::tracks::{Outgoing, Receiving, Targets};
@@ -56,55 +54,6 @@ pub struct Parts {
     pub targets: watch::Sender<Targets>,
     pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
-}
-
-/// What the connection's callbacks hand over. They run on its driver and must not wait.
-enum Event {
-    /// One of ours, and the server it comes from.
-    Candidate(String, String),
-    Gathered,
-    State(RTCPeerConnectionState),
-    Track(Arc<dyn TrackRemote>),
-    DataChannel(Arc<dyn DataChannel>),
-    /// The connection's driver has stopped by itself: it had no socket left.
-    Stopped,
-}
-
-struct Handler(mpsc::Sender<Event>);
-
-impl Handler {
-    fn hand_over(&self, event: Event) {
-        if self.0.try_send(event).is_err() {
-            debug!("a link that is closing or stuck drops an event of its connection");
-        }
-    }
-}
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
-        if let Ok(init) = event.candidate.to_json() {
-            self.hand_over(Event::Candidate(init.candidate, event.url));
-        }
-    }
-
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        if state == RTCIceGatheringState::Complete {
-            self.hand_over(Event::Gathered);
-        }
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        self.hand_over(Event::State(state));
-    }
-
-    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        self.hand_over(Event::DataChannel(channel));
-    }
-
-    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        self.hand_over(Event::Track(track));
-    }
 }
 
 /// Runs a link until its orders end. `LinkEvent::Closed` is the last report.

@@ -16,6 +16,7 @@ use crate::media::{Fanout, Playback};
 
 mod candidates;
 mod engine;
+mod events;
 mod keyframes;
 mod link;
 mod names;

@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::{LanSettings, Settings, UplinkSettings};
 use crate::hands::Hands;
 use crate::hardware::{Panel, Press};
-use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkId};
+use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
 use crate::media::{self, Capture, Playback};
 use crate::rtc::{Links, Network};
 use crate::service::control::{Happening, Reply};
@@ -211,8 +211,12 @@ impl House {
     }
 
     fn take(&mut self, input: Input) {
-        if let Input::Link(link, LinkEvent::Closed) = &input {
-            self.hands.forget(link);
+        match &input {
+            Input::Link(link, LinkEvent::Closed) => self.hands.forget(link),
+            Input::Uplink(uplink, UplinkEvent::Up { .. } | UplinkEvent::ServersChanged) => {
+                self.hands.warm(*uplink);
+            }
+            _ => {}
         }
         self.heart.handle(Instant::now(), input);
     }

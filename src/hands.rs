@@ -75,7 +75,7 @@ impl Hands {
             Command::Uplink(uplink, command) => self.uplink(uplink, command),
             Command::OpenLink(id) => self.open_link(id, tasks),
             Command::Link(id, command) => self.order(id, command),
-            Command::Configure(_) => {}
+            Command::Configure(id) => self.configure(id),
             Command::CloseLink(id) => {
                 // The task ends with its handle and reports; one that has ended cannot.
                 if self.open.remove(&id).is_none() {
@@ -130,7 +130,7 @@ impl Hands {
     }
 
     fn open_link(&mut self, id: LinkId, tasks: &mut Tasks) {
-        let servers = self.uplinks.get(&id.peer.uplink).map(ice_servers).unwrap_or_default();
+        let servers = self.servers(id.peer.uplink);
         let (handle, task) = self.links.open(id.clone(), servers);
         tasks.spawn(format!("link {id}"), Weight::Ordinary, task);
         self.open.insert(id, handle);
@@ -145,6 +145,23 @@ impl Hands {
             warn!("link {id} does not get on with its orders; it is given up");
             self.open.remove(&id);
         }
+    }
+
+    fn configure(&mut self, id: LinkId) {
+        let servers = self.servers(id.peer.uplink);
+        if self.open.get(&id).is_some_and(|handle| handle.configure(servers).is_err()) {
+            warn!("link {id} does not get on with its orders; it is given up");
+            self.open.remove(&id);
+        }
+    }
+
+    /// The uplink's ICE servers are known: their names are looked up before a call needs them.
+    pub fn warm(&self, uplink: UplinkId) {
+        self.links.warm(&self.servers(uplink));
+    }
+
+    fn servers(&self, uplink: UplinkId) -> Vec<IceServer> {
+        self.uplinks.get(&uplink).map(ice_servers).unwrap_or_default()
     }
 
     fn show(&mut self, link: Option<LinkId>) {
@@ -263,6 +280,13 @@ impl Hands {
             answered: matches!(peer.stance, Stance::Answered(_)),
             frames_sent: reading.frames_sent,
             frames_received: reading.frames_received,
+            audio_sent: reading.audio_sent,
+            audio_received: reading.audio_received,
+            path: reading
+                .path
+                .map(|local| format!("{local}-{}", reading.path_remote.unwrap_or("unknown"))),
+            picture: peer.video.name().to_owned(),
+            metadata: None,
             video_codec: reading.video_codec.map(str::to_owned),
         }
     }

@@ -200,7 +200,10 @@ impl Recovery {
     /// The address the link used is gone, or a link in trouble has a new one to try.
     #[must_use]
     pub fn moved(&mut self, now: Instant) -> Option<Remedy> {
-        self.enter(now, Rung::Rebuild(1))
+        match self.past {
+            Past::Connected => self.enter(now, Rung::Restart(1)),
+            Past::Silent | Past::Heard => self.enter(now, Rung::Rebuild(1)),
+        }
     }
 
     /// A new link is being built for a reason outside the ladder (glare, a new remote).

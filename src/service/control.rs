@@ -172,6 +172,16 @@ pub struct PeerStatus {
     pub frames_sent: u64,
     /// Pictures it sent on this link.
     pub frames_received: u64,
+    /// Packets of sound sent to it on this link.
+    pub audio_sent: u64,
+    /// Packets of sound it sent on this link.
+    pub audio_received: u64,
+    /// The way media takes: our kind of ICE candidate and the peer's, such as `host-relay`.
+    pub path: Option<String>,
+    /// How much of the picture it gets: `full`, `keyframes` or `paused`.
+    pub picture: String,
+    /// What its token says of it, as the signalling side tells everybody in the channel.
+    pub metadata: Option<serde_json::Value>,
     /// The codec of the pictures we send it, once negotiated.
     pub video_codec: Option<String>,
 }

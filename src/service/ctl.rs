@@ -267,8 +267,14 @@ fn describe(status: &Status, now: Duration) -> String {
         page.row("peer", || {
             let answered = if peer.answered { ", answered" } else { "" };
             let codec = peer.video_codec.as_deref().unwrap_or("no video");
+            let way = peer.path.as_deref().map(|path| format!(" {path}")).unwrap_or_default();
+            let picture = match peer.picture.as_str() {
+                "keyframes" => ", stills only: its network is slow",
+                "paused" => ", sound only: its network is too slow",
+                _ => "",
+            };
             format!(
-                "{} by {}: {} (link {}{answered}), frames sent {}, received {} ({codec})",
+                "{} by {}: {}{way} (link {}{answered}), frames sent {}, received {} ({codec}{picture})",
                 peer.id,
                 peer.uplink,
                 peer.link,
@@ -499,6 +505,9 @@ mod tests {
                 frames_sent: 250,
                 frames_received: 240,
                 video_codec: Some("VP8".to_owned()),
+                path: Some("host-relay".to_owned()),
+                picture: "full".to_owned(),
+                ..PeerStatus::default()
             }],
             version: "0.1.0".to_owned(),
             uptime_s: 3_700,
@@ -508,7 +517,7 @@ mod tests {
         for row in [
             "state       talking (call c-17, for 12s)\n",
             "uplink      service: refused\n            → renew the key\n",
-            "peer        p7 by lan: connected (link 2, answered), frames sent 250, received 240 (VP8)\n",
+            "peer        p7 by lan: connected host-relay (link 2, answered), frames sent 250, received 240 (VP8)\n",
             "version     0.1.0, up for 1h 1m 40s\n",
         ] {
             assert!(page.contains(row), "{row} is not in\n{page}");

@@ -276,7 +276,7 @@ fn a_lost_address_moves_the_link_at_once() {
         world.input(Input::Network(NetworkChange { came: vec![new], gone: vec![old] }));
         world.run(ms(2_000));
         assert!(world.connected("7phone"));
-        assert_eq!(world.heart.snapshot().counters.rebuilds, u64::from(moves), "{local:?}");
+        assert_eq!(world.restarts, u32::from(moves), "{local:?}");
     }
 }
 

@@ -456,3 +456,108 @@ async fn the_end_of_a_link_is_seen_by_the_other_end() {
     capture.stop().await;
     playback.stop().await;
 }
+
+/// Set where the network may be changed.
+const OWN_NETWORK: &str = "INTERCOM_TEST_OWN_NETWORK";
+
+/// Runs a part of this file again in a network of its own, where addresses can come and go.
+async fn in_own_network(part: &str) {
+    let exe = std::env::current_exe().expect("a test is a program");
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--net"]).arg(exe).env(OWN_NETWORK, "1");
+    command.args(["--exact", part, "--ignored", "--nocapture"]).kill_on_drop(true);
+    let outcome = soon(part, command.output()).await.expect("unshare runs");
+    let said = String::from_utf8_lossy(&outcome.stdout);
+    let failed = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success() && said.contains("1 passed"), "{said}\n{failed}");
+}
+
+async fn ip(arguments: &str) {
+    let outcome = Command::new("ip").args(arguments.split(' ')).output().await;
+    let outcome = outcome.expect("ip runs; is the package iproute2 installed?");
+    assert!(outcome.status.success(), "ip {arguments}: {outcome:?}");
+}
+
+fn locals(ends: &[End; 2]) -> [Option<String>; 2] {
+    let local = |end: &End| Some(end.path.as_ref()?.local?.to_string());
+    [local(&ends[0]), local(&ends[1])]
+}
+
+#[tokio::test]
+async fn a_restart_finds_the_addresses_of_a_changed_network() {
+    in_own_network("turn::inside::addresses_change").await;
+}
+
+#[tokio::test]
+async fn a_restart_without_any_network_is_a_failure_at_once() {
+    in_own_network("turn::inside::addresses_go").await;
+}
+
+#[tokio::test]
+async fn a_hole_in_the_network_heals_without_a_restart() {
+    in_own_network("turn::inside::hole").await;
+}
+
+/// Parts that change the network they run in.
+mod inside {
+    use super::*;
+
+    async fn network_up() {
+        assert!(std::env::var_os(OWN_NETWORK).is_some(), "this would change the real network");
+        ip("link set lo up").await;
+        ip("link add veth0 type veth peer name veth1").await;
+        ip("link set veth0 up").await;
+        ip("link set veth1 up").await;
+        ip("addr add 10.1.0.1/24 dev veth0").await;
+        ip("route add default dev veth0").await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn addresses_change() {
+        network_up().await;
+        let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+        call.offer(false);
+        call.connected().await;
+        assert_eq!(locals(&call.ends), [Some("10.1.0.1".into()), Some("10.1.0.1".into())]);
+        ip("addr del 10.1.0.1/24 dev veth0").await;
+        ip("addr add 10.2.0.1/24 dev veth0").await;
+        ip("route replace default dev veth0").await;
+        call.restart().await;
+        call.connected().await;
+        assert_eq!(locals(&call.ends), [Some("10.2.0.1".into()), Some("10.2.0.1".into())]);
+        call.media_flows().await;
+        call.close().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn addresses_go() {
+        network_up().await;
+        let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+        call.offer(false);
+        call.connected().await;
+        ip("link del veth0").await;
+        call.offer(true);
+        // Not after the half minute that silence takes.
+        let failed = |ends: &[End; 2]| ends.iter().all(|end| end.health == Health::Failed);
+        call.until("the failure", failed).await;
+        call.close().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn hole() {
+        network_up().await;
+        let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+        call.offer(false);
+        call.connected().await;
+        ip("link set lo down").await;
+        let all = |health| move |ends: &[End; 2]| ends.iter().all(|end| end.health == health);
+        call.until("the hole", all(Health::Disconnected)).await;
+        ip("link set lo up").await;
+        call.until("the end of the hole", all(Health::Connected)).await;
+        call.media_flows().await;
+        call.close().await;
+    }
+}

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
-use crate::config::{LanSettings, Settings, UplinkSettings};
+use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
 use crate::hands::Hands;
 use crate::hardware::{Panel, Press};
 use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
@@ -24,7 +24,7 @@ use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
 use crate::signalling::lan::{self, Lan};
-use crate::signalling::uplink::{Key, Transport, Uplink, UplinkHandle};
+use crate::signalling::uplink::{Key, Login, TokenSource, Transport, Uplink, UplinkHandle};
 
 /// Inputs that may wait for the heart; senders wait when it is full.
 const INBOX: usize = 256;
@@ -310,10 +310,10 @@ async fn start_lan(lan: &LanSettings, settings: &Settings) -> anyhow::Result<Arc
 }
 
 fn lan_uplink(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> UplinkHandle {
-    let key = Key::new(lan.key());
+    let login = Login::Key(Key::new(lan.key()));
     let hub = Arc::clone(lan);
     let pipe = Transport::Pipe(Arc::new(move || hub.connect_door()));
-    Uplink::spawn(UplinkId::Lan, pipe, key, channel.to_owned(), true, inbox)
+    Uplink::spawn(UplinkId::Lan, pipe, login, channel.to_owned(), true, inbox)
 }
 
 fn service_uplink(
@@ -322,8 +322,14 @@ fn service_uplink(
     inbox: mpsc::Sender<Input>,
 ) -> UplinkHandle {
     let transport = Transport::Url { origin: service.origin.clone() };
-    let key = Key::new(service.key.expose());
-    Uplink::spawn(UplinkId::Service, transport, key, channel.to_owned(), service.arm, inbox)
+    let login = match &service.credential {
+        Credential::Key(key) => Login::Key(Key::new(key.expose())),
+        Credential::Command(words) => Login::Tokens(TokenSource::Command(words.clone())),
+        Credential::Url { url, bearer } => {
+            Login::Tokens(TokenSource::Url { url: url.clone(), bearer: bearer.clone() })
+        }
+    };
+    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
 }
 
 /// Tells watchers when an uplink's state changes.

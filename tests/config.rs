@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, LineName, LoadArgs, Loaded, PanelKind, Problems, Source, Surroundings,
-    load_within,
+    Active, Bias, Credential, IceSettings, LineName, LoadArgs, Loaded, PanelKind, Problems, Secret,
+    Source, Surroundings, UplinkSettings, load_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -95,6 +96,14 @@ fn bad_configurations() -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// The publishable key of an uplink that has one.
+fn key_of(uplink: &UplinkSettings) -> &Secret {
+    match &uplink.credential {
+        Credential::Key(key) => key,
+        other => panic!("{other:?} is no key"),
+    }
 }
 
 #[test]
@@ -236,7 +245,7 @@ fn every_value_shown_in_the_reference_is_the_built_in_default() {
     assert_eq!(reference.settings, bare.settings);
     let uplink = reference.settings.uplink.expect("the uplink is switched on");
     assert_eq!(uplink.origin, "wss://rms.metered.ca");
-    assert_eq!(uplink.key.expose(), KEY);
+    assert_eq!(key_of(&uplink).expose(), KEY);
     assert!(uplink.arm);
 }
 
@@ -337,7 +346,7 @@ fn the_environment_overrides_the_file() {
     assert_eq!(lan.listen.to_string(), "127.0.0.1:0");
     let uplink = settings.uplink.expect("configured from outside");
     assert_eq!(uplink.origin, "ws://127.0.0.1:8480");
-    assert_eq!(uplink.key.expose(), KEY);
+    assert_eq!(key_of(&uplink).expose(), KEY);
 }
 
 #[test]
@@ -569,6 +578,7 @@ fn bounds_themselves_are_allowed() {
         linger = "0s"
         join_timeout = "1min"
         press_ends_call = true
+        max_peers = 16
         [camera]
         size = [1920, 1080]
         rate = 30
@@ -583,7 +593,7 @@ fn bounds_themselves_are_allowed() {
         linger: Duration::ZERO,
         join_timeout: Duration::from_secs(60),
         press_ends_call: true,
-        max_peers: 6,
+        max_peers: 16,
     };
     assert_eq!(settings.rules, expected);
     assert_eq!(settings.board.camera.height, 1080);
@@ -607,7 +617,7 @@ fn the_key_file_lies_beside_the_configuration() {
     let config = "channel = \"d\"\n[uplink]\nkey_file = \"channel.key\"\narm = false\nurl = \"WSS://RMS.metered.ca/\"";
     let uplink = machine.with(config).settings.uplink;
     let uplink = uplink.expect("there is an uplink");
-    assert_eq!(uplink.key.expose(), KEY);
+    assert_eq!(key_of(&uplink).expose(), KEY);
     assert_eq!(uplink.origin, "wss://rms.metered.ca");
     assert!(!uplink.arm);
 }
@@ -621,7 +631,7 @@ fn a_credential_is_taken_without_being_named_and_with_any_mode() {
     machine.set("CREDENTIALS_DIRECTORY", &credentials);
     for table in ["[uplink]", "[uplink]\nkey_file = \"credential:channel-key\""] {
         let uplink = machine.with(&format!("channel = \"d\"\n{table}")).settings.uplink;
-        assert_eq!(uplink.expect("there is an uplink").key.expose(), KEY);
+        assert_eq!(key_of(&uplink.expect("there is an uplink")).expose(), KEY);
     }
 }
 
@@ -643,6 +653,115 @@ fn an_open_key_file_is_refused_where_it_is_named() {
     let text = machine.faults("channel = \"d\"\n[uplink]\nkey_file = \"channel.key\"");
     assert!(text.contains("config.toml:3: uplink.key_file: "), "{text}");
     assert!(text.contains("chmod 600"), "{text}");
+}
+
+// ---- tokens in place of a key
+
+#[test]
+fn a_command_for_tokens_replaces_the_key_even_where_a_credential_was_handed_over() {
+    let mut machine = Machine::new();
+    machine.file("credentials/channel-key", "unset");
+    let credentials = machine.path("credentials").display().to_string();
+    machine.set("CREDENTIALS_DIRECTORY", &credentials);
+    let program = machine.file("door-token", "");
+    let config = format!("channel = \"d\"\n[uplink]\ntoken_command = [{program:?}, \"front\"]");
+    let loaded = machine.with(&config);
+    let words = vec![program.display().to_string(), "front".to_owned()];
+    let uplink = loaded.settings.uplink.expect("there is an uplink");
+    assert_eq!(uplink.credential, Credential::Command(words));
+    assert_eq!(loaded.warnings.iter().filter(|line| line.contains("token")).count(), 0);
+}
+
+#[test]
+fn a_program_that_is_not_there_yet_is_warned_of() {
+    let config = "channel = \"d\"\n[uplink]\ntoken_command = [\"/nowhere/door-token\"]";
+    let warnings = Machine::new().with(config).warnings.join("\n");
+    assert!(warnings.contains("config.toml:3: uplink.token_command: "), "{warnings}");
+}
+
+#[test]
+fn an_address_for_tokens_may_have_a_bearer_in_a_closed_file() {
+    let machine = Machine::new();
+    machine.key_file("token.bearer", "hunter2\n");
+    let url = "https://owner.example/door?site=1";
+    for (bearer, expected) in
+        [("", None), ("token_bearer_file = \"token.bearer\"", Some(Secret::new("hunter2")))]
+    {
+        let config = format!("channel = \"d\"\n[uplink]\ntoken_url = \"{url}\"\n{bearer}");
+        let loaded = machine.with(&config);
+        let uplink = loaded.settings.uplink.clone().expect("there is an uplink");
+        assert_eq!(uplink.credential, Credential::Url { url: url.to_owned(), bearer: expected });
+        let shown = format!("{loaded:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("site=1"), "{shown}");
+    }
+}
+
+#[test]
+fn an_open_bearer_file_is_refused_where_it_is_named() {
+    let machine = Machine::new();
+    let path = machine.file("token.bearer", "hunter2");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("mode can be set");
+    let text = machine.faults(
+        "channel = \"d\"\n[uplink]\ntoken_url = \"https://a.example\"\ntoken_bearer_file = \"token.bearer\"",
+    );
+    assert!(text.contains("config.toml:4: uplink.token_bearer_file: "), "{text}");
+    assert!(text.contains("chmod 600") && !text.contains("hunter2"), "{text}");
+}
+
+// ---- ways through the network
+
+#[test]
+fn without_an_ice_table_every_way_is_tried_and_no_server_is_our_own() {
+    let ice = Machine::new().with("channel = \"d\"").settings.ice;
+    assert_eq!(ice, IceSettings { policy: IcePolicy::All, servers: vec![] });
+}
+
+#[test]
+fn ice_servers_come_with_the_password_of_their_file() {
+    let machine = Machine::new();
+    machine.key_file("turn.key", "hunter2\n");
+    let config = r#"
+        channel = "d"
+        [ice]
+        policy = "relay"
+        [[ice.servers]]
+        urls = "stun:s.example"
+        [[ice.servers]]
+        urls = ["turn:t.example", "turns:t.example:443?transport=tcp"]
+        username = "door"
+        credential_file = "turn.key"
+    "#;
+    let loaded = machine.with(config);
+    let ice = &loaded.settings.ice;
+    assert_eq!(ice.policy, IcePolicy::Relay);
+    let turn = ["turn:t.example", "turns:t.example:443?transport=tcp"].map(str::to_owned);
+    let expected = [
+        IceServer { urls: vec!["stun:s.example".into()], username: None, credential: None },
+        IceServer {
+            urls: turn.to_vec(),
+            username: Some("door".into()),
+            credential: Some("hunter2".into()),
+        },
+    ];
+    assert_eq!(ice.servers, expected);
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert!(!loaded.warnings.iter().any(|line| line.contains(": ice.")));
+}
+
+#[test]
+fn a_relay_that_nobody_gives_is_warned_of() {
+    let warnings =
+        Machine::new().with("channel = \"d\"\n[ice]\npolicy = \"relay\"").warnings.join("\n");
+    assert!(warnings.contains("config.toml:3: ice.policy: "), "{warnings}");
+}
+
+#[test]
+fn seventeen_ice_servers_are_one_too_many() {
+    let server = "[[ice.servers]]\nurls = \"stun:s.example\"\n";
+    let config = |count: usize| format!("channel = \"d\"\n{}", server.repeat(count));
+    assert_eq!(Machine::new().with(&config(16)).settings.ice.servers.len(), 16);
+    let text = Machine::new().faults(&config(17));
+    assert!(text.contains("config.toml:34: ice.servers: "), "{text}");
 }
 
 #[test]

@@ -49,6 +49,10 @@ const PURE: &[&str] = &[
     "src/signalling/request.rs",
     "src/signalling/requests.rs",
     "src/signalling/session.rs",
+    "src/signalling/session/loss.rs",
+    "src/signalling/session/succession.rs",
+    "src/signalling/session/ticket.rs",
+    "src/signalling/session/welcome.rs",
     "src/signalling/status.rs",
     "src/signalling/timings.rs",
 ];
@@ -84,6 +88,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gstreamer", &["src/media/"]),
     ("gstreamer_app", &["src/media/"]),
     ("gstreamer_video", &["src/media/"]),
+    ("http_body_util", &["src/signalling/"]),
     ("hyper", &["src/signalling/"]),
     ("hyper_util", &["src/signalling/"]),
     ("rcgen", &["src/signalling/"]),
@@ -91,6 +96,7 @@ const CRATES: &[(&str, &[&str])] = &[
     // The payloader of the WebRTC crates makes the same packets for all links.
     ("rtc", &["src/rtc/", "src/media/packetise.rs"]),
     ("rustls", &["src/signalling/", "src/rtc/turn_dial.rs"]),
+    ("rustls_native_certs", &["src/signalling/", "src/rtc/turn_dial.rs"]),
     ("sd_notify", &["src/service/"]),
     ("tokio_rustls", &["src/signalling/", "src/rtc/turn_dial.rs"]),
     ("tokio_tungstenite", &["src/signalling/"]),

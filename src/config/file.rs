@@ -1,4 +1,5 @@
-//! The tables that stand in `config.toml` only: the channel, the uplink, the local network, the call.
+//! The tables that stand in `config.toml` only: the channel, the local network, the call; `uplink` and
+//! `ice` read theirs.
 //!
 //! Reads them and the environment variables that override them, and settles them into the values
 //! the rooms use. The tables shared with board profiles are in `parts`.
@@ -8,24 +9,20 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::names::{check_channel, check_origin};
+use super::names::check_channel;
 use super::notes::Notes;
 use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
-use super::secret::{looks_like_a_key, read_key, resolve};
-use super::{LanSettings, Surroundings, TlsFiles, UplinkSettings};
+use super::secret::resolve;
+use super::{IceSettings, LanSettings, Surroundings, TlsFiles, UplinkSettings, ice, uplink};
 use crate::intercom::Rules;
 
-/// The managed service.
-const SERVICE: &str = "wss://rms.metered.ca";
 /// All addresses of the door, IPv4 too.
 const LISTEN: &str = "[::]:8443";
 /// Where the package puts the page.
 const WEB_DIR: &str = "/usr/share/intercomd/web";
 /// Sorts before every id a hub or a person gives out, which keeps the door the polite side.
 const DOOR_PEER_ID: &str = "-door";
-/// The credential the unit file hands over.
-const KEY_CREDENTIAL: &str = "credential:channel-key";
 /// Longest peer id (protocol.md section 2.1).
 const LONGEST_PEER_ID: usize = 128;
 
@@ -34,7 +31,8 @@ pub(super) struct Wishes {
     pub(super) board: At<String>,
     channel: Channel,
     state_dir: Option<At<String>>,
-    uplink: UplinkWishes,
+    uplink: uplink::Wishes,
+    ice: ice::Wishes,
     lan: LanWishes,
     pub(super) rules: Rules,
 }
@@ -46,18 +44,6 @@ enum Channel {
     Missing(Place),
     /// It was written and is no text, which was reported already.
     Refused,
-}
-
-struct UplinkWishes {
-    /// The table, or the variable that stands in for it.
-    present: Option<Place>,
-    /// Where a missing key is to be reported.
-    missing_key: Place,
-    url: Option<At<String>>,
-    key_file: Option<At<String>>,
-    /// `key_file` was written but is no text; that was reported already.
-    key_file_broken: bool,
-    arm: bool,
 }
 
 struct LanWishes {
@@ -82,34 +68,11 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         board: around.variable("INTERCOMD_BOARD").or(written_board).unwrap_or(default_board),
         channel,
         state_dir: root.text("state_dir"),
-        uplink: read_uplink(root.table("uplink"), around),
+        uplink: uplink::read(root.table("uplink"), around),
+        ice: ice::read(root.table("ice")),
         lan: read_lan(root.table("lan"), around),
         rules: read_rules(root.table("call")),
     }
-}
-
-fn read_uplink(mut table: Reader<'_>, around: &Surroundings) -> UplinkWishes {
-    for key in ["key", "token", "secret"] {
-        table.refuse(
-            key,
-            wrong(
-                "does not belong here, everybody can read this file",
-                "put the publishable key into a file of mode 600 and name that with key_file",
-            ),
-        );
-    }
-    let url = table.text("url");
-    let key_file = table.text("key_file");
-    let url = around.variable("INTERCOMD_UPLINK_URL").or(url);
-    let from_outside = around.variable("INTERCOMD_UPLINK_KEY_FILE");
-    let key_file_broken = key_file.is_none() && table.wrote("key_file") && from_outside.is_none();
-    let key_file = from_outside.or(key_file);
-    let arm = table.flag("arm").is_none_or(|arm| arm.value);
-    let present =
-        table.present().or_else(|| url.as_ref().or(key_file.as_ref()).map(|at| at.place.clone()));
-    let missing_key = table.missing("key_file");
-    table.finish();
-    UplinkWishes { present, missing_key, url, key_file, key_file_broken, arm }
 }
 
 fn read_lan(mut table: Reader<'_>, around: &Surroundings) -> LanWishes {
@@ -148,6 +111,7 @@ fn read_rules(mut table: Reader<'_>) -> Rules {
         press_ends_call: table
             .flag("press_ends_call")
             .map_or(default.press_ends_call, |flag| flag.value),
+        max_peers: table.whole("max_peers", 1..=16).map_or(default.max_peers, |at| at.value),
     };
     table.finish();
     rules
@@ -157,6 +121,7 @@ fn read_rules(mut table: Reader<'_>) -> Rules {
 pub(super) struct Settled {
     pub(super) channel: Option<String>,
     pub(super) uplink: Option<UplinkSettings>,
+    pub(super) ice: Option<IceSettings>,
     pub(super) lan: Option<LanSettings>,
     pub(super) state_dir: PathBuf,
 }
@@ -165,7 +130,8 @@ impl Wishes {
     /// Checks what needs more than one key or a look at the disk. `base` is the folder of the file.
     pub(super) fn settle(self, base: &Path, around: &Surroundings, notes: &Notes) -> Settled {
         let listens = self.lan.listen.value != "off";
-        if !listens && self.uplink.present.is_none() {
+        let has_uplink = self.uplink.is_present();
+        if !listens && !has_uplink {
             notes.problem(
                 &self.lan.listen.place,
                 wrong(
@@ -177,7 +143,8 @@ impl Wishes {
         let desk = Desk { base, around, notes };
         Settled {
             channel: desk.channel(self.channel),
-            uplink: desk.uplink(self.uplink),
+            uplink: self.uplink.settle(&desk),
+            ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },
             state_dir: self
                 .state_dir
@@ -187,14 +154,14 @@ impl Wishes {
 }
 
 /// What settling needs at hand.
-struct Desk<'a> {
+pub(super) struct Desk<'a> {
     base: &'a Path,
-    around: &'a Surroundings,
-    notes: &'a Notes,
+    pub(super) around: &'a Surroundings,
+    pub(super) notes: &'a Notes,
 }
 
 impl Desk<'_> {
-    fn refused<T>(&self, place: &Place, fault: Wrong) -> Option<T> {
+    pub(super) fn refused<T>(&self, place: &Place, fault: Wrong) -> Option<T> {
         self.notes.problem(place, fault);
         None
     }
@@ -204,7 +171,7 @@ impl Desk<'_> {
         if at.place.line().is_some() { self.base } else { Path::new("") }
     }
 
-    fn path(&self, at: &At<String>) -> Result<PathBuf, Wrong> {
+    pub(super) fn path(&self, at: &At<String>) -> Result<PathBuf, Wrong> {
         resolve(&at.value, self.base_of(at), self.around.credentials())
     }
 
@@ -227,56 +194,6 @@ impl Desk<'_> {
                 let fix = "write 1 to 256 bytes, such as channel = \"front-door\"";
                 self.refused(&channel.place, wrong(fault.to_string(), fix))
             }
-        }
-    }
-
-    fn uplink(&self, wishes: UplinkWishes) -> Option<UplinkSettings> {
-        wishes.present.as_ref()?;
-        let url = wishes.url.unwrap_or_else(|| At {
-            value: SERVICE.to_owned(),
-            place: wishes.missing_key.sibling("url"),
-        });
-        let origin = match check_origin(&url.value) {
-            Ok(origin) => Some(origin),
-            Err(fault) => {
-                let fix = format!("write host and port only, such as url = \"{SERVICE}\"");
-                self.refused(&url.place, wrong(fault.to_string(), fix))
-            }
-        };
-        let key = if wishes.key_file_broken {
-            None
-        } else {
-            let key_file = match wishes.key_file {
-                Some(key_file) => key_file,
-                None if self.around.credentials().is_some() => {
-                    At { value: KEY_CREDENTIAL.to_owned(), place: wishes.missing_key }
-                }
-                None => {
-                    let fault = wrong(
-                        "is missing, the service wants a key",
-                        "write key_file = \"/etc/intercomd/channel.key\", \
-                         or delete [uplink] to work in the local network only",
-                    );
-                    return self.refused(&wishes.missing_key, fault);
-                }
-            };
-            self.key(&key_file)
-        };
-        Some(UplinkSettings { origin: origin?, key: key?, arm: wishes.arm })
-    }
-
-    fn key(&self, key_file: &At<String>) -> Option<super::Secret> {
-        if looks_like_a_key(&key_file.value) {
-            let fault = wrong(
-                "holds what looks like the key itself, everybody can read this file",
-                "put the key into a file of mode 600 and write the name of that file here",
-            );
-            return self.refused(&key_file.place, fault);
-        }
-        let key = self.path(key_file).and_then(|path| read_key(&path, self.around.credentials()));
-        match key {
-            Ok(key) => Some(key),
-            Err(fault) => self.refused(&key_file.place, fault),
         }
     }
 

@@ -11,6 +11,7 @@ mod board;
 mod check;
 mod document;
 mod file;
+mod ice;
 pub mod names;
 mod notes;
 mod parts;
@@ -18,9 +19,11 @@ mod problem;
 mod profile;
 mod reader;
 mod secret;
+mod uplink;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +38,7 @@ pub use secret::Secret;
 
 use crate::intercom::Rules;
 use document::Document;
+use names::{IcePolicy, IceServer};
 use notes::{Kind, Notes};
 use parts::Draft;
 use problem::{At, Place, wrong};
@@ -70,6 +74,8 @@ pub struct Settings {
     pub channel: String,
     /// The managed service; `None` when only the local network is used.
     pub uplink: Option<UplinkSettings>,
+    /// How links find their way.
+    pub ice: IceSettings,
     /// The embedded hub; `None` when it is off.
     pub lan: Option<LanSettings>,
     /// Times and choices of the call.
@@ -87,10 +93,46 @@ pub struct Settings {
 pub struct UplinkSettings {
     /// `wss://host[:port]`, no path (protocol.md section 1.1).
     pub origin: String,
-    /// The publishable key.
-    pub key: Secret,
+    /// How the door is let in.
+    pub credential: Credential,
     /// Whether the idle door keeps its socket to the service open.
     pub arm: bool,
+}
+
+/// How the door is let in to the managed service (protocol.md sections 1.1 and 7).
+#[derive(Clone, PartialEq, Eq)]
+pub enum Credential {
+    /// A publishable key.
+    Key(Secret),
+    /// Tokens from a program and its arguments, run without a shell.
+    Command(Vec<String>),
+    /// Tokens from an address, `https` or on this machine.
+    Url {
+        /// The address; its query may hold a secret.
+        url: String,
+        /// Sent along as `Authorization: Bearer`.
+        bearer: Option<Secret>,
+    },
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => f.debug_tuple("Key").field(key).finish(),
+            // Arguments may be secrets, as may the rest of an address.
+            Self::Command(words) => write!(f, "Command({:?} ...)", words.first()),
+            Self::Url { .. } => f.write_str("Url(...)"),
+        }
+    }
+}
+
+/// How links find their way through the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IceSettings {
+    /// Which ways are tried.
+    pub policy: IcePolicy,
+    /// Servers of the owner's, beside those the signalling side gives; 16 at most.
+    pub servers: Vec<IceServer>,
 }
 
 /// How the embedded hub is reached.
@@ -280,6 +322,7 @@ fn gather(
         Settings {
             channel: settled.channel?,
             uplink: settled.uplink,
+            ice: settled.ice?,
             lan: settled.lan,
             rules,
             board,
@@ -312,9 +355,10 @@ mod tests {
         let mut sections = BTreeMap::new();
         let mut table = String::new();
         for line in text.lines() {
-            let bare = line.trim_start_matches('#');
+            let bare = line.trim_start_matches('#').trim_start();
             if let Some(header) = bare.strip_prefix('[').and_then(|end| end.strip_suffix(']')) {
-                table = header.to_owned();
+                let inner = header.strip_prefix('[').and_then(|end| end.strip_suffix(']'));
+                table = inner.unwrap_or(header).to_owned();
             }
             let section: &mut String = sections.entry(table.clone()).or_default();
             section.push_str(bare);
@@ -336,9 +380,9 @@ mod tests {
         let keys = notes.known_keys(Kind::Config);
         assert!(keys.len() > 40, "{keys:?}");
         for key in keys {
-            let (table, name) = key.split_once('.').unwrap_or(("", &key));
+            let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
             // The chip is the same for all wiring and explained once above it.
-            if name == "chip" || (table.is_empty() && sections.contains_key(name)) {
+            if name == "chip" || sections.contains_key(key.as_str()) {
                 continue;
             }
             let shown =

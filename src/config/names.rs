@@ -144,6 +144,75 @@ fn is_this_machine(host: &Host<&str>) -> bool {
     }
 }
 
+/// What is wrong with the address tokens are asked from.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum TokenUrlProblem {
+    /// Not an address at all.
+    #[error("this is not an address; write one such as \"https://owner.example/door-token\"")]
+    NotAnAddress,
+    /// A scheme other than `https`, or `http` to another machine.
+    #[error(
+        "tokens are asked over \"https://\" only (\"http://\" to localhost, 127.0.0.1 and ::1); \
+         write \"https://{host}...\""
+    )]
+    NotProtected {
+        /// The host that was given.
+        host: String,
+    },
+    /// A user name or password, which would be easily logged.
+    #[error("the address holds a user name; remove it and use token_bearer_file")]
+    User,
+}
+
+/// Checks the address tokens are asked from and returns it without a fragment.
+///
+/// # Errors
+/// The first rule the address breaks. No error repeats a part that may hold a secret.
+pub fn check_token_url(address: &str) -> Result<String, TokenUrlProblem> {
+    let mut url = Url::parse(address).map_err(|_| TokenUrlProblem::NotAnAddress)?;
+    let host = url.host().ok_or(TokenUrlProblem::NotAnAddress)?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_this_machine(&host) => {}
+        "http" => return Err(TokenUrlProblem::NotProtected { host: host.to_string() }),
+        _ => return Err(TokenUrlProblem::NotAnAddress),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(TokenUrlProblem::User);
+    }
+    url.set_fragment(None);
+    Ok(url.into())
+}
+
+/// Most ICE servers of one list (protocol.md section 1.4).
+pub const MAX_ICE_SERVERS: usize = 16;
+/// Longest URL of an ICE server, in characters (protocol.md section 1.4).
+pub const MAX_ICE_URL: usize = 512;
+/// Longest user name and longest password of an ICE server, in characters (protocol.md section 1.4).
+pub const MAX_ICE_WORD: usize = 1024;
+
+/// What sort of ICE server a URL names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IceScheme {
+    /// `stun:` or `stuns:`; tells us our address.
+    Stun,
+    /// `turn:` or `turns:`; passes our media on, for those with a name and a password.
+    Turn,
+}
+
+/// The sort of server an ICE URL names, by the rules of protocol.md section 1.4; `None` if it breaks one.
+pub fn ice_scheme(url: &str) -> Option<IceScheme> {
+    let (scheme, rest) = url.split_once(':')?;
+    if rest.is_empty() || url.chars().count() > MAX_ICE_URL {
+        return None;
+    }
+    match scheme.to_ascii_lowercase().as_str() {
+        "stun" | "stuns" => Some(IceScheme::Stun),
+        "turn" | "turns" => Some(IceScheme::Turn),
+        _ => None,
+    }
+}
+
 /// One ICE server, as the signalling side hands it out (W3C `RTCIceServer`, protocol.md section 1.4).
 /// Its `Debug` shows neither name nor password.
 #[derive(Clone, PartialEq, Eq)]
@@ -245,6 +314,44 @@ mod tests {
             assert_eq!(error, problem, "{address}");
             assert!(!error.to_string().contains("pk"), "no error repeats a key");
         }
+    }
+
+    #[test]
+    fn tokens_are_asked_over_protected_ways_only() {
+        use TokenUrlProblem as P;
+        for (address, taken) in [
+            ("https://owner.example/t?door=1#x", "https://owner.example/t?door=1"),
+            ("http://127.0.0.1:8080/t", "http://127.0.0.1:8080/t"),
+            ("http://[::1]/", "http://[::1]/"),
+        ] {
+            assert_eq!(check_token_url(address).as_deref(), Ok(taken));
+        }
+        for (address, problem) in [
+            ("owner.example", P::NotAnAddress),
+            ("ftp://owner.example", P::NotAnAddress),
+            ("http://owner.example/", P::NotProtected { host: "owner.example".into() }),
+            ("https://user:word@owner.example/", P::User),
+        ] {
+            assert_eq!(check_token_url(address), Err(problem), "{address}");
+        }
+    }
+
+    #[test]
+    fn ice_urls_are_told_apart_by_their_scheme() {
+        for (url, scheme) in [
+            ("stun:s.example:3478", Some(IceScheme::Stun)),
+            ("STUNS:s.example", Some(IceScheme::Stun)),
+            ("turn:t.example?transport=tcp", Some(IceScheme::Turn)),
+            ("turns:t.example:443", Some(IceScheme::Turn)),
+            ("turn:", None),
+            ("http://t.example", None),
+            ("t.example", None),
+            ("", None),
+        ] {
+            assert_eq!(ice_scheme(url), scheme, "{url}");
+        }
+        assert_eq!(ice_scheme(&format!("stun:{}", "x".repeat(507))), Some(IceScheme::Stun));
+        assert_eq!(ice_scheme(&format!("stun:{}", "x".repeat(508))), None);
     }
 
     #[test]

@@ -86,6 +86,52 @@ impl<'d> Reader<'d> {
         }
     }
 
+    /// The tables of a list written with `[[...]]`. An absent list reads as one table in which every key is
+    /// absent, which has no `present`.
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Reader<'d>> {
+        let path = join(&self.path, key);
+        let reader = |here, table| Reader {
+            document: self.document,
+            notes: self.notes,
+            path: path.clone(),
+            here,
+            table,
+            asked: BTreeSet::new(),
+        };
+        let fix =
+            format!("write [[{path}]] on a line of its own and its keys below, once for each");
+        match self.ask(key) {
+            None => vec![reader(None, None)],
+            Some((_, DeValue::Array(items))) => {
+                let mut tables = Vec::new();
+                for item in items.iter() {
+                    let start = item.span().start;
+                    match item.get_ref() {
+                        DeValue::Table(table) => tables.push(reader(Some(start), Some(table))),
+                        other => {
+                            let place = self.document.spot(Some(start), &path);
+                            self.mismatch::<()>(&place, "a list of tables", other, fix.clone());
+                        }
+                    }
+                }
+                tables
+            }
+            Some((place, other)) => {
+                self.mismatch::<()>(&place, "a list of tables", other, fix);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A text, or a list of texts.
+    pub(super) fn text_or_texts(&mut self, key: &'static str) -> Option<At<Vec<At<String>>>> {
+        let written = self.table.and_then(|table| table.get(key)).map(Spanned::get_ref);
+        if matches!(written, Some(DeValue::Array(_))) {
+            return self.texts(key);
+        }
+        self.text(key).map(|at| At { place: at.place.clone(), value: vec![at] })
+    }
+
     /// A text that is not empty and holds no control characters.
     pub(super) fn text(&mut self, key: &'static str) -> Option<At<String>> {
         let (place, value) = self.ask(key)?;
@@ -400,6 +446,38 @@ mod tests {
         });
         assert_eq!(seen, (Some(3), vec![Some(4), Some(5)]));
         assert_eq!(noted, "");
+    }
+
+    #[test]
+    fn a_list_of_tables_is_read_one_by_one_with_the_line_of_each() {
+        let text = "[[t.s]]\nurl = 'a'\n[[t.s]]\nurl = ['b', 'c']\nx = 1\n";
+        let (seen, noted) = read(text, |root| {
+            let mut table = root.table("t");
+            let each = table.tables("s").into_iter().map(|mut one| {
+                let urls = one.text_or_texts("url").map(|at| at.value.len());
+                let place = one.missing("y").to_string();
+                one.finish();
+                (urls, place)
+            });
+            let seen = each.collect::<Vec<_>>();
+            table.finish();
+            seen
+        });
+        assert_eq!(seen, [(Some(1), "t.s.y (f:1)".into()), (Some(2), "t.s.y (f:3)".into())]);
+        assert!(noted.contains("f:5: t.s.x"), "{noted}");
+    }
+
+    #[test]
+    fn an_absent_list_of_tables_is_one_table_that_is_not_there() {
+        let (seen, noted) = read("", |root| {
+            root.tables("s").iter().map(|one| one.present().is_some()).collect::<Vec<_>>()
+        });
+        assert_eq!((seen, noted.as_str()), (vec![false], ""));
+        let (seen, noted) = read("s = 5", |root| root.tables("s").len());
+        assert_eq!(seen, 0);
+        assert!(noted.contains("[[s]]"), "{noted}");
+        let (_, noted) = read("s = [5]", |root| root.tables("s").len());
+        assert!(noted.contains("f:1: s: should be a list of tables"), "{noted}");
     }
 
     #[test]

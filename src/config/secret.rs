@@ -19,8 +19,8 @@ const PLACEHOLDER: &str = "unset";
 /// Marks a path that names a systemd credential.
 const CREDENTIAL: &str = "credential:";
 
-const MAKE_KEY_FILE: &str =
-    "make it: install -m 600 /dev/null FILE, then put the publishable key into it with an editor";
+/// What a file of this sort holds, as messages call it.
+const KEY: &str = "publishable key";
 
 /// A text that must not be seen: `Debug` prints dots, there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -82,9 +82,41 @@ pub(super) fn resolve(
 /// A file outside the credentials directory must be closed to group and others, and belong to the
 /// daemon's user or root.
 pub(super) fn read_key(path: &Path, credentials: Option<&Path>) -> Result<Secret, Wrong> {
+    let text = read_closed(path, credentials, KEY)?;
+    check_key(text.trim(), path)
+}
+
+/// Reads another secret of one line, such as a password, under the same rules; `noun` is what messages
+/// call it.
+pub(super) fn read_word(
+    path: &Path,
+    credentials: Option<&Path>,
+    noun: &'static str,
+) -> Result<Secret, Wrong> {
+    let text = read_closed(path, credentials, noun)?;
+    let word = text.trim();
+    if word.is_empty() {
+        return Err(wrong(
+            format!("{} is empty", path.display()),
+            format!("put the {noun} into it"),
+        ));
+    }
+    if word.starts_with("sk_") {
+        return Err(secret_key(path, noun));
+    }
+    if !word.chars().all(|letter| letter.is_ascii_graphic()) {
+        return Err(not_a_word(path, noun));
+    }
+    Ok(Secret::new(word))
+}
+
+fn read_closed(
+    path: &Path,
+    credentials: Option<&Path>,
+    noun: &'static str,
+) -> Result<String, Wrong> {
     let shown = path.display();
-    let text = read_small(path).map_err(|error| unreadable(path, &error))?;
-    let (text, owner, mode) = text;
+    let (text, owner, mode) = read_small(path).map_err(|error| unreadable(path, &error, noun))?;
     if !lies_in(path, credentials) {
         let rights = mode & 0o7777;
         if rights & 0o077 != 0 {
@@ -100,10 +132,7 @@ pub(super) fn read_key(path: &Path, credentials: Option<&Path>) -> Result<Secret
             ));
         }
     }
-    let Ok(text) = String::from_utf8(text) else {
-        return Err(not_a_key(path));
-    };
-    check_key(text.trim(), path)
+    String::from_utf8(text).map_err(|_| not_a_word(path, noun))
 }
 
 fn check_key(key: &str, path: &Path) -> Result<Secret, Wrong> {
@@ -122,22 +151,30 @@ fn check_key(key: &str, path: &Path) -> Result<Secret, Wrong> {
         ));
     }
     if key.starts_with("sk_") {
-        return Err(wrong(
-            format!("{shown} holds a secret key, which never belongs on a device"),
-            "delete it here, revoke it in the dashboard if this device was out of your hands, \
-             and use a publishable key (pk_...)",
-        ));
+        return Err(secret_key(path, KEY));
     }
     if !key.chars().all(|letter| letter.is_ascii_graphic()) {
-        return Err(not_a_key(path));
+        return Err(not_a_word(path, KEY));
     }
     Ok(Secret::new(key))
 }
 
-fn not_a_key(path: &Path) -> Wrong {
+fn secret_key(path: &Path, noun: &'static str) -> Wrong {
+    let example = if noun == KEY { " (pk_...)" } else { "" };
     wrong(
-        format!("{} holds spaces, several lines or characters no key has", path.display()),
-        "put the publishable key into it and nothing else",
+        format!("{} holds a secret key, which never belongs on a device", path.display()),
+        format!(
+            "delete it here, revoke it in the dashboard if this device was out of your hands, \
+             and use a {noun}{example}"
+        ),
+    )
+}
+
+fn not_a_word(path: &Path, noun: &'static str) -> Wrong {
+    let short = noun.rsplit(' ').next().unwrap_or(noun);
+    wrong(
+        format!("{} holds spaces, several lines or characters no {short} has", path.display()),
+        format!("put the {noun} into it and nothing else"),
     )
 }
 
@@ -152,17 +189,19 @@ fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32, u32)> {
     let mut bytes = Vec::new();
     file.take(LONGEST_KEY + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST_KEY {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large to be a key"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
     }
     Ok((bytes, metadata.uid(), metadata.mode()))
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Wrong {
+fn unreadable(path: &Path, error: &io::Error, noun: &'static str) -> Wrong {
     let shown = path.display();
     match error.kind() {
         io::ErrorKind::NotFound => wrong(
             format!("{shown} is not there"),
-            MAKE_KEY_FILE.replace("FILE", &shown.to_string()),
+            format!(
+                "make it: install -m 600 /dev/null {shown}, then put the {noun} into it with an editor"
+            ),
         ),
         io::ErrorKind::PermissionDenied => wrong(
             format!("{shown} cannot be read by the user intercomd runs as"),
@@ -170,7 +209,7 @@ fn unreadable(path: &Path, error: &io::Error) -> Wrong {
         ),
         _ => wrong(
             format!("{shown} cannot be read: {error}"),
-            "name a small text file with the publishable key in it",
+            format!("name a small text file with the {noun} in it"),
         ),
     }
 }
@@ -196,7 +235,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
 
-    const KEY: &str = "pk_live_test";
+    const GIVEN: &str = "pk_live_test";
 
     fn write(dir: &Path, name: &str, content: &str, mode: u32) -> PathBuf {
         let path = dir.join(name);
@@ -214,15 +253,15 @@ mod tests {
     #[test]
     fn a_closed_file_gives_its_key_without_the_line_end() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = write(dir.path(), "key", &format!("  {KEY}\r\n"), 0o600);
+        let path = write(dir.path(), "key", &format!("  {GIVEN}\r\n"), 0o600);
         let key = read_key(&path, None).expect("the key is good");
-        assert_eq!(key.expose(), KEY);
+        assert_eq!(key.expose(), GIVEN);
     }
 
     #[test]
     fn a_read_only_file_is_good_too() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = write(dir.path(), "key", KEY, 0o400);
+        let path = write(dir.path(), "key", GIVEN, 0o400);
         assert!(read_key(&path, None).is_ok());
     }
 
@@ -230,17 +269,17 @@ mod tests {
     fn a_file_open_to_others_is_refused_with_the_remedy() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         for mode in [0o644, 0o640, 0o604, 0o620, 0o610] {
-            let path = write(dir.path(), "key", KEY, mode);
+            let path = write(dir.path(), "key", GIVEN, mode);
             let text = refusal(&path, None);
             assert!(text.contains("chmod 600"), "{text}");
-            assert!(!text.contains(KEY), "{text}");
+            assert!(!text.contains(GIVEN), "{text}");
         }
     }
 
     #[test]
     fn a_credential_may_have_any_mode() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = write(dir.path(), "channel-key", KEY, 0o440);
+        let path = write(dir.path(), "channel-key", GIVEN, 0o440);
         assert!(read_key(&path, Some(dir.path())).is_ok());
     }
 
@@ -249,7 +288,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let credentials = dir.path().join("credentials");
         fs::create_dir(&credentials).expect("a directory");
-        write(dir.path(), "key", KEY, 0o644);
+        write(dir.path(), "key", GIVEN, 0o644);
         let around = credentials.join("../key");
         assert!(refusal(&around, Some(&credentials)).contains("chmod 600"));
     }
@@ -302,7 +341,7 @@ mod tests {
     #[test]
     fn a_file_of_another_user_is_refused() {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = write(dir.path(), "key", KEY, 0o600);
+        let path = write(dir.path(), "key", GIVEN, 0o600);
         let own = own_user().expect("Linux has /proc");
         // Only root can give files away and still read them; for others the system refuses first.
         if std::os::unix::fs::chown(&path, Some(own + 4711), None).is_err() {
@@ -333,7 +372,26 @@ mod tests {
     }
 
     #[test]
+    fn another_secret_is_held_to_the_same_rules_under_its_own_name() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let read = |path: &Path| read_word(path, None, "password");
+        let path = write(dir.path(), "good", "hunter2\n", 0o600);
+        assert_eq!(read(&path), Ok(Secret::new("hunter2")));
+        for (content, mode, expected) in [
+            ("hunter2", 0o644, "chmod 600"),
+            (" \n", 0o600, "put the password into it"),
+            ("two words", 0o600, "no password has"),
+            ("sk_live_test", 0o600, "never belongs on a device"),
+        ] {
+            let path = write(dir.path(), "bad", content, mode);
+            let fault = read(&path).expect_err("it is refused");
+            let text = super::super::problem::Place::variable("X").problem(fault).to_string();
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{text}");
+        }
+    }
+
+    #[test]
     fn debug_prints_dots() {
-        assert_eq!(format!("{:?}", Secret::new(KEY)), "Secret(......)");
+        assert_eq!(format!("{:?}", Secret::new(GIVEN)), "Secret(......)");
     }
 }

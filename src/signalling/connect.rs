@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpStream, lookup_host};
 use tokio_tungstenite::tungstenite::Error as WsError;
@@ -20,9 +21,14 @@ use url::{Host, Url};
 
 use super::error::SignallingError;
 use super::message::MAX_INBOUND;
+use super::token::Token;
 
 /// Head start of one address before the next is tried beside it (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// How long the kernel keeps what the other end does not acknowledge, in milliseconds; a little less than
+/// an idle socket may be silent.
+const UNSENT_MS: u32 = 30_000;
 
 /// The publishable key. Its `Debug` prints dots.
 #[derive(Clone)]
@@ -33,26 +39,45 @@ impl Key {
     pub fn new(key: impl Into<String>) -> Self {
         Self(key.into())
     }
-
-    /// The key as a URI component (RFC 3986 section 2.3).
-    fn encoded(&self) -> String {
-        let mut encoded = String::with_capacity(self.0.len());
-        for byte in self.0.bytes() {
-            match byte {
-                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                    encoded.push(char::from(byte));
-                }
-                _ => encoded.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        encoded
-    }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(...)")
     }
+}
+
+/// What one socket shows to be let in; exactly one of the two goes into its URL (protocol.md section 1.1).
+#[derive(Debug, Clone)]
+pub(super) enum Credential {
+    /// A publishable key.
+    Key(Key),
+    /// A token.
+    Token(Token),
+}
+
+impl Credential {
+    /// The URL's query.
+    fn query(&self) -> String {
+        match self {
+            Self::Key(Key(key)) => format!("key={}", encoded(key)),
+            Self::Token(token) => format!("token={}", encoded(token.expose())),
+        }
+    }
+}
+
+/// A text as a URI component (RFC 3986 section 2.3).
+fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
 }
 
 /// Makes the member's end of a fresh in-memory pipe for each attempt; the hub serves the other end.
@@ -88,7 +113,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Bytes>>>;
 
 /// Opens one WebSocket. Dropping the future drops the attempt.
-pub(super) async fn open(transport: Transport, key: Key) -> Result<Socket, SignallingError> {
+pub(super) async fn open(
+    transport: Transport,
+    credential: Credential,
+) -> Result<Socket, SignallingError> {
     let (bytes, origin, host): (Box<dyn Bytes>, _, _) = match transport {
         Transport::Pipe(make) => {
             (Box::new(make()), "ws://localhost".to_owned(), "the hub".to_owned())
@@ -98,7 +126,7 @@ pub(super) async fn open(transport: Transport, key: Key) -> Result<Socket, Signa
             (Box::new(tcp), origin, host)
         }
     };
-    let request = format!("{origin}/v1?key={}", key.encoded());
+    let request = format!("{origin}/v1?{}", credential.query());
     // Small buffers: the socket lives for months and carries a few kilobytes per call.
     let config = WebSocketConfig::default()
         .read_buffer_size(16 * 1024)
@@ -135,7 +163,7 @@ fn explain(error: WsError, host: String) -> SignallingError {
 }
 
 /// A TCP connection to the origin's host, and the name to call it by.
-async fn dial(origin: &str) -> Result<(TcpStream, String), SignallingError> {
+pub(super) async fn dial(origin: &str) -> Result<(TcpStream, String), SignallingError> {
     let parsed = Url::parse(origin).ok();
     let target = parsed.as_ref().and_then(|url| Some((url.host()?, url.port_or_known_default()?)));
     let Some((host, port)) = target else {
@@ -157,6 +185,10 @@ async fn dial(origin: &str) -> Result<(TcpStream, String), SignallingError> {
     // Frames are small and each one is waited for.
     if let Err(error) = tcp.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY refused");
+    }
+    // The kernel then lets go of what nobody acknowledges, also after we have dropped the socket.
+    if let Err(error) = setsockopt(&tcp, sockopt::TcpUserTimeout, &UNSENT_MS) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT refused");
     }
     Ok((tcp, name))
 }
@@ -204,9 +236,13 @@ mod tests {
 
     #[test]
     fn a_key_is_encoded_as_a_uri_component_and_never_shown() {
-        let key = Key::new("pk_live_a+b/ü");
-        assert_eq!(key.encoded(), "pk_live_a%2Bb%2F%C3%BC");
-        assert_eq!(format!("{key:?}"), "Key(...)");
+        let key = Credential::Key(Key::new("pk_live_a+b/ü"));
+        assert_eq!(key.query(), "key=pk_live_a%2Bb%2F%C3%BC");
+        assert_eq!(format!("{key:?}"), "Key(Key(...))");
+        let token = Token::read("ey.a_b-c=").expect("it is one");
+        let token = Credential::Token(token);
+        assert_eq!(token.query(), "token=ey.a_b-c%3D");
+        assert_eq!(format!("{token:?}"), "Token(Token(...))");
     }
 
     #[test]

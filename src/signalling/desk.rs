@@ -2,11 +2,12 @@
 //!
 //! Pure values. The decisions are in `session` and `greeted`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
+use serde_json::Value;
 use tracing::debug;
 
-use super::advice::{self, Pace};
+use super::advice::{self, Pace, Pass, Verdict};
 use super::inbound::{self, Inbound};
 use super::membership::Membership;
 use super::message::{HubFrame, Member};
@@ -16,6 +17,10 @@ use crate::intercom::{PeerId, UplinkCommand, UplinkEvent};
 
 /// Our former ids remembered: after a reconnect they haunt the roster for a while (protocol.md section 3.2).
 const FORMER_IDS: usize = 16;
+/// Most peers whose metadata is kept.
+const MAX_METADATA: usize = 64;
+/// Most bytes of one peer's metadata as JSON (protocol.md section 7); more is left out whole.
+const MAX_METADATA_BYTES: usize = 4096;
 
 /// What a session is made from.
 pub struct Setup {
@@ -23,12 +28,17 @@ pub struct Setup {
     pub name: &'static str,
     /// The channel; checked by `config::names::check_channel`.
     pub channel: String,
+    /// What the door shows to be let in.
+    pub pass: Pass,
     /// Whether the socket stays open while nobody is at the door.
     pub arm: bool,
     /// Begins every request id; random, so that two runs never use the same.
     pub request_prefix: String,
     /// Gives a random number from 0 to 1 for each delay.
     pub luck: Box<dyn FnMut() -> f64 + Send>,
+    /// The device's clock in Unix seconds. Only compared with the signalling side's, to say that it is
+    /// wrong; nothing is planned by it.
+    pub device_clock: Box<dyn FnMut() -> f64 + Send>,
     /// The times to keep.
     pub timings: Timings,
 }
@@ -38,7 +48,24 @@ pub struct Setup {
 pub enum Input {
     /// The daemon wants something.
     Command(UplinkCommand),
-    /// The socket asked for by `Output::Open` is open.
+    /// The socket did something.
+    Wire(Wire),
+    /// The second socket did something.
+    Successor(Wire),
+    /// The retired socket is gone.
+    Retired,
+    /// The board's own addresses changed.
+    NetworkChanged,
+    /// A deadline of `Session::poll_timeout` has passed.
+    Tick,
+    /// End for good.
+    Stop,
+}
+
+/// What a socket did.
+#[derive(Debug)]
+pub enum Wire {
+    /// The socket asked for is open.
     Opened,
     /// It could not be opened.
     OpenFailed {
@@ -60,23 +87,37 @@ pub enum Input {
         /// The close code, if the other end gave one.
         code: Option<u16>,
     },
-    /// A deadline of `Session::poll_timeout` has passed.
-    Tick,
-    /// End for good.
-    Stop,
 }
 
-/// What a session wants done.
+/// Which token to show; with a key it means nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticket {
+    /// The one of the last time.
+    Kept,
+    /// A new one from the source.
+    Fresh,
+}
+
+/// What a session wants done. There is one socket, at times a second one that is to take its place, and
+/// at times a retired one that only has to close.
 #[derive(Debug, PartialEq)]
 pub enum Output {
     /// Open a socket.
-    Open,
+    Open(Ticket),
     /// Send this text frame.
     Frame(String),
     /// Close the socket properly, with this code; `Closed` is awaited.
     Close(u16),
     /// Drop the socket, or the attempt to open it, without a word.
     Drop,
+    /// Open a second socket beside it.
+    OpenSuccessor(Ticket),
+    /// Drop the second socket, or the attempt to open it, without a word.
+    DropSuccessor,
+    /// The second socket takes the first one's place, which retires: it sends what it has left and closes.
+    Promote,
+    /// Drop the retired socket without a word.
+    DropRetired,
     /// Tell the daemon.
     Event(UplinkEvent),
     /// All is done.
@@ -103,29 +144,40 @@ pub(super) struct Loss {
     pub(super) text: String,
     pub(super) until: Proof,
     pub(super) ending: Ending,
+    /// What it says about the token.
+    pub(super) verdict: Verdict,
 }
 
 impl Loss {
     /// The other end closed the socket, or it went without a code.
-    pub(super) fn of_close(code: Option<u16>) -> Self {
-        let (pace, advice) = advice::on_close(code);
+    pub(super) fn of_close(code: Option<u16>, pass: Pass) -> Self {
+        let (pace, advice) = advice::on_close(code, pass);
         let text = match code {
             Some(code) => format!("{advice} (close code {code})"),
             None => advice.to_owned(),
         };
-        Self { pace, advice, ..Self::usual(&text, Ending::Gone) }
+        let verdict = advice::verdict_of_close(code);
+        Self { pace, advice, verdict, ..Self::usual(&text, Ending::Gone) }
     }
 
     /// An HTTP status came in place of the socket.
-    pub(super) fn of_http(status: u16) -> Self {
-        let (pace, advice) = advice::on_http(status);
+    pub(super) fn of_http(status: u16, pass: Pass) -> Self {
+        let (pace, advice) = advice::on_http(status, pass);
         let text = format!("{advice} (HTTP status {status})");
-        Self { pace, advice, ..Self::usual(&text, Ending::Gone) }
+        let verdict = if pace == Pace::Refused { Verdict::Rejected } else { Verdict::Open };
+        Self { pace, advice, verdict, ..Self::usual(&text, Ending::Gone) }
     }
 
     /// A loss that nobody need do anything about at once.
     pub(super) fn usual(text: &str, ending: Ending) -> Self {
-        Self { pace: Pace::Usual, advice: "", text: text.to_owned(), until: Proof::Welcome, ending }
+        Self {
+            pace: Pace::Usual,
+            advice: "",
+            text: text.to_owned(),
+            until: Proof::Welcome,
+            ending,
+            verdict: Verdict::Open,
+        }
     }
 }
 
@@ -149,6 +201,8 @@ pub(super) struct Desk {
     pub(super) outputs: VecDeque<Output>,
     /// Our ids, the newest last.
     pub(super) own_ids: VecDeque<PeerId>,
+    /// What tokens say of the peers in the channel. For `status` only, never for a log.
+    pub(super) peer_metadata: BTreeMap<String, Value>,
 }
 
 impl Desk {
@@ -160,6 +214,7 @@ impl Desk {
             counters: Counters::default(),
             outputs: VecDeque::new(),
             own_ids: VecDeque::new(),
+            peer_metadata: BTreeMap::new(),
         }
     }
 
@@ -199,6 +254,26 @@ impl Desk {
         }
         self.problem.take_if(|problem| problem.until == Proof::Welcome);
         self.tell(UplinkEvent::Up { own: own.clone() });
+    }
+
+    /// Keeps what the tokens of those who came say of them, and forgets those who went.
+    pub(super) fn learn(&mut self, joined: &[Member], left: &[Member]) {
+        for member in joined {
+            let Some(metadata) = &member.metadata else {
+                self.peer_metadata.remove(&member.peer_id);
+                continue;
+            };
+            let is_known = self.peer_metadata.contains_key(&member.peer_id);
+            if (is_known || self.peer_metadata.len() < MAX_METADATA)
+                && !self.own_ids.iter().any(|own| own.as_str() == member.peer_id)
+                && metadata.to_string().len() <= MAX_METADATA_BYTES
+            {
+                self.peer_metadata.insert(member.peer_id.clone(), metadata.clone());
+            }
+        }
+        for member in left {
+            self.peer_metadata.remove(&member.peer_id);
+        }
     }
 
     /// A presence list without ourselves and our ghosts.

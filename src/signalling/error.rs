@@ -45,6 +45,14 @@ pub enum SignallingError {
         /// What the WebSocket library said.
         reason: String,
     },
+    /// No token from the source the configuration names.
+    #[error("no token from {from}: {reason}")]
+    NoToken {
+        /// The command's name or the host.
+        from: String,
+        /// What is wrong and what to do. Never holds a token.
+        reason: String,
+    },
     /// The LAN page's address cannot be taken.
     #[error("cannot listen on {address}: {source}; change the LAN address or stop what uses it")]
     Listen {
@@ -78,9 +86,10 @@ impl SignallingError {
     /// How lasting this failure is.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::Unreachable { .. } | Self::Tls { .. } | Self::NotWebSocket { .. } => {
-                Fault::Transient
-            }
+            Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::NotWebSocket { .. }
+            | Self::NoToken { .. } => Fault::Transient,
             Self::Http { status: 401 | 403, .. } => Fault::Refused,
             Self::Http { .. } => Fault::Transient,
             Self::Listen { .. } | Self::Certificate { .. } => Fault::Broken,

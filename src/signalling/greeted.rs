@@ -13,7 +13,7 @@ use super::desk::{Desk, Ending, Loss, Output, Problem, Proof};
 use super::envelope::{self, Content};
 use super::membership::{Membership, Step};
 use super::message::{HubFrame, MAX_FRAME, MemberFrame};
-use super::pulse::Pulse;
+use super::pulse::{Attention, Pulse};
 use super::requests::{Due, Request, Requests, Throttle};
 use super::timings::Timings;
 use crate::intercom::{Outgoing, PeerId, UplinkEvent};
@@ -25,11 +25,22 @@ const USELESS: u16 = 4000;
 /// Most error codes an operator is told about per socket; a well-behaved service has about twenty.
 const MAX_TOLD: usize = 64;
 
+/// What the other end said about closing the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Going {
+    /// Nothing.
+    No,
+    /// It will; come back after this time.
+    Told(Duration),
+    /// It will; this is when to come back.
+    Planned(Instant),
+}
+
 pub(super) struct Greeted {
     pub(super) own: PeerId,
     pub(super) since: Instant,
-    /// What `going_away` asked for.
-    pub(super) hint: Duration,
+    /// Whether the other end said that it will close this socket.
+    pub(super) going: Going,
     largest: usize,
     repeat: Duration,
     pulse: Pulse,
@@ -40,7 +51,7 @@ pub(super) struct Greeted {
 }
 
 impl Greeted {
-    /// A socket that was just welcomed. `prefix` begins its request ids.
+    /// A socket that was just welcomed. `prefix` begins its request ids. The membership is not told yet.
     pub(super) fn new(
         now: Instant,
         desk: &mut Desk,
@@ -50,11 +61,10 @@ impl Greeted {
         prefix: String,
     ) -> Self {
         desk.greet(&own);
-        desk.membership.up(now);
         Self {
             own,
             since: now,
-            hint: Duration::ZERO,
+            going: Going::No,
             // A float to integer cast saturates, so any large size ends as our own cap.
             largest: (max_message_size as usize).min(MAX_FRAME),
             repeat: timings.repeat,
@@ -93,6 +103,7 @@ impl Greeted {
                 return self.error(now, desk, &code, request_id, message.as_deref());
             }
             HubFrame::Presence { channel, joined, left } if channel == desk.channel => {
+                desk.learn(&joined, &left);
                 let (joined, left) = (desk.others(&joined), desk.others(&left));
                 desk.membership.presence(joined, left);
             }
@@ -105,7 +116,7 @@ impl Greeted {
             HubFrame::GoingAway { retry_after_ms } => {
                 let hint = retry_after_ms.filter(|hint| *hint > 0.0).unwrap_or(1000.0);
                 let hint = Duration::try_from_secs_f64(hint / 1000.0).unwrap_or(LONGEST_HINT);
-                self.hint = hint.min(LONGEST_HINT);
+                self.going = Going::Told(hint.min(LONGEST_HINT));
                 info!("the signalling side will go away soon");
             }
             HubFrame::Message { .. } | HubFrame::Presence { .. } | HubFrame::Pong => {}
@@ -134,7 +145,9 @@ impl Greeted {
         if request == Some(Request::Subscribe) && advice::is_refusal(code) {
             // The key's rights are read when a socket is greeted: this one will never be let in.
             let ending = Ending::Bye(1000);
-            return Some(Loss { pace: Pace::Refused, advice, text, until: Proof::Joined, ending });
+            let (pace, until) = (Pace::Refused, Proof::Joined);
+            let verdict = advice::verdict_of_error(code);
+            return Some(Loss { pace, advice, text, until, ending, verdict });
         }
         // `unknown_type` is how a service without `pong` answers our `ping`.
         let is_news =
@@ -161,15 +174,27 @@ impl Greeted {
         None
     }
 
+    /// Somebody pressed the button.
+    pub(super) fn press(&mut self, now: Instant) {
+        self.pulse.press(now);
+    }
+
+    /// The board's own addresses changed.
+    pub(super) fn path_changed(&mut self, now: Instant) {
+        self.pulse.path_changed(now);
+    }
+
+    /// Whether a second socket is wanted because this one may be dead; said once per question.
+    pub(super) fn is_doubtful(&mut self, now: Instant) -> bool {
+        self.pulse.is_doubtful(now)
+    }
+
     /// Time has passed.
     pub(super) fn tick(&mut self, now: Instant, desk: &mut Desk) -> Option<Loss> {
         if self.pulse.is_dead(now) {
             let text =
                 "the signalling side fell silent; if this goes on, check the network of the door";
             return Some(Loss::usual(text, Ending::Cut));
-        }
-        if self.pulse.should_ask(now) {
-            self.throttle.push(to_text(&MemberFrame::Ping));
         }
         for due in self.requests.due(now) {
             match due {
@@ -219,9 +244,13 @@ impl Greeted {
         while let Some(step) = desk.membership.step() {
             match step {
                 Step::Event(event) => {
-                    if event == UplinkEvent::Joined {
-                        info!("in the channel");
-                        desk.problem = None;
+                    match event {
+                        UplinkEvent::Joined => {
+                            info!("in the channel");
+                            desk.problem = None;
+                        }
+                        UplinkEvent::Left => desk.peer_metadata.clear(),
+                        _ => {}
                     }
                     desk.tell(event);
                 }
@@ -229,6 +258,11 @@ impl Greeted {
                 Step::Unsubscribe => self.ask(now, &desk.channel, Request::Unsubscribe),
                 Step::Exhausted => return Some(exhausted(desk)),
             }
+        }
+        let is_in_call = desk.membership.is_wanted() || desk.membership.has_ties();
+        self.pulse.attend(if is_in_call { Attention::InCall } else { Attention::Idle });
+        if self.pulse.should_ask(now) {
+            self.throttle.push(to_text(&MemberFrame::Ping));
         }
         while let Some(frame) = self.throttle.pop(now) {
             desk.outputs.push_back(Output::Frame(frame));
@@ -263,6 +297,7 @@ impl Greeted {
             desk.undelivered(true, to, false);
         }
         desk.membership.down();
+        desk.peer_metadata.clear();
         while let Some(step) = desk.membership.step() {
             if let Step::Event(event) = step {
                 desk.tell(event);

@@ -3,7 +3,7 @@
 //!
 //! Pure: `message`, `inbound`, `envelope` know the bytes; `session` with `membership`, `requests`, `pulse`
 //! and `advice` knows what a member does next; `hub` with `request`, `frames` and `bucket` routes between
-//! members. Shells: `uplink` owns a member's socket, `lan` with `seat` and `page` serves the hub. Nothing
+//! members. Shells: `uplink` owns a member's socket and `token` fetches what it shows, `lan` with `seat` and `page` serves the hub. Nothing
 //! here knows SDP, cameras or doors: signals go to the heart, its answers go out.
 
 pub mod advice;
@@ -32,6 +32,7 @@ mod pulse;
 mod request;
 mod requests;
 mod seat;
+mod token;
 
 pub use membership::MembershipTimes;
 pub use pulse::PulseTimes;

@@ -1,7 +1,10 @@
 //! What `status` shows of one uplink: plain values, nothing that could hold a secret but ICE servers,
 //! whose `Debug` hides theirs.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
+
+use serde_json::Value;
 
 use crate::config::names::IceServer;
 use crate::intercom::PeerId;
@@ -71,6 +74,15 @@ pub struct UplinkStatus {
     pub problem: Option<String>,
     /// For peer connections made from now on (protocol.md section 1.4).
     pub ice_servers: Vec<IceServer>,
+    /// What our token says of us, without the ICE servers; `None` with a key. Not for logs.
+    pub own_metadata: Option<Value>,
+    /// What the tokens of the peers in the channel say of them, by peer id. Not for logs.
+    pub peer_metadata: BTreeMap<String, Value>,
+    /// When the credential in use expires, by the signalling side's clock; `None`: never.
+    pub expires: Option<Instant>,
+    /// By how many seconds the device's clock is ahead of the signalling side's (negative: behind), if
+    /// that is more than a minute.
+    pub clock_ahead: Option<i64>,
     /// Oddities so far.
     pub counters: Counters,
 }

@@ -26,6 +26,12 @@ pub struct Timings {
     pub proven: Duration,
     /// The longest a closing handshake may take.
     pub close: Duration,
+    /// A token this near to its end is not shown again.
+    pub stale_token: Duration,
+    /// A token this near to its end is replaced even during a call.
+    pub last_renewal: Duration,
+    /// From a second socket that failed to the next try at one.
+    pub renew_again: Duration,
     /// Signs of life.
     pub pulse: PulseTimes,
     /// Being in the channel.
@@ -44,6 +50,9 @@ impl Default for Timings {
             refused: Duration::from_secs(15 * 60),
             proven: Duration::from_secs(5),
             close: Duration::from_secs(1),
+            stale_token: Duration::from_secs(60),
+            last_renewal: Duration::from_secs(10),
+            renew_again: Duration::from_secs(5),
             pulse: PulseTimes::default(),
             membership: MembershipTimes::default(),
         }

@@ -5,12 +5,14 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
+use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -18,12 +20,15 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, error, info_span, trace};
 
+use super::advice::Pass;
+use super::connect::{Credential, Socket, open};
 pub use super::connect::{Key, PipeMaker, Transport};
-use super::connect::{Socket, open};
 use super::error::SignallingError;
-use super::session::{Input, Output, Session, Setup};
+use super::session::{Input, Output, Session, Setup, Ticket, Wire};
 use super::status::UplinkStatus;
 use super::timings::Timings;
+use super::token::Token;
+pub use super::token::TokenSource;
 use crate::intercom::{self, UplinkCommand, UplinkEvent, UplinkId};
 
 /// Commands waiting for the task. Full means that the task is stuck; `try_command` then hands the command
@@ -32,12 +37,32 @@ const COMMANDS: usize = 64;
 /// How long `stop` waits for the task, which itself closes within `Timings::close`.
 const STOP: Duration = Duration::from_secs(2);
 
+/// How the door is let in.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// By a publishable key.
+    Key(Key),
+    /// By tokens of this source.
+    Tokens(TokenSource),
+}
+
+impl Login {
+    fn pass(&self) -> Pass {
+        match self {
+            Self::Key(_) => Pass::Key,
+            Self::Tokens(_) => Pass::Token,
+        }
+    }
+}
+
 /// The owner's end of an uplink. Dropping it stops the uplink in the background.
 #[derive(Debug)]
 pub struct UplinkHandle {
     id: UplinkId,
     commands: mpsc::Sender<UplinkCommand>,
     status: watch::Receiver<UplinkStatus>,
+    /// Holds one word at most; more changes before the task listens mean the same.
+    network: Arc<Notify>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -54,6 +79,12 @@ impl UplinkHandle {
     /// Hands the command back when the uplink takes none: treat it as undelivered.
     pub fn try_command(&self, command: UplinkCommand) -> Result<(), UplinkCommand> {
         self.commands.try_send(command).map_err(|refused| refused.into_inner())
+    }
+
+    /// The board's own addresses changed: an uplink that waits tries at once, one that is up asks for a
+    /// sign of life.
+    pub fn network_changed(&self) {
+        self.network.notify_one();
     }
 
     /// What the uplink shows of itself; current before each event that it sends.
@@ -81,9 +112,16 @@ impl UplinkHandle {
 pub struct Uplink {
     id: UplinkId,
     transport: Transport,
-    key: Key,
+    login: Login,
+    /// The token of the last attempt.
+    token: Arc<Mutex<Option<Token>>>,
     session: Session,
     line: Line,
+    /// The second socket, which is to take the first one's place.
+    successor: Line,
+    /// The one that was replaced; what it still says interests nobody.
+    retired: Line,
+    network: Arc<Notify>,
     inbox: mpsc::Sender<intercom::Input>,
     commands: mpsc::Receiver<UplinkCommand>,
     status: watch::Sender<UplinkStatus>,
@@ -97,12 +135,12 @@ impl Uplink {
     pub fn spawn(
         id: UplinkId,
         transport: Transport,
-        key: Key,
+        login: Login,
         channel: String,
         arm: bool,
         inbox: mpsc::Sender<intercom::Input>,
     ) -> UplinkHandle {
-        Self::spawn_timed(Timings::default(), id, transport, key, channel, arm, inbox)
+        Self::spawn_timed(Timings::default(), id, transport, login, channel, arm, inbox)
     }
 
     /// Like [`Uplink::spawn`] with other times, for tests.
@@ -110,7 +148,7 @@ impl Uplink {
         timings: Timings,
         id: UplinkId,
         transport: Transport,
-        key: Key,
+        login: Login,
         channel: String,
         arm: bool,
         inbox: mpsc::Sender<intercom::Input>,
@@ -120,20 +158,35 @@ impl Uplink {
         let setup = Setup {
             name: id.name(),
             channel,
+            pass: login.pass(),
             arm,
             request_prefix: uuid::Uuid::new_v4().simple().to_string(),
             luck: Box::new(luck),
+            device_clock: Box::new(unix_seconds),
             timings,
         };
         let session = Session::new(Instant::now().into_std(), setup);
         let (commands_in, commands) = mpsc::channel(COMMANDS);
         let (status, status_out) = watch::channel(session.status());
         let (stop, stopped) = oneshot::channel();
-        let line = Line::Cut;
-        let uplink = Self { id, transport, key, session, line, inbox, commands, status };
+        let network = Arc::new(Notify::new());
+        let uplink = Self {
+            id,
+            transport,
+            login,
+            token: Arc::default(),
+            session,
+            line: Line::Cut,
+            successor: Line::Cut,
+            retired: Line::Cut,
+            network: Arc::clone(&network),
+            inbox,
+            commands,
+            status,
+        };
         let span = info_span!("uplink", name = id.name());
         let task = tokio::spawn(uplink.run(stopped).instrument(span));
-        UplinkHandle { id, commands: commands_in, status: status_out, stop, task }
+        UplinkHandle { id, commands: commands_in, status: status_out, network, stop, task }
     }
 
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
@@ -149,7 +202,10 @@ impl Uplink {
                 }
                 () = wait(deadline) => Input::Tick,
                 Some(command) = self.commands.recv() => Input::Command(command),
-                input = self.line.next() => input,
+                wire = self.line.next() => Input::Wire(wire),
+                wire = self.successor.next() => Input::Successor(wire),
+                () = self.retired.end() => Input::Retired,
+                () = self.network.notified() => Input::NetworkChanged,
             };
             self.session.handle(Instant::now().into_std(), input);
         }
@@ -161,10 +217,14 @@ impl Uplink {
         let mut goes_on = true;
         while let Some(output) = self.session.poll_output() {
             match output {
-                Output::Open => {
-                    let attempt = open(self.transport.clone(), self.key.clone());
-                    self.line = Line::Opening(Box::pin(attempt));
+                Output::Open(ticket) => self.line = self.attempt(ticket),
+                Output::OpenSuccessor(ticket) => self.successor = self.attempt(ticket),
+                Output::DropSuccessor => self.successor = Line::Cut,
+                Output::Promote => {
+                    let successor = mem::replace(&mut self.successor, Line::Cut);
+                    self.retired = mem::replace(&mut self.line, successor);
                 }
+                Output::DropRetired => self.retired = Line::Cut,
                 Output::Frame(text) => self.line.send(Message::text(text)),
                 Output::Close(code) => {
                     let frame = CloseFrame { code: CloseCode::from(code), reason: "".into() };
@@ -187,12 +247,39 @@ impl Uplink {
         goes_on
     }
 
+    fn attempt(&self, ticket: Ticket) -> Line {
+        let transport = self.transport.clone();
+        let (login, token) = (self.login.clone(), Arc::clone(&self.token));
+        Line::Opening(Box::pin(async move {
+            let credential = match login {
+                Login::Key(key) => Credential::Key(key),
+                Login::Tokens(source) => Credential::Token(pick(&source, &token, ticket).await?),
+            };
+            open(transport, credential).await
+        }))
+    }
+
     /// Waits for room in the inbox without a deadline of its own: the daemon's loop never waits for a task,
     /// and its watchdog ends a loop that hangs.
     async fn tell(&mut self, event: UplinkEvent) -> bool {
         trace!(?event, "tells the daemon");
         self.inbox.send(intercom::Input::Uplink(self.id, event)).await.is_ok()
     }
+}
+
+/// The token to show: the last one if it may be shown again, else a new one.
+async fn pick(
+    source: &TokenSource,
+    last: &Mutex<Option<Token>>,
+    ticket: Ticket,
+) -> Result<Token, SignallingError> {
+    let mut last = last.lock().await;
+    if let (Ticket::Kept, Some(token)) = (ticket, last.as_ref()) {
+        return Ok(token.clone());
+    }
+    let token = source.fetch().await?;
+    *last = Some(token.clone());
+    Ok(token)
 }
 
 async fn wait(deadline: Option<Instant>) {
@@ -206,6 +293,10 @@ async fn wait(deadline: Option<Instant>) {
 fn luck() -> f64 {
     // Without randomness all doors of a power cut come back in step, which is only impolite.
     getrandom::u32().map_or(0.5, |number| f64::from(number) / f64::from(u32::MAX))
+}
+
+fn unix_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 type Attempt = Pin<Box<dyn Future<Output = Result<Socket, SignallingError>> + Send>>;
@@ -235,8 +326,18 @@ impl Line {
         }
     }
 
+    /// Sends what is left and waits for the end; may be dropped and called again at any time.
+    async fn end(&mut self) {
+        match self {
+            Self::Cut => pending().await,
+            Self::Opening(_) | Self::Open(_) => {
+                while !matches!(self.next().await, Wire::Closed { .. } | Wire::OpenFailed { .. }) {}
+            }
+        }
+    }
+
     /// The next thing that happens; may be dropped and called again at any time.
-    async fn next(&mut self) -> Input {
+    async fn next(&mut self) -> Wire {
         match self {
             Self::Cut => pending().await,
             Self::Opening(attempt) => match attempt.await {
@@ -248,7 +349,7 @@ impl Line {
                         needs_flush: false,
                         is_deaf: false,
                     }));
-                    Input::Opened
+                    Wire::Opened
                 }
                 Err(error) => {
                     *self = Self::Cut;
@@ -256,15 +357,15 @@ impl Line {
                         SignallingError::Http { status, .. } => Some(*status),
                         _ => None,
                     };
-                    Input::OpenFailed { http, reason: error.to_string() }
+                    Wire::OpenFailed { http, reason: error.to_string() }
                 }
             },
             Self::Open(line) => {
-                let input = poll_fn(|cx| line.poll(cx)).await;
-                if matches!(input, Input::Closed { .. }) {
+                let wire = poll_fn(|cx| line.poll(cx)).await;
+                if matches!(wire, Wire::Closed { .. }) {
                     *self = Self::Cut;
                 }
-                input
+                wire
             }
         }
     }
@@ -272,10 +373,10 @@ impl Line {
 
 impl OpenLine {
     /// Writes what can be written, then reads.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Input> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wire> {
         if let Err(error) = self.write(cx) {
             debug!(%error, "writing failed");
-            return Poll::Ready(Input::Closed { code: None });
+            return Poll::Ready(Wire::Closed { code: None });
         }
         if self.is_deaf {
             return Poll::Pending;
@@ -285,23 +386,23 @@ impl OpenLine {
             Poll::Ready(message) => message,
         };
         Poll::Ready(match message {
-            Some(Ok(Message::Text(text))) => Input::Text(text.to_string()),
-            Some(Ok(Message::Binary(_))) => Input::Binary,
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Input::Life,
+            Some(Ok(Message::Text(text))) => Wire::Text(text.to_string()),
+            Some(Ok(Message::Binary(_))) => Wire::Binary,
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => Wire::Life,
             Some(Ok(Message::Close(frame))) => {
                 // Lets the answer to the close leave if it can; nobody depends on it.
                 let _ = self.socket.poll_flush_unpin(cx);
-                Input::Closed { code: frame.map(|frame| frame.code.into()) }
+                Wire::Closed { code: frame.map(|frame| frame.code.into()) }
             }
             Some(Err(WsError::Capacity(_))) => {
                 self.is_deaf = true;
-                Input::TooBig
+                Wire::TooBig
             }
             Some(Err(error)) => {
                 debug!(%error, "reading failed");
-                Input::Closed { code: None }
+                Wire::Closed { code: None }
             }
-            None => Input::Closed { code: None },
+            None => Wire::Closed { code: None },
         })
     }
 

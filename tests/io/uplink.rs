@@ -14,7 +14,7 @@ use intercomd::intercom::{
 };
 use intercomd::signalling::status::{UplinkState, UplinkStatus};
 use intercomd::signalling::timings::Timings;
-use intercomd::signalling::uplink::{Key, PipeMaker, Transport, Uplink, UplinkHandle};
+use intercomd::signalling::uplink::{Key, Login, PipeMaker, Transport, Uplink, UplinkHandle};
 use intercomd::signalling::{MembershipTimes, PulseTimes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -53,9 +53,9 @@ struct Door {
 impl Door {
     fn new(timings: Timings, transport: Transport, arm: bool) -> Self {
         let (events, inbox) = mpsc::channel(256);
-        let (key, channel) = (Key::new(KEY), "front-door".to_owned());
+        let (login, channel) = (Login::Key(Key::new(KEY)), "front-door".to_owned());
         let id = UplinkId::Service;
-        let uplink = Uplink::spawn_timed(timings, id, transport, key, channel, arm, events);
+        let uplink = Uplink::spawn_timed(timings, id, transport, login, channel, arm, events);
         Self { uplink, inbox }
     }
 

@@ -1,0 +1,368 @@
+//! Where the door's tokens come from: a command of the owner's, or an address on the owner's server
+//! (protocol.md section 7).
+//!
+//! Shell. It asks once per call and keeps nothing; when to ask is the session's decision. No token, no
+//! bearer and no address with its query appears in any error or log.
+
+use std::fmt;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, USER_AGENT};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::process::{ChildStderr, ChildStdout, Command};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tracing::debug;
+use url::Url;
+
+use super::connect::dial;
+use super::error::SignallingError;
+use crate::config::Secret;
+
+/// Longest token, and longest answer that may hold one, in bytes.
+const LONGEST: usize = 16 * 1024;
+/// How long a source may take (protocol.md section 8).
+const PATIENCE: Duration = Duration::from_secs(10);
+/// All of the environment a command gets.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Bytes of a command's complaint that are read, and characters that are shown.
+const COMPLAINT: u64 = 4096;
+const SHOWN: usize = 200;
+
+/// A token. Its `Debug` prints dots.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Token(Arc<str>);
+
+impl Token {
+    /// Takes what a source wrote, if it can be a token.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err("it is empty; write the token and nothing else".to_owned());
+        }
+        if text.len() > LONGEST {
+            return Err(format!(
+                "it is longer than {LONGEST} bytes; write the token and nothing else"
+            ));
+        }
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(
+                "it holds characters no token has; write the token and nothing else".to_owned()
+            );
+        }
+        Ok(Self(text.into()))
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(...)")
+    }
+}
+
+/// Where tokens come from.
+#[derive(Clone)]
+pub enum TokenSource {
+    /// A program and its arguments, run without a shell. The first line it writes is the token.
+    Command(Vec<String>),
+    /// Asked by `POST`. Answers with the token as plain text, or with a JSON object whose `token` it is.
+    Url {
+        /// `https`, or `http` to this machine; checked by `config::names::check_token_url`.
+        url: String,
+        /// Sent as `Authorization: Bearer`.
+        bearer: Option<Secret>,
+    },
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenSource({})", self.name())
+    }
+}
+
+impl TokenSource {
+    /// What to call it in messages: the program, or the host.
+    fn name(&self) -> String {
+        match self {
+            Self::Command(words) => words.first().cloned().unwrap_or_default(),
+            Self::Url { url, .. } => Url::parse(url)
+                .ok()
+                .and_then(|url| Some(url.host_str()?.to_owned()))
+                .unwrap_or_else(|| "token_url".to_owned()),
+        }
+    }
+
+    /// Asks for a token, for 10 s at most.
+    pub(super) async fn fetch(&self) -> Result<Token, SignallingError> {
+        debug!(from = self.name(), "asks for a token");
+        let asked = timeout(PATIENCE, async {
+            match self {
+                Self::Command(words) => run(words).await,
+                Self::Url { url, bearer } => ask(url, bearer.as_ref()).await,
+            }
+        });
+        let reason = match asked.await {
+            Ok(Ok(token)) => return Ok(token),
+            Ok(Err(reason)) => reason,
+            Err(_) => format!("it took longer than {} s", PATIENCE.as_secs()),
+        };
+        Err(SignallingError::NoToken { from: self.name(), reason })
+    }
+}
+
+async fn run(words: &[String]) -> Result<Token, String> {
+    let Some((program, arguments)) = words.split_first() else {
+        return Err("the command is empty".to_owned());
+    };
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .env("PATH", PATH)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| format!("it cannot be started: {error}; correct token_command"))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err("its output cannot be read".to_owned());
+    };
+    let (line, complaint, status) =
+        tokio::join!(first_line(stdout), complaint(stderr), child.wait());
+    judge(&line, &complaint, status.ok())
+}
+
+/// The first line, or as much of it as is too long already. Reads to the end, so that the command never
+/// waits for us.
+async fn first_line(mut stdout: ChildStdout) -> Vec<u8> {
+    let mut head = Vec::new();
+    // What cannot be read counts as not written.
+    let _ = (&mut stdout).take(LONGEST as u64 + 2).read_to_end(&mut head).await;
+    let _ = tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await;
+    if let Some(end) = head.iter().position(|byte| *byte == b'\n') {
+        head.truncate(end);
+    }
+    head
+}
+
+async fn complaint(mut stderr: ChildStderr) -> String {
+    let mut head = Vec::new();
+    let _ = (&mut stderr).take(COMPLAINT).read_to_end(&mut head).await;
+    let _ = tokio::io::copy(&mut stderr, &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned()
+}
+
+fn judge(line: &[u8], complaint: &str, status: Option<ExitStatus>) -> Result<Token, String> {
+    let line = String::from_utf8_lossy(line);
+    let shown = harmless(complaint, line.trim());
+    let said = if shown.is_empty() { String::new() } else { format!("; it says: {shown}") };
+    match status {
+        Some(status) if status.success() => {
+            Token::read(&line).map_err(|fault| format!("what it wrote is no token: {fault}{said}"))
+        }
+        Some(status) => Err(format!("it failed ({status}){said}")),
+        None => Err(format!("it is not known how it ended{said}")),
+    }
+}
+
+/// A command's complaint without what may be a token: its own output, and anything that looks like a JWT.
+fn harmless(complaint: &str, output: &str) -> String {
+    let hidden = |word: &str| word.contains("eyJ") || (!output.is_empty() && word.contains(output));
+    let words = complaint.split_whitespace().map(|word| if hidden(word) { "..." } else { word });
+    let text = words.collect::<Vec<_>>().join(" ");
+    text.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect()
+}
+
+trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for T {}
+
+async fn ask(address: &str, bearer: Option<&Secret>) -> Result<Token, String> {
+    let cannot = || "its address cannot be used; correct token_url".to_owned();
+    let url = Url::parse(address).map_err(|_| cannot())?;
+    let host = url.host_str().ok_or_else(cannot)?.to_owned();
+    let (tcp, name) = dial(url.origin().ascii_serialization().as_str())
+        .await
+        .map_err(|error| error.to_string())?;
+    let stream: Box<dyn Bytestream> = if url.scheme() == "https" {
+        let insecure = |error: &dyn fmt::Display| {
+            format!("no secure connection: {error}; check the door's clock and its CA certificates")
+        };
+        let server =
+            ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| cannot())?;
+        let connector = TlsConnector::from(trust().await?);
+        Box::new(connector.connect(server, tcp).await.map_err(|error| insecure(&error))?)
+    } else {
+        Box::new(tcp)
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| format!("it does not speak HTTP: {error}"))?;
+    let path = match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    };
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(HOST, name)
+        .header(ACCEPT, "application/json, text/plain")
+        .header(CACHE_CONTROL, "no-store")
+        .header(CONTENT_LENGTH, 0)
+        .header(USER_AGENT, concat!("intercomd/", env!("CARGO_PKG_VERSION")));
+    if let Some(bearer) = bearer {
+        request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.expose()));
+    }
+    let request = request
+        .body(Empty::<Bytes>::new())
+        .map_err(|_| "the bearer cannot be sent; check token_bearer_file".to_owned())?;
+    let answer = async {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(|error| format!("it does not answer: {error}"))?;
+        let status = answer.status();
+        if status.is_redirection() {
+            return Err(format!(
+                "it answered with HTTP status {status}; redirects are not followed, write the final \
+                 address as token_url"
+            ));
+        }
+        if !status.is_success() {
+            return Err(format!(
+                "it answered with HTTP status {status}; check token_url and token_bearer_file"
+            ));
+        }
+        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
+        let body =
+            body.map_err(|_| format!("its answer broke off or is longer than {LONGEST} bytes"))?;
+        read_answer(&body.to_bytes())
+    };
+    tokio::select! {
+        answered = answer => answered,
+        // Ends before the answer only when it fails.
+        Err(error) = connection => Err(format!("the connection broke: {error}")),
+    }
+}
+
+/// A JSON object with `token`, or the token itself.
+fn read_answer(body: &[u8]) -> Result<Token, String> {
+    let text = str::from_utf8(body).map_err(|_| "its answer is no text".to_owned())?;
+    let read = if text.trim_start().starts_with('{') {
+        let value: serde_json::Value =
+            serde_json::from_str(text).map_err(|_| "its answer is not JSON".to_owned())?;
+        let token = value.get("token").and_then(serde_json::Value::as_str);
+        let token = token.ok_or("its answer holds no text \"token\"".to_owned())?;
+        Token::read(token)
+    } else {
+        Token::read(text)
+    };
+    read.map_err(|fault| format!("its answer holds no token: {fault}"))
+}
+
+/// The certificates this machine trusts. Read anew each time: it is rare, and they may have been renewed.
+async fn trust() -> Result<Arc<rustls::ClientConfig>, String> {
+    let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs)
+        .await
+        .map_err(|error| format!("the CA certificates cannot be read: {error}"))?;
+    let mut roots = rustls::RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(loaded.certs);
+    if usable == 0 {
+        return Err("there are no CA certificates on this machine; install them".to_owned());
+    }
+    let config =
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "eyJhbGciOiJIUzI1NiJ9.e30.c2ln";
+
+    fn shell(script: &str) -> TokenSource {
+        TokenSource::Command(["/bin/sh", "-c", script].map(str::to_owned).to_vec())
+    }
+
+    async fn refusal(source: TokenSource) -> String {
+        let error = source.fetch().await.expect_err("there is no token").to_string();
+        assert!(!error.contains("eyJ"), "{error}");
+        error
+    }
+
+    #[tokio::test]
+    async fn the_first_line_of_a_command_is_the_token() {
+        let source = shell(&format!("echo ' {TOKEN}'; echo more; echo words >&2"));
+        assert_eq!(source.fetch().await.expect("a token").expose(), TOKEN);
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_no_environment_but_the_path() {
+        // The shell adds some of its own.
+        let source = shell("env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | tr -d '\\n'");
+        let token = source.fetch().await.expect("one word");
+        assert_eq!(token.expose(), format!("PATH={PATH}"));
+    }
+
+    #[tokio::test]
+    async fn a_failing_command_is_quoted_without_its_token() {
+        let error = refusal(shell(&format!("echo {TOKEN}; echo no {TOKEN} key >&2; exit 3"))).await;
+        assert!(error.contains("/bin/sh"), "{error}");
+        assert!(error.contains("exit status: 3") && error.contains("no ... key"), "{error}");
+        let error = refusal(shell("echo plain-secret; echo plain-secret >&2; exit 1")).await;
+        assert!(!error.contains("plain-secret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_token_is_refused() {
+        assert!(refusal(shell("true")).await.contains("empty"));
+        assert!(refusal(shell("echo two words")).await.contains("characters"));
+        assert!(refusal(shell("head -c 20000 /dev/zero | tr '\\0' x")).await.contains("longer"));
+        let nowhere = TokenSource::Command(vec!["/nowhere/door-token".into()]);
+        assert!(refusal(nowhere).await.contains("cannot be started"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_floods_both_pipes_still_ends() {
+        let source =
+            shell(&format!("echo {TOKEN}; head -c 300000 /dev/zero; head -c 300000 /dev/zero >&2"));
+        assert_eq!(source.fetch().await.expect("a token").expose(), TOKEN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_that_hangs_is_ended_after_ten_seconds() {
+        assert!(refusal(shell("exec sleep 600")).await.contains("longer than 10 s"));
+    }
+
+    #[test]
+    fn answers_are_json_or_plain_text() {
+        let token =
+            |body: &str| read_answer(body.as_bytes()).map(|token| token.expose().to_owned());
+        let json = format!("{{\"token\": \"{TOKEN}\", \"expiresAt\": 5}}");
+        assert_eq!(token(&json), Ok(TOKEN.to_owned()));
+        assert_eq!(token(&format!("{TOKEN}\n")), Ok(TOKEN.to_owned()));
+        for bad in ["", "{}", "{\"token\":5}", "{\"token\":\"a b\"}", "{", "<html> </html>"] {
+            assert!(token(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_source_shows_neither_query_nor_bearer() {
+        let url = "https://owner.example/door?password=hunter2".to_owned();
+        let shown = format!("{:?}", TokenSource::Url { url, bearer: Some(Secret::new("hunter3")) });
+        assert_eq!(shown, "TokenSource(owner.example)");
+    }
+}

@@ -107,7 +107,6 @@ fn read_rules(mut table: Reader<'_>) -> Rules {
         longest_talk: time("longest_talk", 10, 4 * 3600, default.longest_talk),
         linger: time("linger", 0, 60, default.linger),
         join_timeout: time("join_timeout", 1, 60, default.join_timeout),
-        max_peers: default.max_peers,
         press_ends_call: table
             .flag("press_ends_call")
             .map_or(default.press_ends_call, |flag| flag.value),

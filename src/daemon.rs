@@ -115,7 +115,8 @@ impl House {
         let capture = Capture::new(&settings.board);
         let playback = Playback::new(&settings.board);
         let network = Network::default();
-        let links = Links::new(capture.fanout(), playback.clone(), inbox_in.clone(), network);
+        let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
+        let links = Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network);
 
         let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {

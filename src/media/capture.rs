@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
 
+use super::bandwidth::Bandwidth;
 use super::bell::{Bell, lock};
 use super::capture_engine::Engine;
 use super::capture_part::{Counts, Outlet};
@@ -48,6 +49,8 @@ pub struct CaptureStatus {
     pub encoder: String,
     /// The sound's source in words, or why there is none.
     pub microphone: String,
+    /// The rate the encoder is to keep now, in kbit/s: what the narrowest path can take that is shown all of it.
+    pub bitrate_kbps: u32,
     /// Pictures encoded since the daemon started.
     pub frames: u64,
     /// Keyframes among them.
@@ -73,6 +76,7 @@ impl CaptureStatus {
             camera: String::new(),
             encoder: String::new(),
             microphone: String::new(),
+            bitrate_kbps: 0,
             frames: 0,
             keyframes: 0,
             sounds: 0,
@@ -108,6 +112,7 @@ pub(super) struct Shared {
 pub struct Capture {
     shared: Arc<Shared>,
     fanout: Fanout,
+    bandwidth: Bandwidth,
     status: watch::Receiver<CaptureStatus>,
     ended: Option<oneshot::Receiver<()>>,
 }
@@ -122,6 +127,8 @@ impl Capture {
         let bell = Arc::new(Bell::default());
         let counts = Arc::new(Counts::default());
         let (writer, fanout) = fanout::fanout(Arc::clone(&bell));
+        let bandwidth =
+            Bandwidth::new(board.encoder.bitrate_kbps.saturating_mul(1000), Arc::clone(&bell));
         let shared = Arc::new(Shared {
             want: Mutex::new(Want::Off),
             bell: Arc::clone(&bell),
@@ -135,6 +142,7 @@ impl Capture {
             patience,
             Arc::clone(&shared),
             fanout.clone(),
+            bandwidth.clone(),
             Arc::new(Outlet { writer, bell, counts }),
             status_out.clone(),
         );
@@ -149,7 +157,7 @@ impl Capture {
                 format!("no thread for the capture: {error}; raise the system's limit on threads");
             status_out.send_modify(|status| status.state = CaptureState::Broken { reason });
         }
-        Self { shared, fanout, status, ended: Some(ended) }
+        Self { shared, fanout, bandwidth, status, ended: Some(ended) }
     }
 
     /// Switches on or off. Returns at once; the status follows.
@@ -162,10 +170,16 @@ impl Capture {
         self.fanout.clone()
     }
 
+    /// The place to share the encoder's rate at; can be cloned.
+    pub fn bandwidth(&self) -> Bandwidth {
+        self.bandwidth.clone()
+    }
+
     /// How it is now. Never blocks.
     pub fn status(&self) -> CaptureStatus {
         let counts = &self.shared.counts;
         let mut status = self.status.borrow().clone();
+        status.bitrate_kbps = self.bandwidth.bitrate() / 1000;
         status.frames = counts.frames.load(Ordering::Relaxed);
         status.keyframes = counts.keyframes.load(Ordering::Relaxed);
         status.sounds = counts.sounds.load(Ordering::Relaxed);

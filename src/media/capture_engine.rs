@@ -11,6 +11,7 @@ use gst::prelude::*;
 use gstreamer as gst;
 use tokio::sync::watch;
 
+use super::bandwidth::Bandwidth;
 use super::bell::lock;
 use super::capture::{CaptureState, CaptureStatus, Shared, Want};
 use super::capture_part::{Health, LivePart, Outlet};
@@ -69,6 +70,7 @@ pub(super) struct Engine {
     patience: Duration,
     shared: Arc<Shared>,
     fanout: Fanout,
+    bandwidth: Bandwidth,
     outlet: Arc<Outlet>,
     status: watch::Sender<CaptureStatus>,
     pipeline: Option<gst::Pipeline>,
@@ -88,6 +90,7 @@ impl Engine {
         patience: Duration,
         shared: Arc<Shared>,
         fanout: Fanout,
+        bandwidth: Bandwidth,
         outlet: Arc<Outlet>,
         status: watch::Sender<CaptureStatus>,
     ) -> Self {
@@ -96,6 +99,7 @@ impl Engine {
             patience,
             shared,
             fanout,
+            bandwidth,
             outlet,
             status,
             pipeline: None,
@@ -149,6 +153,10 @@ impl Engine {
         self.look_at_parts();
         if self.camera.live().is_none() && self.microphone.live().is_none() {
             self.drop_pipeline();
+        }
+        let bitrate = self.bandwidth.bitrate();
+        if let Seat::Live(part) = &mut self.camera {
+            part.keep_bitrate(bitrate);
         }
         if self.fanout.take_wish() {
             self.gate.request();

@@ -17,7 +17,7 @@ use super::fanout::Writer;
 use super::packetise::{
     AUDIO_CLOCK, AudioUnit, Packetiser, VIDEO_CLOCK, profile_level_id, rtp_time,
 };
-use super::plan::Fragment;
+use super::plan::{BitrateSetting, Fragment, bitrate_setting};
 use super::plan_playback::Kind;
 
 /// What both halves write to.
@@ -68,6 +68,8 @@ pub(super) struct LivePart {
     pub(super) source: String,
     /// The encoder's element name.
     pub(super) encoder: String,
+    /// What the encoder was last told to keep, in bit/s.
+    bitrate: u32,
     /// How many starts failed before this one.
     pub(super) attempt: u32,
     started: Instant,
@@ -132,6 +134,7 @@ impl LivePart {
             flow,
             source: fragment.source.clone(),
             encoder: fragment.encoder.clone(),
+            bitrate: fragment.bitrate,
             attempt,
             started: now,
             seen: (0, 0),
@@ -197,6 +200,24 @@ impl LivePart {
             (false, _) => Health::Fine,
             (true, true) => Health::Stalled,
             (true, false) => Health::EncoderStalled,
+        }
+    }
+
+    /// Has the encoder keep another rate, in bit/s, from the next picture on. Nothing is built again.
+    pub(super) fn keep_bitrate(&mut self, bitrate: u32) {
+        let setting = bitrate_setting(&self.encoder, bitrate);
+        if setting == bitrate_setting(&self.encoder, self.bitrate) {
+            return;
+        }
+        self.bitrate = bitrate;
+        let Some(encoder) = self.bin.by_name("encoder") else { return };
+        match setting {
+            Some(BitrateSetting::Number(number)) => encoder.set_property("bitrate", number),
+            Some(BitrateSetting::Control(number)) => {
+                let controls = gst::Structure::builder("controls").field("video_bitrate", number);
+                encoder.set_property("extra-controls", controls.build());
+            }
+            None => {}
         }
     }
 

@@ -3,6 +3,8 @@
 //! One capture pipeline encodes once for everybody and heals itself; a fan-out hands its units to the links;
 //! each remote track is played by a branch of its own. Talks to no network and decides nothing about calls.
 
+pub mod allocator;
+pub mod bandwidth;
 mod bell;
 pub mod capture;
 mod capture_engine;
@@ -18,6 +20,7 @@ mod playback_stage;
 
 pub mod rate;
 
+pub use bandwidth::{Bandwidth, Share};
 pub use capture::{Capture, CaptureState, CaptureStatus};
 pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};

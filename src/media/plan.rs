@@ -31,6 +31,8 @@ pub struct Fragment {
     pub source: String,
     /// The encoder's element name.
     pub encoder: String,
+    /// The rate the text asks of a video encoder, in bit/s; 0 for sound.
+    pub bitrate: u32,
 }
 
 /// What the capture pipeline is made of, and why.
@@ -61,6 +63,7 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
                 ),
                 source,
                 encoder,
+                bitrate: full_bitrate(board),
             }),
         },
     };
@@ -71,6 +74,7 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
             text: format!("{text} ! {SOUND_TO_ENCODER} ! {OPUS} ! {OUT}"),
             source,
             encoder: "opusenc".to_owned(),
+            bitrate: 0,
         }),
     };
     for (what, part) in [("camera", &camera), ("microphone", &microphone)] {
@@ -274,7 +278,8 @@ fn video_encoder(
 
 fn encoder_text(name: &str, board: &Board) -> Option<String> {
     let (camera, encoder) = (&board.camera, &board.encoder);
-    let kbps = encoder.bitrate_kbps.max(50);
+    let bitrate = full_bitrate(board);
+    let kbps = bitrate / 1000;
     let distance =
         (f64::from(camera.rate.max(1)) * encoder.keyframe_interval.as_secs_f64()).round().max(1.0);
     let blocks = camera.width.div_ceil(16) * camera.height.div_ceil(16);
@@ -284,7 +289,7 @@ fn encoder_text(name: &str, board: &Board) -> Option<String> {
         // one core of a small board would not do (more than 720p at 15 pictures per second).
         "x264enc" => format!(
             "x264enc name=encoder tune=zerolatency speed-preset=ultrafast bframes=0 sliced-threads=false \
-             threads={} key-int-max={distance} bitrate={kbps} vbv-buf-capacity=500 byte-stream=true aud=false \
+             threads={} key-int-max={distance} bitrate={kbps} vbv-buf-capacity=250 byte-stream=true aud=false \
              ! video/x-h264,profile=constrained-baseline",
             if blocks_per_second > 54_000 { 2 } else { 1 }
         ),
@@ -292,17 +297,45 @@ fn encoder_text(name: &str, board: &Board) -> Option<String> {
         "v4l2h264enc" => format!(
             "v4l2h264enc name=encoder extra-controls=\"controls,video_bitrate={},h264_i_frame_period={distance},\
              repeat_sequence_header=1\" ! video/x-h264,profile=(string)constrained-baseline,level=(string){}",
-            kbps.div_ceil(25) * 25_000,
+            hardware_bitrate(bitrate),
             if blocks <= 3_600 && blocks_per_second <= 108_000 { "3.1" } else { "4" }
         ),
         "openh264enc" => format!(
             "openh264enc name=encoder usage-type=camera complexity=low rate-control=bitrate multi-thread=1 \
              gop-size={distance} bitrate={} ! video/x-h264,profile=constrained-baseline",
-            kbps.saturating_mul(1000)
+            bitrate
         ),
         _ => return None,
     };
     Some(text)
+}
+
+/// How an encoder is told another rate while it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BitrateSetting {
+    /// The property `bitrate`, in the encoder's own unit.
+    Number(u32),
+    /// The driver's control `video_bitrate` in bit/s, through the property `extra-controls`.
+    Control(i32),
+}
+
+/// The setting for a rate in bit/s; `None` for an encoder that is not known.
+pub fn bitrate_setting(encoder: &str, bitrate: u32) -> Option<BitrateSetting> {
+    match encoder {
+        "x264enc" => Some(BitrateSetting::Number((bitrate / 1000).max(1))),
+        "openh264enc" => Some(BitrateSetting::Number(bitrate)),
+        "v4l2h264enc" => i32::try_from(hardware_bitrate(bitrate)).ok().map(BitrateSetting::Control),
+        _ => None,
+    }
+}
+
+fn full_bitrate(board: &Board) -> u32 {
+    board.encoder.bitrate_kbps.clamp(50, 1_000_000) * 1000
+}
+
+/// The Raspberry Pi's encoder takes steps of 25,000 bit/s.
+fn hardware_bitrate(bitrate: u32) -> u32 {
+    bitrate.div_ceil(25_000) * 25_000
 }
 
 fn microphone_source(

@@ -20,6 +20,7 @@ use webrtc::peer_connection::{
 };
 
 use super::RtcError;
+use super::bandwidth::{self, Gauge};
 use super::keyframes::KeyframeRequests;
 use super::servers::Ready;
 use crate::config::names::IcePolicy;
@@ -87,6 +88,7 @@ pub async fn build(
     servers: &[Ready],
     policy: IcePolicy,
     handler: Arc<dyn PeerConnectionEventHandler>,
+    gauge: &Arc<Gauge>,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let names = [MulticastDnsMode::QueryOnly, MulticastDnsMode::Disabled];
     let addresses: [&[&'static str]; 3] = [&["0.0.0.0:0", "[::]:0"], &["0.0.0.0:0"], &["[::]:0"]];
@@ -94,7 +96,7 @@ pub async fn build(
     for mdns in names {
         for addresses in addresses {
             let configuration = configuration(servers, policy);
-            match build_with(configuration, Arc::clone(&handler), addresses, mdns).await {
+            match build_with(configuration, Arc::clone(&handler), gauge, addresses, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -129,10 +131,11 @@ pub fn configuration(servers: &[Ready], policy: IcePolicy) -> RTCConfiguration {
 async fn build_with(
     configuration: RTCConfiguration,
     handler: Arc<dyn PeerConnectionEventHandler>,
+    gauge: &Arc<Gauge>,
     addresses: &[&'static str],
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
-    let (media_engine, registry) = media().map_err(RtcError::build)?;
+    let (media_engine, registry) = media(gauge).map_err(RtcError::build)?;
     let settings = SettingEngineBuilder::new()
         // Keepalives each second: a hole in the network is over for us as soon as it is over, because
         // any packet of the peer's revives a `disconnected` pair.
@@ -170,7 +173,7 @@ async fn build_with(
     Ok(Arc::new(connection))
 }
 
-fn media() -> Result<(MediaEngine, Registry), webrtc::error::Error> {
+fn media(gauge: &Arc<Gauge>) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
     let mut engine = MediaEngine::default();
     let audio = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
     engine.register_codec(audio, RtpCodecKind::Audio)?;
@@ -186,6 +189,7 @@ fn media() -> Result<(MediaEngine, Registry), webrtc::error::Error> {
         None,
     )?;
     let registry = register_default_interceptors(Registry::new(), &mut engine)?;
+    let registry = bandwidth::register(registry, gauge);
     Ok((engine, registry.with(Slot::from(LAST), KeyframeRequests::default())))
 }
 

@@ -15,16 +15,17 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use super::bandwidth::{self, Gauge};
 use super::events::{Event, Handler};
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
-use super::tracks::{Outgoing, Receiving, Targets};
+use super::tracks::{Outgoing, Receiving, Sending, Targets};
 use super::{IceServer, LinkStats, RtcError, candidates, engine, path, sdp, servers, tracks};
 use crate::config::names::IcePolicy;
 use crate::intercom::{
     Candidate, Description, DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, Outcome,
 };
-use crate::media::{Fanout, Kind, Playback};
+use crate::media::{Fanout, Kind, Playback, Share};
 
 /// How long one operation on the peer connection may take.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +55,8 @@ pub struct Parts {
     pub targets: watch::Sender<Targets>,
     pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
+    pub share: Share,
+    pub gauge: Arc<Gauge>,
 }
 
 /// Runs a link until its orders end. `LinkEvent::Closed` is the last report.
@@ -108,6 +111,7 @@ struct Link {
     codecs: watch::Sender<BTreeMap<u8, sdp::Codec>>,
     receiving: Receiving,
     stats: Arc<LinkStats>,
+    gauge: Arc<Gauge>,
     /// Senders and receivers; they end with the link.
     tasks: JoinSet<()>,
 }
@@ -117,7 +121,8 @@ impl Link {
         let configured = parts.servers.ready().await;
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
-        let building = engine::build(&configured, parts.policy, Arc::new(Handler(handler.clone())));
+        let handler_of_all = Arc::new(Handler(handler.clone()));
+        let building = engine::build(&configured, parts.policy, handler_of_all, &parts.gauge);
         let connection = bounded("building the connection", building).await??;
         let audio = Outgoing::new(Kind::Audio);
         let video = Outgoing::new(Kind::Video);
@@ -132,6 +137,10 @@ impl Link {
             // Nothing else tells that the driver is no more.
             let _ = handler.send(Event::Stopped).await;
         });
+        let gauge = Arc::clone(&parts.gauge);
+        let attending =
+            bandwidth::attend(parts.id.clone(), gauge, parts.share, parts.inbox.clone());
+        tasks.spawn(attending);
         Ok(Self {
             id: parts.id,
             policy: parts.policy,
@@ -156,6 +165,7 @@ impl Link {
                 stats: Arc::clone(&parts.stats),
             },
             stats: parts.stats,
+            gauge: parts.gauge,
             tasks,
         })
     }
@@ -394,11 +404,14 @@ impl Link {
         self.fanout.request_keyframe();
         if let Some(Unsent { audio, video }) = self.unsent.take() {
             self.tasks.spawn(tracks::send(
-                self.fanout.feed(),
+                Sending {
+                    fanout: self.fanout.clone(),
+                    targets: self.targets.subscribe(),
+                    stats: Arc::clone(&self.stats),
+                    gauge: Arc::clone(&self.gauge),
+                },
                 audio,
                 video,
-                self.targets.subscribe(),
-                Arc::clone(&self.stats),
             ));
         }
     }

@@ -11,16 +11,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::names::IcePolicy;
-use crate::intercom::{Input, LinkCommand, LinkId};
-use crate::media::{Fanout, Playback};
+use crate::intercom::{Input, LinkCommand, LinkId, VideoMode};
+use crate::media::{Bandwidth, Fanout, Playback};
 
+mod bandwidth;
 mod candidates;
 mod engine;
+mod estimate;
 mod events;
 mod keyframes;
 mod link;
 mod names;
+mod pace;
 mod path;
+mod repair;
 mod sdp;
 mod servers;
 mod tracks;
@@ -87,6 +91,8 @@ impl RtcError {
 pub struct LinkStats {
     /// Video frames handed to the connection.
     pub frames_sent: AtomicU64,
+    /// Video frames left out, as the path had no room for them or they could not be decoded.
+    pub frames_dropped: AtomicU64,
     /// Video frames that came from the peer.
     pub frames_received: AtomicU64,
     /// Audio packets handed to the connection.
@@ -102,6 +108,8 @@ pub struct LinkStats {
 pub struct LinkReading {
     /// Video frames handed to the connection.
     pub frames_sent: u64,
+    /// Video frames left out, as the path had no room for them or they could not be decoded.
+    pub frames_dropped: u64,
     /// Video frames that came from the peer.
     pub frames_received: u64,
     /// Audio packets handed to the connection.
@@ -117,12 +125,20 @@ pub struct LinkReading {
     pub path: Option<&'static str>,
     /// The kind of the peer's candidate.
     pub path_remote: Option<&'static str>,
+    /// How much of the picture the link carries; none if there is no link.
+    pub mode: Option<VideoMode>,
+    /// What the path takes, in kbit/s; unknown until the peer reports on what it gets. Not above what the
+    /// encoder can use.
+    pub estimate_kbps: Option<u32>,
+    /// Packets of ours that were lost lately, in percent; unknown until the peer reports.
+    pub loss_percent: Option<u32>,
 }
 
 /// Builds links.
 #[derive(Clone)]
 pub struct Links {
     fanout: Fanout,
+    bandwidth: Bandwidth,
     playback: Playback,
     inbox: mpsc::Sender<Input>,
     kit: servers::Kit,
@@ -136,6 +152,8 @@ pub struct LinkHandle {
     video: watch::Receiver<tracks::Targets>,
     way: watch::Receiver<Option<path::Way>>,
     stats: Arc<LinkStats>,
+    mode: watch::Receiver<VideoMode>,
+    gauge: Arc<bandwidth::Gauge>,
 }
 
 /// The link's queue of operations is full: it is stuck.
@@ -143,10 +161,11 @@ pub struct LinkHandle {
 pub struct LinkStuck;
 
 impl Links {
-    /// A builder of links that send what `fanout` carries, play into `playback`, report to `inbox` and
-    /// reach their peers as `network` says.
+    /// A builder of links that send what `fanout` carries, share `bandwidth`, play into `playback`, report to
+    /// `inbox` and reach their peers as `network` says.
     pub fn new(
         fanout: Fanout,
+        bandwidth: Bandwidth,
         playback: Playback,
         inbox: mpsc::Sender<Input>,
         network: Network,
@@ -155,7 +174,7 @@ impl Links {
         let roots = network.extra_roots.iter().cloned().map(Into::into).collect();
         let dial = turn_dial::Dial::new(names.clone(), roots);
         let kit = servers::Kit { names, dial, network: Arc::new(network) };
-        Self { fanout, playback, inbox, kit }
+        Self { fanout, bandwidth, playback, inbox, kit }
     }
 
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
@@ -178,6 +197,9 @@ impl Links {
         let (targets, video) = watch::channel(tracks::Targets::default());
         let (way_in, way) = watch::channel(None);
         let stats = Arc::new(LinkStats::default());
+        let gauge = Arc::new(bandwidth::Gauge::new(self.bandwidth.configured()));
+        let share = self.bandwidth.join();
+        let mode = share.mode();
         let task = link::run(link::Parts {
             id,
             policy: self.kit.network.policy,
@@ -190,8 +212,10 @@ impl Links {
             targets,
             way: way_in,
             stats: Arc::clone(&stats),
+            share,
+            gauge: Arc::clone(&gauge),
         });
-        (LinkHandle { orders, shown, video, way, stats }, task)
+        (LinkHandle { orders, shown, video, way, stats, mode, gauge }, task)
     }
 }
 
@@ -224,8 +248,10 @@ impl LinkHandle {
     pub fn reading(&self) -> LinkReading {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let way = self.way.borrow();
+        let estimate = self.gauge.estimate();
         LinkReading {
             frames_sent: get(&self.stats.frames_sent),
+            frames_dropped: get(&self.stats.frames_dropped),
             frames_received: get(&self.stats.frames_received),
             audio_sent: get(&self.stats.audio_sent),
             audio_received: get(&self.stats.audio_received),
@@ -233,6 +259,9 @@ impl LinkHandle {
             video_codec: self.video.borrow().video.map(|_| "H264"),
             path: way.as_ref().map(|way| way.local),
             path_remote: way.as_ref().map(|way| way.remote),
+            mode: Some(*self.mode.borrow()),
+            estimate_kbps: estimate.map(|(rate, _)| rate / 1000),
+            loss_percent: estimate.map(|(_, loss)| (100.0 * loss).round() as u32),
         }
     }
 }

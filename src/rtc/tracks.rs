@@ -13,16 +13,18 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
     RtpCodecKind,
 };
-use rtc::shared::marshal::Marshal;
+use rtc::shared::marshal::{Marshal, MarshalSize};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, trace};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
+use super::bandwidth::Gauge;
+use super::pace::Lane;
 use super::{LinkStats, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
-use crate::media::{Fanout, Feed, Kind, Playback, RemoteStream, RtpInput, Unit};
+use crate::media::{Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
 
 /// How long one packet may wait for the connection's driver before it is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -91,6 +93,25 @@ impl Outgoing {
     }
 }
 
+impl Outgoing {
+    /// The packets of one picture, for a peer that takes video.
+    fn picture(&mut self, unit: &VideoUnit, targets: Targets) -> Vec<rtp::Packet> {
+        let Some(payload_type) = targets.video else { return Vec::new() };
+        let last = unit.payloads.len().saturating_sub(1);
+        let packets = unit.payloads.iter().enumerate().map(|(index, payload)| {
+            let mut packet =
+                self.packet(payload_type, unit.rtp_time, index == last, payload.clone());
+            // Ids differ from peer to peer: the offerer chooses them (RFC 8285 section 6). A packet
+            // without the extension is as good, only shown a little later.
+            if let Some(id) = targets.playout_delay {
+                let _ = packet.header.set_extension(id, engine::no_playout_delay());
+            }
+            packet
+        });
+        packets.collect()
+    }
+}
+
 fn track(
     codec: RTCRtpCodec,
     kind: RtpCodecKind,
@@ -112,39 +133,61 @@ fn track(
     )
 }
 
-/// Sends the fan-out's units to the peer until the feed ends.
-pub async fn send(
-    mut feed: Feed,
-    mut audio: Outgoing,
-    mut video: Outgoing,
-    targets: watch::Receiver<Targets>,
-    stats: Arc<LinkStats>,
-) {
-    let hurry = engine::no_playout_delay();
-    while let Some(unit) = feed.next().await {
+/// What a sender needs to know.
+pub struct Sending {
+    /// Where the units come from.
+    pub fanout: Fanout,
+    /// The payload types the peer takes.
+    pub targets: watch::Receiver<Targets>,
+    /// Where it is counted.
+    pub stats: Arc<LinkStats>,
+    /// What the path takes.
+    pub gauge: Arc<Gauge>,
+}
+
+/// Sends the fan-out's units to the peer until the feed ends: sound at once, pictures as the path allows.
+pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
+    let Sending { fanout, targets, stats, gauge } = sending;
+    let mut feed = fanout.feed();
+    let mut lane = Lane::default();
+    loop {
+        let mut pace = gauge.road().pace;
+        while let Some(packet) = lane.next(gauge.now(), pace) {
+            write(&video.track, packet, &stats).await;
+            pace = gauge.road().pace;
+        }
+        let rest = lane.due(pace).map(|due| due.saturating_sub(gauge.now()));
+        let unit = tokio::select! {
+            biased;
+            unit = feed.next() => unit,
+            () = tokio::time::sleep(rest.unwrap_or_default()), if rest.is_some() => continue,
+        };
         let targets = *targets.borrow();
         match unit {
-            Unit::Audio(unit) => {
+            None => return,
+            Some(Unit::Audio(unit)) => {
                 let Some(payload_type) = targets.audio else { continue };
                 let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
                 write(&audio.track, packet, &stats).await;
                 stats.audio_sent.fetch_add(1, Ordering::Relaxed);
             }
-            Unit::Video(unit) => {
-                let Some(payload_type) = targets.video else { continue };
-                let last = unit.payloads.len().saturating_sub(1);
-                for (index, payload) in unit.payloads.iter().enumerate() {
-                    let marker = index == last;
-                    let mut packet =
-                        video.packet(payload_type, unit.rtp_time, marker, payload.clone());
-                    // Ids differ from peer to peer: the offerer chooses them (RFC 8285 section 6). A
-                    // packet without the extension is as good, only shown a little later.
-                    if let Some(id) = targets.playout_delay {
-                        let _ = packet.header.set_extension(id, hurry.clone());
-                    }
-                    write(&video.track, packet, &stats).await;
+            Some(Unit::Video(unit)) => {
+                if targets.video.is_none() {
+                    continue;
                 }
-                stats.frames_sent.fetch_add(1, Ordering::Relaxed);
+                let (now, road) = (gauge.now(), gauge.road());
+                if lane.admits(unit.keyframe, now, road) {
+                    for packet in video.picture(&unit, targets) {
+                        let size = packet.marshal_size();
+                        lane.push(packet, size);
+                    }
+                    stats.frames_sent.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    stats.frames_dropped.fetch_add(1, Ordering::Relaxed);
+                }
+                if lane.wants_keyframe(now, road) {
+                    fanout.request_keyframe();
+                }
             }
         }
     }

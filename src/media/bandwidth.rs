@@ -1,0 +1,141 @@
+//! Between the links and the capture: links say what their paths have room for and hear what they are to
+//! carry; the capture's thread hears what the encoder is to keep.
+//!
+//! Decides nothing itself; that is `allocator.rs`. Knows no network and no pipeline.
+
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::allocator::Allocator;
+use super::bell::{Bell, lock};
+use crate::intercom::VideoMode;
+
+/// The common end: hands out shares, tells the encoder's rate. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Bandwidth(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    configured: u32,
+    bell: Arc<Bell>,
+    origin: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    allocator: Allocator,
+    next: u64,
+    modes: Vec<(u64, watch::Sender<VideoMode>)>,
+}
+
+impl State {
+    fn publish(&self) {
+        for (link, mode) in &self.modes {
+            if let Some(decided) = self.allocator.mode(*link) {
+                mode.send_if_modified(|mode| std::mem::replace(mode, decided) != decided);
+            }
+        }
+    }
+}
+
+impl Bandwidth {
+    /// For an encoder whose full rate is `configured` bit/s. The bell is rung when its rate is to change.
+    pub(super) fn new(configured: u32, bell: Arc<Bell>) -> Self {
+        let state = State { allocator: Allocator::new(configured), next: 0, modes: Vec::new() };
+        Self(Arc::new(Shared {
+            configured,
+            bell,
+            origin: Instant::now(),
+            state: Mutex::new(state),
+        }))
+    }
+
+    /// The encoder's full rate, in bit/s.
+    pub fn configured(&self) -> u32 {
+        self.0.configured
+    }
+
+    /// The rate the encoder is to keep now, in bit/s.
+    pub fn bitrate(&self) -> u32 {
+        lock(&self.0.state).allocator.bitrate()
+    }
+
+    /// A link's share; given back when dropped.
+    pub fn join(&self) -> Share {
+        let mut state = lock(&self.0.state);
+        let link = state.next;
+        state.next += 1;
+        state.allocator.join(link);
+        let (sender, mode) = watch::channel(VideoMode::Full);
+        state.modes.push((link, sender));
+        Share { link, mode, bandwidth: self.clone() }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = lock(&self.0.state);
+        let before = state.allocator.bitrate();
+        change(&mut state);
+        state.publish();
+        let after = state.allocator.bitrate();
+        drop(state);
+        if before != after {
+            self.0.bell.ring();
+        }
+    }
+}
+
+/// One link's share in the encoder.
+#[derive(Debug)]
+pub struct Share {
+    link: u64,
+    mode: watch::Receiver<VideoMode>,
+    bandwidth: Bandwidth,
+}
+
+impl Share {
+    /// The path has room for `room` bit/s of video beside the voice. To be said about every 200 ms while
+    /// the path is alive; a link that is silent for 2 s has no say.
+    pub fn tell(&self, room: u32) {
+        let now = self.bandwidth.0.origin.elapsed();
+        self.bandwidth.change(|state| state.allocator.tell(self.link, room, now));
+    }
+
+    /// What the link is to carry.
+    pub fn mode(&self) -> watch::Receiver<VideoMode> {
+        self.mode.clone()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let now = self.bandwidth.0.origin.elapsed();
+        self.bandwidth.change(|state| {
+            state.allocator.leave(self.link, now);
+            state.modes.retain(|(link, _)| *link != self.link);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_share_hears_its_mode_and_gives_all_back_when_dropped() {
+        let bandwidth = Bandwidth::new(1_000_000, Arc::new(Bell::default()));
+        let (good, bad) = (bandwidth.join(), bandwidth.join());
+        let mut mode = bad.mode();
+        good.tell(1_000_000);
+        bad.tell(100_000);
+        mode.changed().await.expect("the share lives");
+        assert_eq!(*mode.borrow(), VideoMode::Keyframes);
+        assert_eq!(*good.mode().borrow(), VideoMode::Full);
+        assert_eq!(bandwidth.bitrate(), 1_000_000);
+        drop((good, bad));
+        assert_eq!(bandwidth.bitrate(), 1_000_000);
+        assert!(mode.changed().await.is_err());
+    }
+}

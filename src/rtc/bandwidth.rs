@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rtc::interceptor::{
     BandwidthEstimator, CongestionControlBuilder, CongestionControlInterceptor, Interceptor,
-    Packet, PacketReport, Registry, Slot, StreamInfo, TaggedPacket, TwccSenderBuilder,
-    TwccSenderInterceptor,
+    NackResponderBuilder, Packet, PacketReport, Registry, Slot, StreamInfo, TaggedPacket,
+    TwccSenderBuilder, TwccSenderInterceptor,
 };
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
@@ -35,6 +35,9 @@ const TELL: Duration = Duration::from_millis(200);
 const FRESH: Duration = Duration::from_secs(1);
 /// How long sent packets are remembered for a late report, as a queue can be long.
 const MEMORY: Duration = Duration::from_secs(10);
+
+/// How many packets of a picture can be sent again: those of some 5 s at 2 Mbit/s. A power of two.
+const SENT_AGAIN: u16 = 1024;
 
 /// What one link knows of its path. Shared by the connection's driver and the link's tasks; nobody holds
 /// it for longer than some arithmetic takes.
@@ -147,7 +150,7 @@ pub async fn attend(id: LinkId, gauge: Arc<Gauge>, share: Share, inbox: mpsc::Se
     }
 }
 
-/// Adds to the crate's default interceptors what a link needs to know its path.
+/// Adds to the crate's other interceptors what a link needs to know its path.
 pub fn register(registry: Registry, gauge: &Arc<Gauge>) -> Registry {
     let feedback = CongestionControlBuilder::new(Feedback(Arc::clone(gauge)));
     let feedback = feedback.with_prune_horizon(MEMORY).build();
@@ -156,6 +159,7 @@ pub fn register(registry: Registry, gauge: &Arc<Gauge>) -> Registry {
         .with(Slot::TwccSender, Numbers(TwccSenderBuilder::new().build()))
         // In the pacer's place, and for the same packets: those above it have none yet that were sent again.
         .with(Slot::Pacer, Repairs::new(Arc::clone(gauge)))
+        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(SENT_AGAIN).build())
         .with(Slot::NackGenerator, Requests::default())
 }
 

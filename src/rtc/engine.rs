@@ -8,6 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
+use rtc::peer_connection::configuration::interceptor_registry::{
+    configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
+};
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
@@ -16,7 +19,7 @@ use tracing::debug;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
     RTCConfiguration, RTCConfigurationBuilder, RTCIceServer, RTCIceTransportPolicy, Registry,
-    SettingEngineBuilder, register_default_interceptors,
+    SettingEngineBuilder,
 };
 
 use super::RtcError;
@@ -173,7 +176,12 @@ async fn build_with(
     Ok(Arc::new(connection))
 }
 
-fn media(gauge: &Arc<Gauge>) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
+/// The codecs and interceptors of a link whose path `gauge` watches.
+///
+/// # Errors
+///
+/// When the crate refuses one of them, which it does not.
+pub fn media(gauge: &Arc<Gauge>) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
     let mut engine = MediaEngine::default();
     let audio = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
     engine.register_codec(audio, RtpCodecKind::Audio)?;
@@ -188,8 +196,9 @@ fn media(gauge: &Arc<Gauge>) -> Result<(MediaEngine, Registry), webrtc::error::E
         RtpCodecKind::Video,
         None,
     )?;
-    let registry = register_default_interceptors(Registry::new(), &mut engine)?;
-    let registry = bandwidth::register(registry, gauge);
+    configure_simulcast_extension_headers(&mut engine)?;
+    let registry = configure_twcc_receiver_only(Registry::new(), &mut engine)?;
+    let registry = bandwidth::register(configure_rtcp_reports(registry), gauge);
     Ok((engine, registry.with(Slot::from(LAST), KeyframeRequests::default())))
 }
 

@@ -60,7 +60,6 @@ pub struct Lane<T> {
     free_at: Duration,
     last_keyframe: Option<Duration>,
     asked: Option<Duration>,
-    dropped: u64,
 }
 
 impl<T> Default for Lane<T> {
@@ -72,7 +71,6 @@ impl<T> Default for Lane<T> {
             free_at: Duration::ZERO,
             last_keyframe: None,
             asked: None,
-            dropped: 0,
         }
     }
 }
@@ -95,14 +93,10 @@ impl<T> Lane<T> {
             self.sight = Sight::Waiting;
         }
         let goes = fits && (keyframe || self.sight == Sight::Following);
-        match goes {
-            true if keyframe => {
-                self.last_keyframe = Some(now);
-                self.asked = None;
-                self.sight = Sight::Following;
-            }
-            true => {}
-            false => self.dropped += 1,
+        if goes && keyframe {
+            self.last_keyframe = Some(now);
+            self.asked = None;
+            self.sight = Sight::Following;
         }
         goes
     }
@@ -156,11 +150,6 @@ impl<T> Lane<T> {
             self.asked = Some(now);
         }
         wants
-    }
-
-    /// Pictures that did not go out.
-    pub fn dropped(&self) -> u64 {
-        self.dropped
     }
 
     fn is_time(&self, now: Duration) -> bool {
@@ -231,7 +220,6 @@ mod tests {
         assert!(picture(&mut lane, true, 5, now, NARROW));
         assert!(picture(&mut lane, false, 1, now + ms(33), NARROW));
         assert!(!lane.wants_keyframe(now, NARROW));
-        assert_eq!(lane.dropped(), 3);
     }
 
     #[test]

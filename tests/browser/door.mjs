@@ -28,10 +28,12 @@ export const IMPOLITE = "zdoor";
 
 export class Door {
   /**
-   * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key: string}}} wishes
-   *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub
+   * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key: string}, more?: string,
+   *   inside?: string[]}} wishes
+   *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
+   *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace
    */
-  static async start({ doorPeerId = POLITE, rules = "", service } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", inside = [] } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -43,9 +45,9 @@ export class Door {
     const config = join(door.folder, "config.toml");
     const board = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
-    writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink);
+    writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink + more);
     writeFileSync(board, boardText(door.displayDir, door.speakerFile));
-    door.#spawn(["run", "--config", config, "--board", board, "--socket", door.socket]);
+    door.#spawn([...inside, BIN, "run", "--config", config, "--board", board, "--socket", door.socket]);
     await door.#ready();
     return door;
   }
@@ -55,13 +57,13 @@ export class Door {
   #log = "";
   #exited = null;
 
-  #spawn(args) {
-    this.#child = spawn(BIN, args, {
+  #spawn([program, ...words]) {
+    this.#child = spawn(program, words, {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, RUST_LOG: process.env.RUST_LOG ?? "intercomd=debug,warn", HOME: this.folder },
     });
     this.#child.stdout.on("data", (data) => (this.#out += data));
-    this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-200_000)));
+    this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-2_000_000)));
     this.#exited = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve({ code, signal })));
   }
 
@@ -81,6 +83,11 @@ export class Door {
 
   get pid() {
     return this.#child.pid;
+  }
+
+  /** All of the daemon's log that is kept. */
+  get wholeLog() {
+    return this.#log;
   }
 
   /** The newest part of the daemon's log. */
@@ -138,20 +145,27 @@ export class Door {
   /** Colour of the phone's picture on the door's display now, or null. */
   displayColour() {
     const size = DISPLAY.width * DISPLAY.height * 3;
-    const frames = readdirSync(this.displayDir)
-      .filter((name) => name.endsWith(".rgb"))
-      .sort()
-      .reverse();
-    for (const name of frames) {
+    for (const { path } of this.framesShown()) {
       // The newest file may be half written, or gone already.
       try {
-        const rgb = readFileSync(join(this.displayDir, name));
+        const rgb = readFileSync(path);
         if (rgb.length === size) return readPhoneColour(rgb);
       } catch {
         continue;
       }
     }
     return null;
+  }
+
+  /** The files of the newest frames on the display, newest first. A new pipeline begins again at 00000. */
+  framesShown() {
+    const frames = [];
+    for (const name of readdirSync(this.displayDir)) {
+      const path = join(this.displayDir, name);
+      const written = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
+      if (written && name.endsWith(".rgb")) frames.push({ path, written });
+    }
+    return frames.sort((one, other) => other.written - one.written);
   }
 
   /** How clear the tone is in what the door's speaker played last; see `clearestTone`. */

@@ -30,7 +30,8 @@ const FLAGS = [
 const SCREEN = { width: 390, height: 844 };
 
 export class Phone {
-  static async open() {
+  /** @param {{program?: string}} wishes `program`: what starts the browser */
+  static async open({ program = process.env.CHROMIUM ?? "/usr/bin/chromium" } = {}) {
     const phone = new Phone();
     phone.folder = mkdtempSync(join(tmpdir(), "intercomd-phone-"));
     const picture = join(phone.folder, "picture.y4m");
@@ -38,7 +39,7 @@ export class Phone {
     writePhonePicture(picture);
     writePhoneSound(sound);
     phone.context = await chromium.launchPersistentContext(join(phone.folder, "profile"), {
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      executablePath: program,
       // Playwright's own switch would add a second, older headless mode.
       headless: false,
       args: [...FLAGS, `--use-file-for-fake-video-capture=${picture}`, `--use-file-for-fake-audio-capture=${sound}`],
@@ -194,9 +195,10 @@ function peak(page, selector) {
 /**
  * Serves the tutorial-style page and the SDK beside it on 127.0.0.1.
  *
+ * @param {{path?: string}} wishes `path`: a socket file to serve on instead
  * @returns {Promise<{address: (door: import("./door.mjs").Door) => string, close: () => void}>}
  */
-export async function serveTutorial() {
+export async function serveTutorial({ path } = {}) {
   const files = {
     "/": [join(HERE, "tutorial.html"), "text/html"],
     "/tutorial.mjs": [join(HERE, "tutorial.mjs"), "text/javascript"],
@@ -207,7 +209,7 @@ export async function serveTutorial() {
     if (!file) return response.writeHead(404).end();
     response.writeHead(200, { "content-type": type }).end(readFileSync(file));
   });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise((resolve) => server.listen(path ? { path } : { port: 0, host: "127.0.0.1" }, resolve));
   const { port } = server.address();
   return {
     address: (door) => `http://127.0.0.1:${port}/?${new URLSearchParams({ channel: door.channel, key: door.key, url: door.ws })}`,

@@ -1,0 +1,122 @@
+// A real TURN and STUN server (coturn) in the wide area, with a certificate of an authority made for this run.
+
+import { execFileSync } from "node:child_process";
+import { createHmac } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { until, within } from "../browser/wait.mjs";
+
+const PROGRAM = "/usr/bin/turnserver";
+const BUNDLE = "/etc/ssl/certs/ca-certificates.crt";
+const PORT = 3478;
+const TLS_PORT = 443;
+const START_MS = 10_000;
+
+export class Turn {
+  #net;
+  #folder;
+  #child = null;
+  #exited;
+  #log = "";
+  #secret = "first secret";
+
+  static async start(net, folder) {
+    if (!existsSync(PROGRAM)) throw new Error(`${PROGRAM} is missing: tools/setup.sh test installs it`);
+    const turn = new Turn();
+    turn.#net = net;
+    turn.#folder = join(folder, "turn");
+    mkdirSync(turn.#folder);
+    certify(turn.#folder, net.serviceAddress);
+    turn.bundle = join(turn.#folder, "bundle.crt");
+    writeFileSync(turn.bundle, (existsSync(BUNDLE) ? readFileSync(BUNDLE, "utf8") : "") + readFileSync(join(turn.#folder, "ca.crt"), "utf8"));
+    await turn.up();
+    return turn;
+  }
+
+  get log() {
+    return this.#log;
+  }
+
+  async up() {
+    const file = join(this.#folder, "turnserver.conf");
+    writeFileSync(file, settings(this.#folder, this.#net.serviceAddress, this.#secret));
+    this.#log = "";
+    this.#child = this.#net.start("wan", [PROGRAM, "-c", file], { stdio: ["ignore", "pipe", "pipe"], cwd: this.#folder });
+    const keep = (data) => (this.#log = (this.#log + data).slice(-100_000));
+    this.#child.stdout.on("data", keep);
+    this.#child.stderr.on("data", keep);
+    this.#exited = new Promise((resolve) => this.#child.on("exit", resolve));
+    await until(() => this.#listens(), "the TURN server listening", START_MS, () => this.#log);
+  }
+
+  /** Whether all its ports are open. */
+  #listens() {
+    const open = this.#net.run("wan", "ss", "-Hlntu");
+    return [`udp.*:${PORT} `, `tcp.*:${PORT} `, `tcp.*:${TLS_PORT} `].every((port) => new RegExp(port).test(open));
+  }
+
+  async down() {
+    if (!this.#child) return;
+    this.#child.kill("SIGKILL");
+    await within(this.#exited, "the TURN server's end", START_MS);
+    this.#child = null;
+  }
+
+  /** Dies and comes back: every allocation is gone. */
+  async restart() {
+    await this.down();
+    await this.up();
+  }
+
+  /** Credentials given until now are worth nothing at the next start. */
+  forget() {
+    this.#secret = `another secret ${Date.now()}`;
+  }
+
+  /** An entry for `iceServers`, with credentials good for so many seconds. */
+  server(kinds, seconds = 3600) {
+    const host = this.#net.service;
+    const urls = {
+      stun: `stun:${host}:${PORT}`,
+      udp: `turn:${host}:${PORT}?transport=udp`,
+      tcp: `turn:${host}:${PORT}?transport=tcp`,
+      tls: `turns:${host}:${TLS_PORT}?transport=tcp`,
+    };
+    const username = `${Math.floor(Date.now() / 1000) + seconds}:lab`;
+    return { urls: kinds.map((kind) => urls[kind]), username, credential: createHmac("sha1", this.#secret).update(username).digest("base64") };
+  }
+}
+
+function settings(folder, address, secret) {
+  return `listening-ip=${address}
+relay-ip=${address}
+listening-port=${PORT}
+tls-listening-port=${TLS_PORT}
+min-port=50000
+max-port=51000
+realm=lab.example
+use-auth-secret
+static-auth-secret=${secret}
+cert=${join(folder, "server.crt")}
+pkey=${join(folder, "server.key")}
+fingerprint
+no-cli
+no-dtls
+no-rfc5780
+simple-log
+log-file=stdout
+pidfile=${join(folder, "pid")}
+userdb=${join(folder, "db")}
+`;
+}
+
+/** An authority and a certificate for the server's address, good for two days. */
+function certify(folder, address) {
+  const file = (name) => join(folder, name);
+  const openssl = (...words) => execFileSync("openssl", words, { stdio: "pipe", timeout: 30_000 });
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.crt"), "-days", "2", "-subj", "/CN=lab authority", "-addext", "keyUsage=critical,keyCertSign");
+  openssl("req", ...key, "-keyout", file("server.key"), "-out", file("server.csr"), "-subj", "/CN=turn.lab.example");
+  writeFileSync(file("ext"), `subjectAltName=IP:${address}\nextendedKeyUsage=serverAuth\n`);
+  openssl("x509", "-req", "-in", file("server.csr"), "-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", file("ext"), "-out", file("server.crt"));
+}

@@ -125,6 +125,18 @@ export class Topology {
     }
     this.run("wan", "ip", "link", "set", "hub", "up");
     this.#address("wan", "hub", SERVICE[this.#family]);
+    this.#void();
+  }
+
+  /** What is sent to nowhere, such as a house's private address, vanishes without an error, as in the world. */
+  #void() {
+    const family = this.#family === "v6" ? "-6" : "-4";
+    this.run("wan", "ip", "link", "add", "void", "type", "bridge");
+    this.run("wan", "ip", "link", "set", "void", "up", "arp", "off");
+    this.run("wan", "ip", family, "route", "add", "default", "dev", "void");
+    for (const house of ["door", "phone"]) {
+      this.run(`${house}nat`, "ip", family, "route", "add", "default", "via", SERVICE[this.#family]);
+    }
   }
 
   #forwards(place) {
@@ -202,7 +214,7 @@ export class Topology {
     const rules = [];
     if (way !== "in") rules.push(`iif "in" meta l4proto udp ${chance}drop`);
     if (way !== "out") rules.push(`oif "in" meta l4proto udp ${chance}drop`);
-    this.nft(`${house}nat`, `table inet fault\ndelete table inet fault\ntable inet fault { chain forward { type filter hook forward priority -10; ${rules.join("; ")}; } }\n`);
+    this.nft(`${house}nat`, `table inet fault\ndelete table inet fault\ntable inet fault {\nchain forward {\ntype filter hook forward priority -10\n${rules.join("\n")}\n}\n}\n`);
   }
 
   /** Ends what `dropUdp` began. */

@@ -100,6 +100,7 @@ static-auth-secret=${secret}
 cert=${join(folder, "server.crt")}
 pkey=${join(folder, "server.key")}
 fingerprint
+verbose
 no-cli
 no-dtls
 no-rfc5780

@@ -114,7 +114,7 @@ export class Lab {
    * @param {number} since the moment the times of the answer count from
    * @param {number} ms
    * @param {() => any} also what has to be true as well before anything is judged
-   * @returns {Promise<Record<string, number>>} for each sense when its last stall ended, in ms after `since`
+   * @returns {Promise<Record<string, number>>} for each sense when its longest gap ended, in ms after `since`
    */
   async flowing(since, ms, also = () => true) {
     await until(

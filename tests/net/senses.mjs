@@ -8,6 +8,8 @@ const LOOK_DOOR_MS = 50;
 const LOOK_PHONE_MS = 150;
 /** A longer silence between two moments is a stall. The phone's tone is a beep each half second. */
 export const STALL_MS = { phonePicture: 800, phoneSound: 800, doorPicture: 800, doorSound: 1_500 };
+/** A shorter gap is no interruption at all: 15 pictures a second, sound looked at each 50 ms, beeps 0.18 s apart. */
+const GAP_MS = { phonePicture: 250, phoneSound: 250, doorPicture: 250, doorSound: 500 };
 /** Media counts as back when it has gone on for so long. */
 const CALM_MS = 2_500;
 /** Moments older than that are forgotten. */
@@ -65,14 +67,25 @@ export class Senses {
     return after <= from;
   }
 
-  /** Since when the present flow of a sense goes on, counted from `since`; 0 if it never stalled after it. */
+  /**
+   * When the longest gap of a sense ended, counted from `since`; 0 if there was none worth the name after it, null
+   * if the sense never noticed anything.
+   */
   resumed(sense, since) {
     const list = this.#moments[sense];
-    for (let n = list.length - 1; n > 0; n -= 1) {
-      if (list[n] - list[n - 1] > STALL_MS[sense]) return Math.max(0, list[n] - since);
-      if (list[n - 1] <= since) return 0;
+    if (!list.length) return null;
+    let [longest, end] = [GAP_MS[sense], since];
+    for (let n = list.length - 1; n >= 0 && list[n] > since; n -= 1) {
+      const gap = list[n] - (list[n - 1] ?? since);
+      if (gap > longest) [longest, end] = [gap, list[n]];
     }
-    return list.length ? Math.max(0, list[0] - since) : null;
+    return end - since;
+  }
+
+  /** Whether a sense has stalled since then. */
+  stalled(sense, since) {
+    const list = this.#moments[sense].filter((moment) => moment > since);
+    return list.some((moment, n) => moment - (list[n - 1] ?? since) > STALL_MS[sense]);
   }
 
   get senses() {

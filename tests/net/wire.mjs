@@ -63,7 +63,7 @@ if (process.env.INTERCOMD_WIRE && process.argv[1] === fileURLToPath(import.meta.
         }
       });
       source.on("end", () => pair.deaf.has(way) || sink.end());
-      source.on("error", () => pair.deaf.has(way) || sink.resetAndDestroy());
+      source.on("error", () => pair.deaf.has(way) || abort(sink));
       source.on("close", () => {
         if (pair.deaf.has(way)) return;
         pairs.delete(pair);
@@ -73,11 +73,19 @@ if (process.env.INTERCOMD_WIRE && process.argv[1] === fileURLToPath(import.meta.
     pass("up", near, far);
     pass("down", far, near);
   });
+  /** Ends a socket as a crash would; those of a path know no reset. */
+  function abort(socket) {
+    try {
+      socket.resetAndDestroy();
+    } catch {
+      socket.destroy();
+    }
+  }
   const reset = () => {
     for (const { near, far, deaf } of pairs) {
       deaf.clear();
-      near.resetAndDestroy();
-      far.resetAndDestroy();
+      abort(near);
+      abort(far);
     }
   };
   const listen = (then) => server.listen({ ...from }, then);

@@ -15,7 +15,7 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps)
+test_packages=(chromium python3-venv python3-dev procps coturn nftables iproute2 openssl)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"
@@ -75,13 +75,18 @@ fi
 node web/build.mjs >/dev/null
 
 if [ "$purpose" = test ]; then
+  # Debian starts a TURN server when it installs one; the tests start their own.
+  had_coturn=$(command -v turnserver || true)
   install_packages "${test_packages[@]}"
+  if [ -z "$had_coturn" ] && [ -d /run/systemd/system ]; then as_root systemctl disable --now coturn >/dev/null 2>&1 || true; fi
   # The compiler of Debian's archive comes without linter and formatter.
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
-  if [ ! -d tests/browser/node_modules/playwright-core ] || [ tests/browser/package-lock.json -nt tests/browser/node_modules/.package-lock.json ]; then
-    with_patience npm --prefix tests/browser ci --no-audit --no-fund --loglevel=error >/dev/null
-  fi
+  for folder in tests/browser tests/net; do
+    if [ ! -f $folder/node_modules/.package-lock.json ] || [ $folder/package-lock.json -nt $folder/node_modules/.package-lock.json ]; then
+      with_patience npm --prefix $folder ci --no-audit --no-fund --loglevel=error >/dev/null
+    fi
+  done
   python=target/test-python
   if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
     rm -rf "$python"; mkdir -p target

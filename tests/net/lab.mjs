@@ -11,7 +11,7 @@ import { Door, CHANNEL, callState } from "../browser/door.mjs";
 import { Phone, serveTutorial } from "../browser/phone.mjs";
 import { until } from "../browser/wait.mjs";
 import { record } from "./results.mjs";
-import { Senses } from "./senses.mjs";
+import { CALM_MS, Senses } from "./senses.mjs";
 import { KEYS, Service } from "./service.mjs";
 import { SIGNALLING_PORT, Topology } from "./topology.mjs";
 import { Turn } from "./turn.mjs";
@@ -117,8 +117,13 @@ export class Lab {
    * @returns {Promise<Record<string, number>>} for each sense when its longest gap ended, in ms after `since`
    */
   async flowing(since, ms, also = () => true) {
+    // Judged only when it has gone on for a while after all else was true: a short gap may be just beginning.
+    let settled = null;
     await until(
-      async () => (await also()) && this.senses.senses.every((sense) => this.senses.flows(sense)),
+      async () => {
+        settled = (await also()) ? (settled ?? Date.now()) : null;
+        return settled !== null && Date.now() - settled > CALM_MS && this.senses.senses.every((sense) => this.senses.flows(sense));
+      },
       "pictures and sound both ways",
       ms,
       () => this.tell(),

@@ -11,7 +11,7 @@ export const STALL_MS = { phonePicture: 800, phoneSound: 800, doorPicture: 800, 
 /** A shorter gap is no interruption at all: 15 pictures a second, sound looked at each 50 ms, beeps 0.18 s apart. */
 const GAP_MS = { phonePicture: 250, phoneSound: 250, doorPicture: 250, doorSound: 500 };
 /** Media counts as back when it has gone on for so long. */
-const CALM_MS = 2_500;
+export const CALM_MS = 2_500;
 /** Moments older than that are forgotten. */
 const KEEP_MS = 300_000;
 /** How much of a piece of sound must be the tone; the rest is coding noise and echo cancelling. */

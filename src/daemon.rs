@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
-use crate::hands::Hands;
+use crate::hands::{Hands, ice_server};
 use crate::hardware::{Panel, Press};
 use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
 use crate::media::{self, Capture, Playback};
@@ -114,7 +114,11 @@ impl House {
 
         let capture = Capture::new(&settings.board);
         let playback = Playback::new(&settings.board);
-        let network = Network::default();
+        let network = Network {
+            policy: settings.ice.policy,
+            extra_servers: settings.ice.servers.iter().map(ice_server).collect(),
+            extra_roots: Vec::new(),
+        };
         let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
         let links = Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network);
 

@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
+use crate::config;
 use crate::hardware::Panel;
 use crate::intercom::{
     Command, Input, LinkCommand, LinkEvent, LinkId, Outgoing, PeerView, Report, Snapshot, Stance,
@@ -228,6 +229,7 @@ impl Hands {
                     CaptureState::Broken { reason } => format!("broken: {reason}"),
                 },
                 frames: capture.frames,
+                bitrate_kbps: capture.bitrate_kbps,
                 pipelines_built: capture.pipelines_built,
                 display: playback.display,
                 speaker: playback.speaker,
@@ -272,6 +274,9 @@ impl Hands {
         let generation = peer.generation.unwrap_or(0);
         let link = LinkId { peer: peer.key.clone(), generation };
         let reading = self.open.get(&link).map(LinkHandle::reading).unwrap_or_default();
+        let uplink = self.uplinks.get(&peer.key.uplink).map(UplinkHandle::status);
+        let metadata = uplink
+            .and_then(|status| status.borrow().peer_metadata.get(peer.key.id.as_str()).cloned());
         PeerStatus {
             id: peer.key.id.to_string(),
             uplink: peer.key.uplink.to_string(),
@@ -286,7 +291,9 @@ impl Hands {
                 .path
                 .map(|local| format!("{local}-{}", reading.path_remote.unwrap_or("unknown"))),
             picture: peer.video.name().to_owned(),
-            metadata: None,
+            metadata,
+            loss_percent: reading.loss_percent,
+            estimate_kbps: reading.estimate_kbps,
             video_codec: reading.video_codec.map(str::to_owned),
         }
     }
@@ -295,14 +302,16 @@ impl Hands {
 fn ice_servers(uplink: &UplinkHandle) -> Vec<IceServer> {
     let status = uplink.status();
     let servers = &status.borrow().ice_servers;
-    servers
-        .iter()
-        .map(|server| IceServer {
-            urls: server.urls.clone(),
-            username: server.username.clone().unwrap_or_default(),
-            credential: server.credential.clone().unwrap_or_default(),
-        })
-        .collect()
+    servers.iter().map(ice_server).collect()
+}
+
+/// A server as the configuration and the signalling side name it, for a link.
+pub fn ice_server(server: &config::names::IceServer) -> IceServer {
+    IceServer {
+        urls: server.urls.clone(),
+        username: server.username.clone().unwrap_or_default(),
+        credential: server.credential.clone().unwrap_or_default(),
+    }
 }
 
 fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
@@ -313,5 +322,7 @@ fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
         state: status.state.name().to_owned(),
         peer_id: status.peer_id.as_ref().map(ToString::to_string),
         advice: status.problem.clone(),
+        clock_ahead_s: status.clock_ahead,
+        metadata: status.own_metadata.clone(),
     }
 }

@@ -152,6 +152,11 @@ pub struct UplinkStatus {
     pub peer_id: Option<String>,
     /// What the owner should do, if anything.
     pub advice: Option<String>,
+    /// By how many seconds the door's clock is ahead of the signalling side's (negative: behind), if that
+    /// is more than a minute.
+    pub clock_ahead_s: Option<i64>,
+    /// What our token says of us, without ICE servers.
+    pub metadata: Option<serde_json::Value>,
 }
 
 /// One peer.
@@ -180,6 +185,10 @@ pub struct PeerStatus {
     pub path: Option<String>,
     /// How much of the picture it gets: `full`, `keyframes` or `paused`.
     pub picture: String,
+    /// What its path takes of ours, in kbit/s, clamped to what the encoder can use; once it reported.
+    pub estimate_kbps: Option<u32>,
+    /// Share of our packets lost on the way to it lately, in percent; once it reported.
+    pub loss_percent: Option<u32>,
     /// What its token says of it, as the signalling side tells everybody in the channel.
     pub metadata: Option<serde_json::Value>,
     /// The codec of the pictures we send it, once negotiated.
@@ -194,6 +203,8 @@ pub struct MediaStatus {
     pub camera: String,
     /// The encoder.
     pub encoder: String,
+    /// What the encoder is told to use now, in kbit/s.
+    pub bitrate_kbps: u32,
     /// The microphone.
     pub microphone: String,
     /// What the capture pipeline does.

@@ -262,6 +262,12 @@ fn describe(status: &Status, now: Duration) -> String {
         if let Some(advice) = &uplink.advice {
             page.row("", || format!("→ {advice}"));
         }
+        if let Some(ahead) = uplink.clock_ahead_s {
+            page.row("", || {
+                let side = if ahead < 0 { "behind" } else { "ahead" };
+                format!("→ the door's clock is {} s {side}; the door allows for it", ahead.abs())
+            });
+        }
     }
     for peer in &status.peers {
         page.row("peer", || {
@@ -286,7 +292,10 @@ fn describe(status: &Status, now: Duration) -> String {
     }
     let media = &status.media;
     page.row("camera", || media.camera.clone());
-    page.row("encoder", || media.encoder.clone());
+    page.row("encoder", || match media.bitrate_kbps {
+        0 => media.encoder.clone(),
+        rate => format!("{} at {rate} kbit/s", media.encoder),
+    });
     page.row("microphone", || media.microphone.clone());
     page.row("capture", || {
         format!(
@@ -495,6 +504,8 @@ mod tests {
                 state: "refused".to_owned(),
                 peer_id: None,
                 advice: Some("renew the key".to_owned()),
+                clock_ahead_s: Some(-7200),
+                ..UplinkStatus::default()
             }],
             peers: vec![PeerStatus {
                 id: "p7".to_owned(),

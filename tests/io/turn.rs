@@ -196,7 +196,8 @@ impl Call {
         let mut generation = 0;
         let ends = servers.map(|servers| {
             let (events, inbox) = mpsc::channel(256);
-            let links = Links::new(capture.fanout(), playback.clone(), events, network.clone());
+            let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
+            let links = Links::new(fanout, bandwidth, playback.clone(), events, network.clone());
             generation += 1;
             let peer = PeerKey { uplink: UplinkId::Lan, id: PeerId::new("phone") };
             let (handle, task) = links.open(LinkId { peer, generation }, servers);

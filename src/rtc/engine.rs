@@ -99,7 +99,10 @@ pub async fn build(
     for mdns in names {
         for addresses in addresses {
             let configuration = configuration(servers, policy);
-            match build_with(configuration, Arc::clone(&handler), gauge, addresses, mdns).await {
+            // TCP for networks without UDP (RFC 6544); UDP has the higher priority.
+            let tcp = if policy == IcePolicy::All { addresses } else { &[] };
+            let handler = Arc::clone(&handler);
+            match build_with(configuration, handler, gauge, addresses, tcp, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -135,7 +138,8 @@ async fn build_with(
     configuration: RTCConfiguration,
     handler: Arc<dyn PeerConnectionEventHandler>,
     gauge: &Arc<Gauge>,
-    addresses: &[&'static str],
+    udp: &[&'static str],
+    tcp: &[&'static str],
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let (media_engine, registry) = media(gauge).map_err(RtcError::build)?;
@@ -169,7 +173,8 @@ async fn build_with(
         .with_interceptor_registry(registry)
         .with_setting_engine(settings)
         .with_handler(handler)
-        .with_udp_addrs(addresses.to_vec())
+        .with_udp_addrs(udp.to_vec())
+        .with_tcp_addrs(tcp.to_vec())
         .build()
         .await
         .map_err(RtcError::build)?;

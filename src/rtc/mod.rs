@@ -120,8 +120,8 @@ pub struct LinkReading {
     pub write_errors: u64,
     /// What we send as video, once negotiated.
     pub video_codec: Option<&'static str>,
-    /// The kind of our candidate on the way media takes, once connected: `host`, `srflx`, `prflx` or
-    /// `relay` (RFC 8445 section 4).
+    /// The kind of our candidate on the way media takes, once connected: `host`, `host-tcp`, `srflx`,
+    /// `prflx` or `relay` (RFC 8445 section 4).
     pub path: Option<&'static str>,
     /// The kind of the peer's candidate.
     pub path_remote: Option<&'static str>,

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rtc::peer_connection::transport::{
-    RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateType,
+    RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidateType, RTCIceProtocol,
 };
 use webrtc::rtp_transceiver::RtpSender;
 
@@ -64,6 +64,8 @@ fn way(local: &RTCIceCandidate, remote: &RTCIceCandidate) -> Way {
 
 fn kind(candidate: &RTCIceCandidate) -> &'static str {
     match candidate.typ {
+        // RFC 6544; a relay and the address a router gives us are reached over UDP always.
+        RTCIceCandidateType::Host if candidate.protocol == RTCIceProtocol::Tcp => "host-tcp",
         RTCIceCandidateType::Host => "host",
         RTCIceCandidateType::Srflx => "srflx",
         RTCIceCandidateType::Prflx => "prflx",

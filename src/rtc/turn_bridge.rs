@@ -373,3 +373,151 @@ impl Requests {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::names::Names;
+    use super::super::turn_url::{Host, Service};
+    use super::*;
+
+    /// Nothing here takes as long unless it hangs.
+    async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+        match timeout(Duration::from_secs(30), future).await {
+            Ok(done) => done,
+            Err(_) => panic!("still waiting for {what}"),
+        }
+    }
+
+    async fn bridge_and_server() -> (Bridge, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback");
+        let place = listener.local_addr().expect("bound");
+        let server = ServerUrl {
+            service: Service::TurnTcp,
+            host: Host::Literal(place.ip()),
+            port: place.port(),
+        };
+        let dial = Dial::new(Names::default(), Vec::new());
+        (Bridge::open(server, dial).await.expect("a loopback port"), listener)
+    }
+
+    async fn client(bridge: &Bridge) -> UdpSocket {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("loopback");
+        socket.connect(bridge.address()).await.expect("loopback");
+        socket
+    }
+
+    async fn accept(listener: &TcpListener) -> TcpStream {
+        soon("a connection", listener.accept()).await.expect("accepted").0
+    }
+
+    async fn read(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        soon("bytes on the stream", stream.read_exact(&mut bytes)).await.expect("whole");
+        bytes
+    }
+
+    fn allocate(id: u8) -> Vec<u8> {
+        let mut message = vec![0, 3, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+        message.extend([id; 12]);
+        message
+    }
+
+    #[tokio::test]
+    async fn each_client_socket_has_a_connection_of_its_own() {
+        let (bridge, listener) = bridge_and_server().await;
+        let (a, b) = (client(&bridge).await, client(&bridge).await);
+        a.send(&allocate(1)).await.expect("sent");
+        let mut to_a = accept(&listener).await;
+        b.send(&allocate(2)).await.expect("sent");
+        let mut to_b = accept(&listener).await;
+        assert_eq!(read(&mut to_a, 20).await, allocate(1));
+        assert_eq!(read(&mut to_b, 20).await, allocate(2));
+        to_b.write_all(&[0x40, 0, 0, 1, b'x', 0, 0, 0]).await.expect("written");
+        let mut buffer = [0; 100];
+        let length = soon("an answer", b.recv(&mut buffer)).await.expect("received");
+        assert_eq!(buffer[..length], [0x40, 0, 0, 1, b'x']);
+        a.send(&[0x40, 0, 0, 2, b'h', b'i']).await.expect("sent");
+        assert_eq!(read(&mut to_a, 8).await, [0x40, 0, 0, 2, b'h', b'i', 0, 0]);
+    }
+
+    #[tokio::test]
+    async fn what_is_not_turn_and_what_was_sent_before_stays_here() {
+        let (bridge, listener) = bridge_and_server().await;
+        let socket = client(&bridge).await;
+        socket.send(&[0x40, 0, 0, 0]).await.expect("sent");
+        socket.send(b"GET / HTTP/1.1").await.expect("sent");
+        socket.send(&allocate(1)).await.expect("sent");
+        let mut stream = accept(&listener).await;
+        socket.send(&allocate(1)).await.expect("sent");
+        socket.send(b"GET / HTTP/1.1").await.expect("sent");
+        socket.send(&allocate(2)).await.expect("sent");
+        assert_eq!(read(&mut stream, 40).await, [allocate(1), allocate(2)].concat());
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_is_opened_again_by_a_later_datagram() {
+        let (bridge, listener) = bridge_and_server().await;
+        let socket = client(&bridge).await;
+        socket.send(&allocate(1)).await.expect("sent");
+        let mut garbled = accept(&listener).await;
+        garbled.write_all(b"\xFF no TURN").await.expect("written");
+        // Repeated as a client does, until one falls behind the pause.
+        let again = async {
+            loop {
+                socket.send(&allocate(2)).await.expect("sent");
+                tokio::select! {
+                    accepted = listener.accept() => break accepted.expect("accepted").0,
+                    () = tokio::time::sleep(Duration::from_millis(50)) => {}
+                }
+            }
+        };
+        let mut stream = soon("the second connection", again).await;
+        assert_eq!(read(&mut stream, 20).await, allocate(2));
+    }
+
+    #[tokio::test]
+    async fn connections_end_with_their_bridge_and_with_their_allocation() {
+        let (bridge, listener) = bridge_and_server().await;
+        let (a, b) = (client(&bridge).await, client(&bridge).await);
+        a.send(&allocate(1)).await.expect("sent");
+        let mut to_a = accept(&listener).await;
+        b.send(&allocate(2)).await.expect("sent");
+        let mut to_b = accept(&listener).await;
+        let mut release = allocate(3);
+        release[1] = 4;
+        release[3] = 8;
+        release.extend([0, 0x0D, 0, 4, 0, 0, 0, 0]);
+        a.send(&release).await.expect("sent");
+        let mut rest = Vec::new();
+        soon("the farewell", to_a.read_to_end(&mut rest)).await.expect("ends in order");
+        assert_eq!(rest, [allocate(1), release].concat());
+        drop(bridge);
+        assert_eq!(read(&mut to_b, 20).await, allocate(2));
+        soon("the end", to_b.read_to_end(&mut rest)).await.expect("ends");
+    }
+
+    #[tokio::test]
+    async fn our_own_sockets_are_known_as_ours() {
+        let (bridge, _listener) = bridge_and_server().await;
+        let socket = client(&bridge).await;
+        let address = socket.local_addr().expect("bound");
+        assert!(ours(address, bridge.address()).await);
+        drop(socket);
+        assert!(!ours(address, bridge.address()).await, "nobody owns it now");
+    }
+
+    #[test]
+    fn the_owner_of_a_socket_is_read_from_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             1: 0100007F:0050 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 9 2 0 0\n\
+             2: 00000000:0051 00000000:0000 07 00000000:00000000 00:00000000 00000000    33        0 9 2 0 0\n";
+        let owner_of = |text: &str| owner(table, text.parse().expect("an address"));
+        if cfg!(target_endian = "little") {
+            assert_eq!(owner_of("127.0.0.1:80"), Some(1000));
+        }
+        assert_eq!(owner_of("127.0.0.1:81"), Some(33));
+        assert_eq!(owner_of("127.0.0.1:82"), None);
+    }
+}

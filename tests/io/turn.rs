@@ -439,6 +439,7 @@ async fn the_end_of_a_link_is_seen_by_the_other_end() {
     call.connected().await;
     for end in &call.ends {
         assert!(end.path.as_ref().is_some_and(|path| !path.relayed && path.local.is_some()));
+        assert_eq!(end.handle.reading().path, Some("host"), "UDP is preferred to TCP");
     }
     let Call { ends: [a, mut b], capture, playback } = call;
     drop(a.handle);
@@ -474,9 +475,13 @@ async fn in_own_network(part: &str) {
 }
 
 async fn ip(arguments: &str) {
-    let outcome = Command::new("ip").args(arguments.split(' ')).output().await;
-    let outcome = outcome.expect("ip runs; is the package iproute2 installed?");
-    assert!(outcome.status.success(), "ip {arguments}: {outcome:?}");
+    run("ip", &arguments.split(' ').collect::<Vec<_>>()).await;
+}
+
+async fn run(program: &str, arguments: &[&str]) {
+    let outcome = Command::new(program).args(arguments).output().await;
+    let outcome = outcome.expect("the program runs; are iproute2 and nftables installed?");
+    assert!(outcome.status.success(), "{program} {arguments:?}: {outcome:?}");
 }
 
 fn locals(ends: &[End; 2]) -> [Option<String>; 2] {
@@ -497,6 +502,11 @@ async fn a_restart_without_any_network_is_a_failure_at_once() {
 #[tokio::test]
 async fn a_hole_in_the_network_heals_without_a_restart() {
     in_own_network("turn::inside::hole").await;
+}
+
+#[tokio::test]
+async fn a_network_without_udp_is_crossed_over_tcp() {
+    in_own_network("turn::inside::no_udp").await;
 }
 
 /// Parts that change the network they run in.
@@ -558,6 +568,21 @@ mod inside {
         call.until("the hole", all(Health::Disconnected)).await;
         ip("link set lo up").await;
         call.until("the end of the hole", all(Health::Connected)).await;
+        call.media_flows().await;
+        call.close().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn no_udp() {
+        network_up().await;
+        let rules = "add table inet t; add chain inet t in { type filter hook input priority 0; }; \
+                     add rule inet t in meta l4proto udp drop";
+        run("nft", &[rules]).await;
+        let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+        call.offer(false);
+        call.connected().await;
+        assert_eq!(call.ends[0].handle.reading().path, Some("host-tcp"));
         call.media_flows().await;
         call.close().await;
     }

@@ -1,4 +1,4 @@
-//! Lets a TURN client that speaks UDP only use a server over TCP or TLS (media.md section 8).
+//! Lets a TURN client that speaks UDP only use a server over TCP or TLS (media.md trap 2).
 //!
 //! A bridge takes the client's datagrams on a loopback port. Each client socket gets one connection of its
 //! own, because an allocation belongs to its 5-tuple (RFC 8656 section 2.2). It is a datagram service:

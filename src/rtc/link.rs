@@ -96,8 +96,10 @@ struct Link {
     servers: Servers,
     /// The servers the connection knows.
     configured: Vec<Ready>,
-    /// The servers that have given us candidates since the last gathering began.
+    /// The servers that have given us candidates.
     heard: BTreeSet<String>,
+    /// The relays that gave none, as far as the log knows.
+    silent: BTreeSet<String>,
     stage: Stage,
     connection: Arc<dyn PeerConnection>,
     senders: [Arc<dyn RtpSender>; 2],
@@ -119,6 +121,9 @@ struct Link {
 impl Link {
     async fn build(mut parts: Parts) -> Result<Self, RtcError> {
         let configured = parts.servers.ready().await;
+        if parts.policy == IcePolicy::Relay && !configured.iter().any(Ready::relays) {
+            warn!("link {}: only relays are allowed and there is no TURN server", parts.id);
+        }
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
         let handler_of_all = Arc::new(Handler(handler.clone()));
@@ -147,6 +152,7 @@ impl Link {
             servers: parts.servers,
             configured,
             heard: BTreeSet::new(),
+            silent: BTreeSet::new(),
             stage: Stage::Away,
             connection,
             senders: [audio_sender, video_sender],
@@ -337,7 +343,7 @@ impl Link {
         match event {
             Event::Stopped => self.over("its connection has no socket any more").await,
             Event::Candidate(text, server) => {
-                self.heard.insert(server);
+                self.heard.insert(servers::key(&server));
                 let Some(text) = candidates::shown(&text, self.policy) else { return };
                 let local = self.connection.local_description().await;
                 let sdp = local.map(|description| description.sdp).unwrap_or_default();
@@ -350,11 +356,15 @@ impl Link {
                 self.report(LinkEvent::Candidate(candidate)).await;
             }
             Event::Gathered => {
-                for place in servers::silent(&self.configured, &std::mem::take(&mut self.heard)) {
-                    warn!(
-                        "link {}: the TURN server {place} gives us no relay; is it reachable, are user name and password right?",
-                        self.id
-                    );
+                for place in servers::silent(&self.configured, &self.heard) {
+                    // Once per link: each renegotiation gathers again.
+                    if self.silent.insert(place.clone()) {
+                        warn!(
+                            "link {}: the TURN server {place} gives us no relay; is it reachable, \
+                             are user name and password right?",
+                            self.id
+                        );
+                    }
                 }
                 self.report(LinkEvent::EndOfCandidates).await;
             }

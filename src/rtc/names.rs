@@ -18,6 +18,8 @@ use tracing::debug;
 const LOOK_UP: Duration = Duration::from_secs(6);
 /// Known addresses younger than this are not looked up again.
 const FRESH: Duration = Duration::from_secs(60);
+/// A name without an address is looked up again after this; until then nobody waits for it.
+const RETRY: Duration = Duration::from_secs(5);
 /// Names remembered. More than a daemon ever meets; the oldest goes.
 const MOST: usize = 64;
 
@@ -72,11 +74,9 @@ impl Names {
             known.remove(&oldest.unwrap_or_default());
         }
         let entry = known.entry(name.to_owned()).or_default();
-        let fresh = entry.at.is_some_and(|at| at.elapsed() < FRESH) && !entry.addresses.is_empty();
-        if !fresh && !entry.busy {
+        let rest = if entry.addresses.is_empty() { RETRY } else { FRESH };
+        if !entry.busy && entry.at.is_none_or(|at| at.elapsed() >= rest) {
             entry.busy = true;
-            let asked = entry.at.take_if(|_| entry.addresses.is_empty());
-            debug!("looks up {name} (known before: {})", asked.is_some());
             let (shared, name) = (Arc::downgrade(&self.0), name.to_owned());
             let mut tasks = lock(&self.0.tasks);
             while tasks.try_join_next().is_some() {}
@@ -166,6 +166,16 @@ mod tests {
         lock(&names.0.known).insert("t.example".into(), entry);
         names.0.learn("t.example", Vec::new());
         assert_eq!(names.now("t.example"), Some(vec![address]));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_has_no_address_is_waited_for_once() {
+        let names = Names::default();
+        let entry = Known { addresses: Vec::new(), at: None, busy: true };
+        lock(&names.0.known).insert("t.example".into(), entry);
+        assert_eq!(names.now("t.example"), None);
+        names.0.learn("t.example", Vec::new());
+        assert_eq!(names.now("t.example"), Some(Vec::new()));
     }
 
     #[test]

@@ -34,6 +34,13 @@ pub struct Ready {
     relay: Option<String>,
 }
 
+impl Ready {
+    /// Whether it is a TURN server.
+    pub fn relays(&self) -> bool {
+        self.relay.is_some()
+    }
+}
+
 /// What all links of a daemon share.
 #[derive(Clone)]
 pub struct Kit {
@@ -166,12 +173,17 @@ impl Servers {
     }
 }
 
-/// The relays that gave us no address, by the addresses of those that did.
+/// A server's address in a form the crate's own writing of it can be compared in.
+pub fn key(url: &str) -> String {
+    url.replace(['[', ']'], "")
+}
+
+/// The relays that gave us no address, by the keys of those that did.
 pub fn silent(ready: &[Ready], heard: &BTreeSet<String>) -> BTreeSet<String> {
     let relays = |wanted: bool| {
         ready
             .iter()
-            .filter(move |server| heard.contains(&server.url) == wanted)
+            .filter(move |server| heard.contains(&key(&server.url)) == wanted)
             .filter_map(|server| server.relay.clone())
     };
     let speaking: BTreeSet<String> = relays(true).collect();

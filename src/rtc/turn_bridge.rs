@@ -18,7 +18,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::turn_dial::{Dial, Stream};
@@ -108,8 +108,10 @@ impl Desk {
         loop {
             match self.socket.recv_from(&mut buffer).await {
                 Ok((length, client)) => self.datagram(client, &buffer[..length]).await,
-                // A client that went away: its port answers that nobody listens.
-                Err(error) => debug!("a bridge to {} reads: {error}", self.server.place()),
+                Err(error) => {
+                    debug!("a bridge to {} cannot read: {error}", self.server.place());
+                    sleep(FIRST_PAUSE).await;
+                }
             }
             while self.tasks.try_join_next().is_some() {}
         }
@@ -225,6 +227,10 @@ impl Flow {
         let mut pause = FIRST_PAUSE;
         // A client in its silence has given up; its queue closes with this task.
         while let Ok(Some(first)) = timeout(SILENCE, self.datagrams.recv()).await {
+            if turn_frames::releases(&first) {
+                // What was allocated ended with the connection.
+                return;
+            }
             let opened = Instant::now();
             let error = match timeout(OPENING, self.dial.open(&self.server)).await {
                 Ok(Ok(stream)) => {
@@ -253,11 +259,10 @@ impl Flow {
         let end = Instant::now() + pause;
         loop {
             tokio::select! {
-                datagram = self.datagrams.recv() => {
-                    if datagram.is_none() {
-                        return false;
-                    }
-                }
+                datagram = self.datagrams.recv() => match datagram {
+                    Some(datagram) if !turn_frames::releases(&datagram) => {}
+                    _ => return false,
+                },
                 () = sleep_until(end) => return true,
             }
         }

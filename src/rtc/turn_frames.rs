@@ -264,4 +264,26 @@ mod tests {
         assert_eq!(refusal(&ask), None);
         assert_eq!(refusal(&stun(ALLOCATE_ERROR, &[0, 9, 0, 200, 0, 0, 4, 86])), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_make_it_stumble(pieces: Vec<Vec<u8>>) {
+            let mut splitter = Splitter::default();
+            let mut stream = BytesMut::new();
+            for piece in pieces {
+                splitter.push(&piece);
+                while let Ok(Some(message)) = splitter.next() {
+                    assert!(append(&message, &mut stream), "what comes out can go in");
+                }
+                let _ = (request(&piece), releases(&piece), refusal(&piece));
+                append(&piece, &mut stream);
+            }
+        }
+
+        #[test]
+        fn attributes_of_any_shape_are_survived(kind: u16, attributes: Vec<u8>) {
+            let message = stun(kind, &attributes);
+            let _ = (request(&message), releases(&message), refusal(&message));
+        }
+    }
 }

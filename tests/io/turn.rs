@@ -505,6 +505,11 @@ async fn a_hole_in_the_network_heals_without_a_restart() {
 }
 
 #[tokio::test]
+async fn a_network_with_ipv6_alone_is_enough() {
+    in_own_network("turn::inside::ipv6_alone").await;
+}
+
+#[tokio::test]
 async fn a_network_without_udp_is_crossed_over_tcp() {
     in_own_network("turn::inside::no_udp").await;
 }
@@ -583,6 +588,20 @@ mod inside {
         call.offer(false);
         call.connected().await;
         assert_eq!(call.ends[0].handle.reading().path, Some("host-tcp"));
+        call.media_flows().await;
+        call.close().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn ipv6_alone() {
+        network_up().await;
+        ip("addr del 10.1.0.1/24 dev veth0").await;
+        ip("addr add fd00:1::1/64 dev veth0 nodad").await;
+        let mut call = Call::new(Network::default(), [Vec::new(), Vec::new()]);
+        call.offer(false);
+        call.connected().await;
+        assert_eq!(locals(&call.ends), [Some("fd00:1::1".into()), Some("fd00:1::1".into())]);
         call.media_flows().await;
         call.close().await;
     }

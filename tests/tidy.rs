@@ -46,6 +46,7 @@ const PURE: &[&str] = &[
     "src/signalling/greeted.rs",
     "src/signalling/hub.rs",
     "src/signalling/inbound.rs",
+    "src/signalling/knocks.rs",
     "src/signalling/membership.rs",
     "src/signalling/message.rs",
     "src/signalling/pulse.rs",
@@ -401,6 +402,29 @@ fn the_unit_names_no_group_or_user_that_nobody_creates() {
             faults.push(format!(
                 "{UNIT}:{line}: {key}= names {name}; a missing one stops the start with 216/GROUP: add \
                  it to systemd/intercomd.sysusers",
+            ));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn the_unit_allows_the_sockets_the_program_opens() {
+    const UNIT: &str = "systemd/intercomd.service";
+    let mut faults = Vec::new();
+    let unit = settings(&read(UNIT));
+    let allowed = unit.iter().find(|setting| setting.key == "RestrictAddressFamilies");
+    let words: Vec<_> =
+        allowed.map(|setting| setting.value.split_whitespace().collect()).unwrap_or_default();
+    for (family, user) in [
+        ("AF_INET", "signalling and calls"),
+        ("AF_INET6", "signalling and calls"),
+        ("AF_NETLINK", "src/service/network.rs"),
+        ("AF_UNIX", "the control socket"),
+    ] {
+        if !words.contains(&family) {
+            faults.push(format!(
+                "{UNIT}: RestrictAddressFamilies= lacks {family}, which is for {user}: add it"
             ));
         }
     }

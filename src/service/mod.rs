@@ -1,4 +1,5 @@
-//! How the daemon lives on a Linux box: its control socket, its word to systemd, its tasks, its log.
+//! How the daemon lives on a Linux box: its control socket, its word to systemd, its tasks, its log, its
+//! network.
 //!
 //! Nothing here knows about calls, media or wires. The daemon answers the control socket's questions
 //! over a channel and sends its events; the words on the socket are `control.rs` and pure.
@@ -6,6 +7,7 @@
 pub mod control;
 pub mod ctl;
 pub mod logging;
+pub mod network;
 pub mod notify;
 pub mod server;
 pub mod tasks;

@@ -6,10 +6,10 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use axum::{Extension, Router};
@@ -27,7 +27,8 @@ use uuid::Uuid;
 use super::address::{host_names, interface_addresses, page_address, reachable};
 use super::cert;
 use super::hub::{Hub, Identity, MemberId};
-use super::page::{Handover, redirect_router, router};
+use super::knocks::Knocks;
+use super::page::{Gate, Handover, redirect_router, router};
 use super::seat::{self, Timings, ToHub, Visitor};
 
 /// TCP and TLS callers that are not members (yet). When all are taken, further ones wait in the
@@ -197,6 +198,7 @@ async fn start_with(
         hub: to_hub,
         stopped: stopped.clone(),
         strangers: Arc::new(Semaphore::new(STRANGERS)),
+        knocks: Arc::default(),
         numbers: Arc::new(AtomicU64::new(0)),
         timings,
     };
@@ -254,6 +256,7 @@ struct Doorway {
     hub: mpsc::Sender<ToHub>,
     stopped: watch::Receiver<bool>,
     strangers: Arc<Semaphore>,
+    knocks: Arc<Mutex<Knocks>>,
     numbers: Arc<AtomicU64>,
     timings: Timings,
 }
@@ -270,7 +273,7 @@ impl Doorway {
                 Some(pipe) = pipes.recv() => {
                     let doorway = self.clone();
                     let door = self.visitor(Identity::Door, "door", None);
-                    callers.spawn(async move { doorway.receive(pipe, door).await });
+                    callers.spawn(async move { doorway.receive(pipe, door, None).await });
                 }
                 (socket, from, permit) = accept(&listener, &self.strangers) => {
                     callers.spawn(self.clone().welcome(socket, from, permit));
@@ -289,10 +292,11 @@ impl Doorway {
         // Small frames that must not wait for each other; a failure costs some milliseconds only.
         drop(socket.set_nodelay(true));
         let peer_id = Uuid::new_v4().to_string();
-        let who = from.ip().to_canonical().to_string();
+        let from = from.ip().to_canonical();
+        let who = from.to_string();
         let visitor = self.visitor(Identity::Guest { peer_id }, &who, Some(permit));
         let Some(tls) = self.tls.clone() else {
-            return self.receive(socket, visitor).await;
+            return self.receive(socket, visitor, Some(from)).await;
         };
         let mut first = [0];
         match timeout(TLS_HANDSHAKE, socket.peek(&mut first)).await {
@@ -300,12 +304,12 @@ impl Doorway {
             // Somebody typed the address without https://.
             Ok(Ok(1)) => {
                 let doorway = Self { router: redirect_router(), ..self };
-                return doorway.receive(socket, visitor).await;
+                return doorway.receive(socket, visitor, Some(from)).await;
             }
             _ => return,
         }
         match timeout(TLS_HANDSHAKE, tls.accept(socket)).await {
-            Ok(Ok(socket)) => self.receive(socket, visitor).await,
+            Ok(Ok(socket)) => self.receive(socket, visitor, Some(from)).await,
             // Usual while a browser asks its user to trust the certificate.
             Ok(Err(error)) => tracing::debug!(who, %error, "TLS handshake failed"),
             Err(_) => tracing::debug!(who, "TLS handshake took too long"),
@@ -327,13 +331,14 @@ impl Doorway {
     }
 
     /// Any caller: HTTP until the upgrade, then a seat at the hub.
-    async fn receive<S>(mut self, stream: S, visitor: Visitor)
+    async fn receive<S>(mut self, stream: S, visitor: Visitor, from: Option<IpAddr>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let who = visitor.who.as_str();
         let (sender, mut handed) = mpsc::channel(1);
-        let router = self.router.clone().layer(Extension(Handover(sender)));
+        let gate = Gate(from.map(|from| (Arc::clone(&self.knocks), from)));
+        let router = self.router.clone().layer(Extension(Handover(sender))).layer(Extension(gate));
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(REQUEST_HEAD)
@@ -383,8 +388,8 @@ mod tests {
     use rustls_pki_types::{CertificateDer, ServerName};
     use serde_json::{Value, json};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio_tungstenite::tungstenite::Message;
     use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+    use tokio_tungstenite::tungstenite::{self, Message};
     use tokio_tungstenite::{WebSocketStream, client_async};
 
     use super::*;
@@ -579,6 +584,20 @@ mod tests {
             };
             assert_eq!((u16::from(close.code), close.reason.as_str()), (4001, reason));
         }
+    }
+
+    #[tokio::test]
+    async fn the_sixty_first_connect_of_an_address_in_a_minute_gets_http_429_and_the_door_none() {
+        let house = house().await;
+        for _ in 0..60 {
+            drop(Member::open(house.tcp().await, "?key=wrong").await);
+        }
+        let url = format!("ws://door/v1?key={}", house.lan.key());
+        let refused = client_async(url, house.tcp().await).await.expect_err("too many");
+        let tungstenite::Error::Http(answer) = refused else { panic!("{refused}") };
+        assert_eq!(answer.status(), 429);
+        assert!(house.get("/").await.contains("200 OK"), "the page is no connect");
+        house.door().await;
     }
 
     #[tokio::test]

@@ -10,8 +10,6 @@ use serde_json::Value;
 pub const MAX_FRAME: usize = 65_536;
 /// Longest frame a member accepts, in bytes (protocol.md section 1.5).
 pub const MAX_INBOUND: usize = 1_048_576;
-/// Longest channel name, in bytes of UTF-8 (protocol.md section 2.1).
-pub const MAX_CHANNEL: usize = 256;
 /// Longest peer id and request id (protocol.md section 2.1).
 pub const MAX_ID: usize = 128;
 

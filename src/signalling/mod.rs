@@ -2,7 +2,7 @@
 //! hub, and that hub.
 //!
 //! Pure: `message`, `inbound`, `envelope` know the bytes; `session` with `membership`, `requests`, `pulse`
-//! and `advice` knows what a member does next; `hub` with `request`, `frames` and `bucket` routes between
+//! and `advice` knows what a member does next; `hub` with `request`, `frames`, `bucket` and `knocks` routes between
 //! members. Shells: `uplink` owns a member's socket and `token` fetches what it shows, `lan` with `seat` and `page` serves the hub. Nothing
 //! here knows SDP, cameras or doors: signals go to the heart, its answers go out.
 
@@ -26,6 +26,7 @@ mod connect;
 mod desk;
 mod frames;
 mod greeted;
+mod knocks;
 mod membership;
 mod page;
 mod pulse;

@@ -1,9 +1,12 @@
 //! What the LAN hub answers over HTTP: the page's files, the WebSocket upgrade, and a redirect for
 //! those who forgot `https://`.
 //!
-//! Holds no state and checks no key; the upgraded socket goes to `lan.rs`, its key to `hub.rs`.
+//! Keeps nothing but the clock's start and checks no key; the upgraded socket goes to `lan.rs`, its key to `hub.rs`.
 
+use std::net::IpAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::ws::WebSocket;
@@ -17,6 +20,7 @@ use tower_http::services::ServeDir;
 use url::form_urlencoded;
 
 use super::hub::Credentials;
+use super::knocks::Knocks;
 use super::seat;
 
 /// The WebSocket's path (protocol.md section 1.1).
@@ -41,7 +45,21 @@ const HEADERS: [(HeaderName, &str); 4] = [
 #[derive(Clone)]
 pub struct Handover(pub mpsc::Sender<(WebSocket, Credentials)>);
 
-/// The page and its WebSocket. Every request needs a [`Handover`] among its extensions.
+/// How often a caller's address may connect; `None` for the door's own pipe.
+#[derive(Clone)]
+pub struct Gate(pub Option<(Arc<Mutex<Knocks>>, IpAddr)>);
+
+impl Gate {
+    /// Counts one connect. `now` as for [`Knocks::admit`].
+    fn admits(&self, now: Duration) -> bool {
+        self.0.as_ref().is_none_or(|(knocks, from)| {
+            // Nothing can panic while it is locked; if it does, nobody is shut out for that.
+            knocks.lock().map_or(true, |mut knocks| knocks.admit(now, *from))
+        })
+    }
+}
+
+/// The page and its WebSocket. Every request needs a [`Handover`] and a [`Gate`] among its extensions.
 pub fn router(web_dir: &Path) -> Router {
     Router::new()
         .route(WEBSOCKET_PATH, get(upgrade))
@@ -56,7 +74,7 @@ async fn add_headers(mut response: Response) -> Response {
     response
 }
 
-/// Accepts every upgrade; a bad credential is answered by a close code, which a page can read, and
+/// Accepts every upgrade but the 61st of an address in a minute; a bad credential is answered by a close code, which a page can read, and
 /// not by an HTTP status, which it cannot (protocol.md section 1.2).
 ///
 /// The `Origin` header is not checked: a foreign page in a browser of this network can reach this
@@ -64,9 +82,16 @@ async fn add_headers(mut response: Response) -> Response {
 /// itself. Checking it would shut out native members, which send none, and pages behind a proxy.
 async fn upgrade(
     Extension(handover): Extension<Handover>,
+    Extension(gate): Extension<Gate>,
     RawQuery(query): RawQuery,
     upgrade: WebSocketUpgrade,
 ) -> Response {
+    static START: OnceLock<Instant> = OnceLock::new();
+    if !gate.admits(START.get_or_init(Instant::now).elapsed()) {
+        let words = "more than 60 connects in 60 s from this address; wait a minute";
+        return (StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "60")], words)
+            .into_response();
+    }
     let credentials = credentials(query.as_deref().unwrap_or_default());
     upgrade.max_message_size(seat::READ_LIMIT).max_frame_size(seat::READ_LIMIT).on_upgrade(
         async move |socket| {

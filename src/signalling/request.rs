@@ -8,10 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
-use super::message::{MAX_CHANNEL, MAX_ID};
-
-/// Channel names nobody may use; compared without regard to case (protocol.md section 2.1).
-const RESERVED: [&str; 3] = ["_metered/", "_internal/", "_system/"];
+use super::message::MAX_ID;
+use crate::config::names::{ChannelProblem, check_channel};
 
 /// A member's frame after all checks that need no knowledge of others.
 pub enum Request<'a> {
@@ -84,20 +82,21 @@ fn word(fields: &Fields<'_>, name: &str) -> Option<String> {
 }
 
 fn channel(fields: &Fields<'_>) -> Result<String, Refusal> {
-    let name = word(fields, "channel").filter(|name| {
-        (1..=MAX_CHANNEL).contains(&name.len()) && !name.chars().any(char::is_control)
-    });
-    let Some(name) = name else {
-        let message = "channel must be text of 1 to 256 bytes without control characters";
-        return Err(Refusal::new("invalid_channel", message));
-    };
-    let starts = |prefix: &&str| {
-        name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
-    };
-    if RESERVED.iter().any(starts) {
-        return Err(Refusal::new("channel_reserved", "this channel is reserved"));
+    let name = word(fields, "channel").unwrap_or_default();
+    match check_channel(&name) {
+        Ok(()) => Ok(name),
+        Err(ChannelProblem::Reserved { .. }) => {
+            Err(Refusal::new("channel_reserved", "this channel is reserved"))
+        }
+        Err(
+            ChannelProblem::Empty
+            | ChannelProblem::TooLong { .. }
+            | ChannelProblem::ControlCharacter { .. },
+        ) => {
+            let message = "channel must be text of 1 to 256 bytes without control characters";
+            Err(Refusal::new("invalid_channel", message))
+        }
     }
-    Ok(name)
 }
 
 fn addressee(fields: &Fields<'_>) -> Result<String, Refusal> {

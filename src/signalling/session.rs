@@ -10,7 +10,7 @@ mod succession;
 mod ticket;
 mod welcome;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tracing::debug;
@@ -71,6 +71,8 @@ pub struct Session {
     device_clock: Box<dyn FnMut() -> f64 + Send>,
     clock_ahead: Option<i64>,
     tickets: Tickets,
+    /// When the last attempt began.
+    attempt_since: Instant,
     successor: Successor,
     retired: Retired,
     /// Second sockets that failed in a row.
@@ -96,6 +98,7 @@ impl Session {
             device_clock: setup.device_clock,
             clock_ahead: None,
             tickets: Tickets::new(setup.pass),
+            attempt_since: now,
             successor: Successor::None,
             retired: Retired::Gone,
             successions_failed: 0,
@@ -194,9 +197,18 @@ impl Session {
 
     fn open(&mut self, now: Instant) {
         self.desk.counters.connects += 1;
-        self.state = State::Opening { until: now + self.timings.welcome };
+        self.attempt_since = now;
         let ticket = self.tickets.next(now, &self.timings);
+        self.state = State::Opening { until: now + self.patience(ticket) };
         self.desk.outputs.push_back(Output::Open(ticket));
+    }
+
+    /// How long an attempt may take.
+    fn patience(&self, ticket: Ticket) -> Duration {
+        match ticket {
+            Ticket::Kept => self.timings.welcome,
+            Ticket::Fresh => self.timings.welcome + self.timings.token,
+        }
     }
 
     fn is_socket_wanted(&self) -> bool {
@@ -256,7 +268,7 @@ impl Session {
                 }
             }
             // Its packets may be on their way through an address that is no more.
-            State::Opening { until } if *until + OLD_ATTEMPT <= now + self.timings.welcome => {
+            State::Opening { .. } if self.attempt_since + OLD_ATTEMPT <= now => {
                 self.desk.outputs.push_back(Output::Drop);
                 self.open(now);
             }
@@ -805,6 +817,40 @@ mod tests {
         let signal =
             Signal::Description(Description { kind: DescriptionKind::Offer, sdp: "v=0".into() });
         assert_eq!(bench.events(), [Event::Signal { from: "a".into(), signal }]);
+    }
+
+    #[test]
+    fn late_news_of_our_own_id_is_ignored() {
+        let mut bench = Bench::joined_with_token(&["a"]);
+        bench.presence(&["-door"], &[]);
+        bench.presence(&[], &["-door"]);
+        bench.hear(offer_from("-door"));
+        assert_eq!((bench.events(), bench.others()), (vec![], vec![]));
+        assert_eq!(bench.state(), UplinkState::Joined);
+    }
+
+    #[test]
+    fn a_former_id_of_ours_neither_comes_nor_goes_nor_speaks() {
+        let mut bench = Bench::joined(&["a"]);
+        bench.tell(Input::Wire(Wire::Closed { code: None }));
+        bench.reopen();
+        bench.greet("own-2");
+        bench.enter(&["own-1", "a"]);
+        bench.forget();
+        bench.presence(&["own-1"], &[]);
+        bench.presence(&[], &["own-1"]);
+        bench.hear(offer_from("own-1"));
+        assert_eq!(bench.events(), []);
+    }
+
+    #[test]
+    fn a_token_that_has_to_be_fetched_first_gets_time_of_its_own() {
+        let mut bench = Bench::new(true, Pass::Token);
+        bench.forget();
+        bench.pass(19 * SECOND);
+        assert_eq!(bench.others(), []);
+        bench.pass(SECOND);
+        assert_eq!(bench.others(), [Output::Drop]);
     }
 
     #[test]
@@ -1416,6 +1462,24 @@ mod tests {
         assert_eq!(bench.others(), []);
         bench.pass_lively(11 * SECOND);
         assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Fresh)]);
+    }
+
+    #[test]
+    fn a_renewal_that_fails_is_tried_again_during_the_call_too() {
+        let mut bench = Bench::joined_with_token(&["a"]);
+        bench.pass_lively(3590 * SECOND);
+        let mut opened = 0;
+        for _ in 0..8 {
+            if bench.others().contains(&Output::OpenSuccessor(Ticket::Fresh)) {
+                opened += 1;
+                let reason = "no token from /bin/x".to_owned();
+                bench.tell(Input::Successor(Wire::OpenFailed { http: None, reason }));
+            }
+            assert!(bench.session.status().expires.is_some(), "the old one still counts");
+            bench.pass_lively(SECOND);
+        }
+        assert_eq!((opened, bench.problem().as_str()), (2, "no token from /bin/x"));
+        assert_eq!(bench.state(), UplinkState::Joined);
     }
 
     #[test]

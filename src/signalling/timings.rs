@@ -9,6 +9,8 @@ use super::{MembershipTimes, PulseTimes};
 pub struct Timings {
     /// From the start of an attempt to the welcome.
     pub welcome: Duration,
+    /// How much longer that may take when a token has to be fetched first.
+    pub token: Duration,
     /// From a request to its answer.
     pub ack: Duration,
     /// From a transient error on a description to its one repeat.
@@ -26,6 +28,8 @@ pub struct Timings {
     pub proven: Duration,
     /// The longest a closing handshake may take.
     pub close: Duration,
+    /// A token is not replaced sooner than this after a welcome, however short its term.
+    pub shortest_use: Duration,
     /// A token this near to its end is not shown again.
     pub stale_token: Duration,
     /// A token this near to its end is replaced even during a call.
@@ -42,6 +46,7 @@ impl Default for Timings {
     fn default() -> Self {
         Self {
             welcome: Duration::from_secs(10),
+            token: Duration::from_secs(10),
             ack: Duration::from_secs(15),
             repeat: Duration::from_millis(500),
             backoff_first: Duration::from_millis(500),
@@ -50,6 +55,7 @@ impl Default for Timings {
             refused: Duration::from_secs(15 * 60),
             proven: Duration::from_secs(5),
             close: Duration::from_secs(1),
+            shortest_use: Duration::from_secs(10),
             stale_token: Duration::from_secs(60),
             last_renewal: Duration::from_secs(10),
             renew_again: Duration::from_secs(5),

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use intercomd::config::Secret;
 use intercomd::intercom::{
     Description, DescriptionKind, Input, Outgoing, Signal, UplinkCommand, UplinkEvent, UplinkId,
 };
 use intercomd::signalling::status::{UplinkState, UplinkStatus};
 use intercomd::signalling::timings::Timings;
-use intercomd::signalling::uplink::{Key, Login, PipeMaker, Transport, Uplink, UplinkHandle};
+use intercomd::signalling::uplink::{
+    Key, Login, PipeMaker, TokenSource, Transport, Uplink, UplinkHandle,
+};
 use intercomd::signalling::{MembershipTimes, PulseTimes};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
@@ -52,8 +55,12 @@ struct Door {
 
 impl Door {
     fn new(timings: Timings, transport: Transport, arm: bool) -> Self {
+        Self::with(timings, transport, Login::Key(Key::new(KEY)), arm)
+    }
+
+    fn with(timings: Timings, transport: Transport, login: Login, arm: bool) -> Self {
         let (events, inbox) = mpsc::channel(256);
-        let (login, channel) = (Login::Key(Key::new(KEY)), "front-door".to_owned());
+        let channel = "front-door".to_owned();
         let id = UplinkId::Service;
         let uplink = Uplink::spawn_timed(timings, id, transport, login, channel, arm, events);
         Self { uplink, inbox }
@@ -110,6 +117,18 @@ impl Desk {
 
     async fn guest(&self) -> Guest<TcpStream> {
         Guest { socket: accept_async(self.tcp().await).await.expect("a WebSocket upgrade") }
+    }
+
+    /// A guest, and the path and query it asked for.
+    async fn guest_and_address(&self) -> (Guest<TcpStream>, String) {
+        let mut asked = String::new();
+        #[expect(clippy::result_large_err, reason = "the shape of the library's callback")]
+        let look = |request: &Request, response: Response| {
+            asked = request.uri().to_string();
+            Ok(response)
+        };
+        let socket = accept_hdr_async(self.tcp().await, look).await.expect("a WebSocket upgrade");
+        (Guest { socket }, asked)
     }
 
     /// A guest that has been greeted as `own`.
@@ -553,6 +572,186 @@ async fn dropping_the_handle_stops_the_uplink() {
     door.expect(&[up("own")]).await;
     drop(door.uplink);
     assert_eq!(guest.end().await, Some(1000));
+}
+
+#[tokio::test]
+async fn a_service_that_goes_away_is_left_when_the_next_socket_is_greeted() {
+    let desk = Desk::open().await;
+    let mut door = Door::new(quick(), desk.transport(), true);
+    let mut old = desk.greeted("own-1").await;
+    door.expect(&[up("own-1")]).await;
+    old.say(json!({"type":"going_away","retryAfterMs":1})).await;
+    let mut new = desk.guest().await;
+    // Nothing was lost so far: the first socket still enters the channel.
+    assert_eq!(door.status(|_| true).await.state, UplinkState::Connected);
+    new.welcome("own-2").await;
+    door.expect(&[UplinkEvent::Down, up("own-2")]).await;
+    assert_eq!(old.end().await, Some(1000));
+    door.ask(UplinkCommand::Join);
+    new.let_in(&["phone", "own-1"]).await;
+    door.expect(&[UplinkEvent::Joined, snapshot(&["phone"])]).await;
+}
+
+#[tokio::test]
+async fn a_press_on_a_dead_socket_is_answered_by_a_second_one() {
+    let desk = Desk::open().await;
+    let pulse = PulseTimes {
+        fresh: Duration::ZERO,
+        doubt: Duration::from_millis(50),
+        ..PulseTimes::default()
+    };
+    let mut door = Door::new(Timings { pulse, ..quick() }, desk.transport(), true);
+    let mut dead = desk.greeted("own-1").await;
+    door.expect(&[up("own-1")]).await;
+    door.ask(UplinkCommand::Join);
+    let mut guest = desk.greeted("own-2").await;
+    guest.let_in(&["phone", "own-1"]).await;
+    door.expect(&[UplinkEvent::Down, up("own-2"), UplinkEvent::Joined, snapshot(&["phone"])]).await;
+    assert_eq!(dead.end().await, None, "dropped without a word");
+}
+
+#[tokio::test]
+async fn a_change_of_the_network_asks_for_a_sign_of_life() {
+    let desk = Desk::open().await;
+    let mut door = Door::new(Timings::default(), desk.transport(), true);
+    let mut guest = desk.greeted("own").await;
+    door.expect(&[up("own")]).await;
+    door.uplink.network_changed();
+    guest.frame("ping").await;
+}
+
+#[tokio::test]
+async fn other_ice_servers_are_known_before_they_are_announced() {
+    let desk = Desk::open().await;
+    let mut door = Door::new(quick(), desk.transport(), true);
+    drop(desk.greeted("own-1").await);
+    door.expect(&[up("own-1"), UplinkEvent::Down]).await;
+    let mut guest = desk.guest().await;
+    let servers = json!({"iceServers":[{"urls":"turn:t.example","username":"u","credential":"c"}]});
+    guest
+        .say(json!({"type":"welcome","peerId":"own-2","expiresAt":null,"serverTime":1760000000,
+            "maxMessageSize":65536,"metadata":servers}))
+        .await;
+    door.expect(&[up("own-2"), UplinkEvent::ServersChanged]).await;
+    let servers = door.uplink.status().borrow().ice_servers.clone();
+    assert_eq!(servers[0].urls, ["turn:t.example"]);
+}
+
+/// A program that writes `token-1`, `token-2` and so on.
+fn counting_source(dir: &tempfile::TempDir) -> Login {
+    let count = dir.path().join("count");
+    let script = format!("echo x >> {0}; echo token-$(wc -l < {0} | tr -d ' ')", count.display());
+    Login::Tokens(TokenSource::Command(["/bin/sh", "-c", &script].map(str::to_owned).to_vec()))
+}
+
+#[tokio::test]
+async fn tokens_travel_in_the_url_are_kept_while_they_are_good_and_fetched_anew_when_not() {
+    let desk = Desk::open().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let timings = Timings { proven: Duration::ZERO, ..quick() };
+    let mut door = Door::with(timings, desk.transport(), counting_source(&dir), true);
+    for (address, code) in [
+        ("/v1?token=token-1", 1000),
+        ("/v1?token=token-1", 4002),
+        ("/v1?token=token-2", 4001),
+        ("/v1?token=token-3", 1000),
+    ] {
+        let (mut guest, asked) = desk.guest_and_address().await;
+        assert_eq!(asked, address);
+        guest.welcome("-door").await;
+        door.expect(&[up("-door")]).await;
+        guest.close(code).await;
+        door.expect(&[UplinkEvent::Down]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_token_about_to_expire_is_replaced_on_a_second_socket() {
+    let desk = Desk::open().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let timings = Timings { shortest_use: Duration::from_millis(200), ..quick() };
+    let mut door = Door::with(timings, desk.transport(), counting_source(&dir), true);
+    let (mut old, _) = desk.guest_and_address().await;
+    // Its term is over already, so the renewal is due at its earliest.
+    old.say(
+        json!({"type":"welcome","peerId":"-door","expiresAt":1760000000,"serverTime":1760000000,
+        "maxMessageSize":65536}),
+    )
+    .await;
+    door.expect(&[up("-door")]).await;
+    let (mut new, asked) = soon("the renewal", desk.guest_and_address()).await;
+    assert_eq!(asked, "/v1?token=token-2");
+    new.welcome("-door").await;
+    door.expect(&[UplinkEvent::Down, up("-door")]).await;
+    assert_eq!(old.end().await, Some(1000));
+}
+
+#[tokio::test]
+async fn a_source_that_fails_is_explained_and_asked_again() {
+    let desk = Desk::open().await;
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let good = dir.path().join("good");
+    let script = format!(
+        "test -e {} || {{ echo eyJ-secret; echo 'no key yet' >&2; exit 1; }}; echo token-1",
+        good.display()
+    );
+    let words = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+    let login = Login::Tokens(TokenSource::Command(words));
+    let mut door = Door::with(quick(), desk.transport(), login, true);
+    let status = door.status(|status| status.attempts > 1).await;
+    let problem = status.problem.expect("a failure is explained");
+    assert!(problem.contains("/bin/sh") && problem.contains("no key yet"), "{problem}");
+    assert!(!problem.contains("eyJ"), "{problem}");
+    std::fs::write(good, "").expect("the file can be written");
+    let _guest = desk.greeted("-door").await;
+    door.expect(&[up("-door")]).await;
+    door.status(|status| status.problem.is_none()).await;
+}
+
+/// Answers one HTTP request and returns its head.
+async fn answer_http(listener: &TcpListener, answer: &str) -> String {
+    let mut tcp = soon("a request", listener.accept()).await.expect("loopback accepts").0;
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon("the request's head", tcp.read_u8()).await.expect("the request goes on"));
+    }
+    tcp.write_all(answer.as_bytes()).await.expect("the asker listens");
+    String::from_utf8(head).expect("a head is text")
+}
+
+#[tokio::test]
+async fn an_address_is_asked_for_tokens_with_its_bearer_and_redirects_are_not_followed() {
+    let desk = Desk::open().await;
+    let backend = TcpListener::bind("127.0.0.1:0").await.expect("loopback has ports");
+    let url = format!("http://{}/door?site=1", backend.local_addr().expect("bound"));
+    let bearer = Some(Secret::new("hunter2"));
+    let login = Login::Tokens(TokenSource::Url { url, bearer });
+    let mut door = Door::with(quick(), desk.transport(), login, true);
+
+    let moved = "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+    let head = answer_http(&backend, moved).await;
+    assert!(head.starts_with("POST /door?site=1 HTTP/1.1\r\n"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("authorization: bearer hunter2\r\n"), "{head}");
+    let problem = door.status(|status| status.problem.is_some()).await.problem;
+    let problem = problem.expect("just seen");
+    assert!(problem.contains("302") && problem.contains("redirects"), "{problem}");
+    assert!(!problem.contains("hunter2") && !problem.contains("site=1"), "{problem}");
+
+    let huge = format!("HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
+    answer_http(&backend, &huge).await;
+    let is_told = |status: &UplinkStatus| {
+        status.problem.as_ref().is_some_and(|problem| problem.contains("longer than"))
+    };
+    door.status(is_told).await;
+
+    let body = r#"{"token": "eyJ.a.b", "expiresAt": 1760003600}"#;
+    let good = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    answer_http(&backend, &good).await;
+    let (mut guest, asked) = desk.guest_and_address().await;
+    assert_eq!(asked, "/v1?token=eyJ.a.b");
+    guest.welcome("-door").await;
+    door.expect(&[up("-door")]).await;
+    assert!(!format!("{:?}", door.uplink).contains("eyJ"));
 }
 
 /// Collects what is logged on this thread.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::super::advice::Pass;
-use super::super::desk::{Ending, Loss, Output, Problem, Proof, Wire};
+use super::super::desk::{Ending, Loss, Output, Problem, Proof, Ticket, Wire};
 use super::super::greeted::{Going, Greeted};
 use super::super::message::HubFrame;
 use super::welcome::Welcome;
@@ -128,11 +128,11 @@ impl Session {
 
     fn open_successor(&mut self, now: Instant, why: Why) {
         self.desk.counters.connects += 1;
-        self.successor = Successor::Opening { until: now + self.timings.welcome, why };
-        if why == Why::Renewal {
-            self.tickets.expired();
-        }
-        let ticket = self.tickets.next(now, &self.timings);
+        let ticket = match why {
+            Why::Renewal => Ticket::Fresh,
+            Why::GoingAway | Why::Doubt => self.tickets.next(now, &self.timings),
+        };
+        self.successor = Successor::Opening { until: now + self.patience(ticket), why };
         self.desk.outputs.push_back(Output::OpenSuccessor(ticket));
     }
 

@@ -12,8 +12,6 @@ use super::super::timings::Timings;
 
 /// The longest term believed; longer ones end here, which keeps the arithmetic of times in range.
 const LONGEST: f64 = 366.0 * 86_400.0;
-/// A new token is not fetched sooner than this after a welcome, however short its term.
-const SHORTEST_USE: Duration = Duration::from_secs(10);
 /// A clock that is wrong by less is not worth a word.
 const CLOCK_SLACK: f64 = 60.0;
 
@@ -64,6 +62,7 @@ impl Tickets {
         expires_at: Option<f64>,
         server_time: f64,
         luck: f64,
+        timings: &Timings,
     ) {
         let term =
             expires_at.map(|end| Duration::from_secs_f64((end - server_time).clamp(0.0, LONGEST)));
@@ -72,7 +71,7 @@ impl Tickets {
             // the term is so short that half of it is more.
             let usual = term.mul_f64(0.78 + 0.04 * luck.clamp(0.0, 1.0));
             let late = term.saturating_sub(Duration::from_secs(60)).max(term / 2);
-            now + usual.min(late).max(SHORTEST_USE)
+            now + usual.min(late).max(timings.shortest_use)
         };
         self.standing = Standing::Good {
             renew: term.map(renew).filter(|_| self.pass == Pass::Token),
@@ -131,7 +130,7 @@ mod tests {
 
     fn welcomed(now: Instant, term: Option<f64>) -> Tickets {
         let mut tickets = Tickets::new(Pass::Token);
-        tickets.welcomed(now, term.map(|term| 1000.0 + term), 1000.0, 0.5);
+        tickets.welcomed(now, term.map(|term| 1000.0 + term), 1000.0, 0.5, &Timings::default());
         tickets
     }
 
@@ -197,7 +196,7 @@ mod tests {
     #[test]
     fn a_key_is_never_replaced() {
         let mut tickets = Tickets::new(Pass::Key);
-        tickets.welcomed(Clock::now(), Some(3600.0), 0.0, 0.5);
+        tickets.welcomed(Clock::now(), Some(3600.0), 0.0, 0.5, &Timings::default());
         assert_eq!(tickets.renewal(), None);
     }
 

@@ -38,7 +38,8 @@ impl Session {
         self.successions_failed = 0;
         self.compare_clocks(welcome.server_time);
         let luck = self.backoff.luck();
-        self.tickets.welcomed(now, welcome.expires_at, welcome.server_time, luck);
+        let (expires_at, server_time) = (welcome.expires_at, welcome.server_time);
+        self.tickets.welcomed(now, expires_at, server_time, luck, &self.timings);
         let prefix = format!("{}.{}", self.request_prefix, self.desk.counters.connects);
         let largest = welcome.max_message_size;
         let live = Greeted::new(now, &mut self.desk, &self.timings, own, largest, prefix);

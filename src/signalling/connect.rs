@@ -4,6 +4,7 @@
 //! taken too long. The key is in the URL, so no URL leaves this file.
 
 use std::fmt;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ use super::token::Token;
 
 /// Head start of one address before the next is tried beside it (RFC 8305 section 5).
 const HEAD_START: Duration = Duration::from_millis(250);
+/// From the last address to the first one once more, while none has answered.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// How long the kernel keeps what the other end does not acknowledge, in milliseconds; a little less than
 /// an idle socket may be silent.
@@ -177,7 +180,7 @@ pub(super) async fn dial(origin: &str) -> Result<(TcpStream, String), Signalling
         Host::Ipv6(address) => Ok(vec![(address, port).into()]),
     };
     let connected = match found {
-        Ok(addresses) => race(take_turns(addresses)).await,
+        Ok(addresses) => race(take_turns(addresses), TcpStream::connect).await,
         Err(error) => Err(error),
     };
     let tcp =
@@ -209,23 +212,32 @@ fn take_turns(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
-/// The first address that answers wins; a broken IPv6 costs a quarter of a second, not the call.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
-    let mut waiting = addresses.into_iter().peekable();
+/// The first address that answers wins; a broken IPv6 costs a quarter of a second, not the call. While none
+/// answers all are tried anew every two seconds, since the kernel waits longer and longer between its own
+/// repeats: a network that comes back is noticed at once. Ends when all have failed.
+async fn race<T, F: Future<Output = io::Result<T>>>(
+    addresses: Vec<SocketAddr>,
+    connect: impl Fn(SocketAddr) -> F,
+) -> io::Result<T> {
+    let mut waiting = addresses.iter();
     let mut running = FuturesUnordered::new();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
         if let Some(address) = waiting.next() {
-            running.push(TcpStream::connect(address));
+            running.push(connect(*address));
         }
-        let has_more = waiting.peek().is_some();
+        let pause = if waiting.len() > 0 { HEAD_START } else { AGAIN };
         tokio::select! {
             outcome = running.next() => match outcome {
-                Some(Ok(tcp)) => return Ok(tcp),
+                Some(Ok(connected)) => return Ok(connected),
                 Some(Err(error)) => last = error,
                 None => return Err(last),
             },
-            () = tokio::time::sleep(HEAD_START), if has_more => {}
+            () = tokio::time::sleep(pause) => {
+                if waiting.len() == 0 {
+                    waiting = addresses.iter();
+                }
+            }
         }
     }
 }
@@ -262,9 +274,26 @@ mod tests {
             let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback");
             gone.local_addr().expect("bound")
         };
-        let tcp = race(vec![dead, alive]).await.expect("one of the two answers");
+        let tcp =
+            race(vec![dead, alive], TcpStream::connect).await.expect("one of the two answers");
         assert_eq!(tcp.peer_addr().expect("connected"), alive);
-        assert!(race(vec![dead]).await.is_err());
-        assert!(race(vec![]).await.is_err());
+        assert!(race(vec![dead], TcpStream::connect).await.is_err());
+        assert!(race(vec![], TcpStream::connect).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_comes_back_is_noticed_within_two_seconds() {
+        let start = tokio::time::Instant::now();
+        let back = start + Duration::from_secs(3);
+        // What was sent before the network was back is lost for good.
+        let connect = async |address: SocketAddr| {
+            if tokio::time::Instant::now() < back {
+                std::future::pending::<()>().await;
+            }
+            Ok(address)
+        };
+        let address: SocketAddr = "192.0.2.1:1".parse().expect("an address");
+        assert_eq!(race(vec![address], connect).await.expect("it answers"), address);
+        assert_eq!(start.elapsed(), Duration::from_secs(4));
     }
 }

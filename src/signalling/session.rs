@@ -261,8 +261,11 @@ impl Session {
     fn network_changed(&mut self, now: Instant) {
         match &mut self.state {
             State::Waiting { until } if self.refused.is_none() => {
-                self.backoff.forgive();
-                *until = self.backoff.earliest(now).min(*until);
+                let soonest = self.backoff.earliest(now).max(self.attempt_since + OLD_ATTEMPT);
+                *until = soonest.min(*until);
+                if soonest <= now {
+                    self.backoff.forgive();
+                }
                 if *until <= now {
                     self.open(now);
                 }
@@ -437,6 +440,7 @@ impl Session {
 mod tests {
     use std::time::{Duration, Instant as Clock};
 
+    use proptest::prelude::*;
     use serde_json::{Value, json};
 
     use super::super::advice::Pass;
@@ -1622,7 +1626,7 @@ mod tests {
         }
         bench.tell(Input::Wire(Wire::OpenFailed { http: None, reason: "no route".into() }));
         bench.forget();
-        bench.pass(SECOND);
+        bench.pass(3 * SECOND);
         bench.tell(Input::NetworkChanged);
         assert_eq!(bench.others(), [Output::Open(Ticket::Kept)]);
         bench.tell(Input::Wire(Wire::OpenFailed { http: None, reason: "no name".into() }));
@@ -1661,7 +1665,7 @@ mod tests {
         bench.forget();
         bench.tell(Input::NetworkChanged);
         assert_eq!(bench.others(), [], "it has just begun");
-        bench.pass(SECOND);
+        bench.pass(3 * SECOND);
         bench.tell(Input::NetworkChanged);
         assert_eq!(bench.others(), [Output::Drop, Output::Open(Ticket::Kept)]);
     }
@@ -1776,5 +1780,232 @@ mod tests {
     /// Whether the next deadline is that of a frame.
     fn a_frame_waits(bench: &Bench) -> bool {
         bench.session.poll_timeout().is_some_and(|next| next < bench.now + SECOND)
+    }
+
+    #[test]
+    fn a_network_that_changes_all_the_time_does_not_lead_to_a_flood_of_attempts() {
+        let mut bench = Bench::armed();
+        for tenth in 0..600 {
+            bench.tell(Input::NetworkChanged);
+            if tenth % 3 == 0 {
+                bench.tell(Input::Wire(Wire::OpenFailed { http: None, reason: "no".into() }));
+            }
+            bench.pass(SECOND / 10);
+        }
+        let connects = bench.session.status().counters.connects;
+        assert!((15..55).contains(&connects), "{connects} in a minute");
+    }
+
+    /// What can happen to a session, as the task would tell it.
+    #[derive(Debug, Clone)]
+    enum Happening {
+        Join,
+        Leave,
+        Send,
+        Opened,
+        Failed,
+        Closed(Option<u16>),
+        Welcome(f64),
+        Frame(&'static str),
+        Ack,
+        NextOpened,
+        NextFailed,
+        NextClosed,
+        NextWelcome(f64),
+        Retired,
+        Network,
+        Pass(u64),
+    }
+
+    fn happenings() -> impl Strategy<Value = Vec<Happening>> {
+        use Happening as H;
+        let code = prop::sample::select(vec![
+            None,
+            Some(1000),
+            Some(1001),
+            Some(1008),
+            Some(4001),
+            Some(4002),
+            Some(4010),
+            Some(4011),
+        ]);
+        let frame = prop::sample::select(vec![
+            r#"{"type":"going_away","retryAfterMs":800}"#,
+            r#"{"type":"pong"}"#,
+            r#"{"type":"presence","channel":"door","joined":[{"peerId":"a"}],"left":[]}"#,
+            r#"{"type":"presence","channel":"door","joined":[],"left":[{"peerId":"a"}]}"#,
+            "nonsense",
+        ]);
+        let term = prop::sample::select(vec![5.0, 30.0, 200.0, 3600.0]);
+        let one = prop_oneof![
+            Just(H::Join),
+            Just(H::Leave),
+            Just(H::Send),
+            Just(H::Opened),
+            Just(H::Failed),
+            code.prop_map(H::Closed),
+            term.clone().prop_map(H::Welcome),
+            term.clone().prop_map(H::Welcome),
+            frame.prop_map(H::Frame),
+            Just(H::Ack),
+            Just(H::NextOpened),
+            Just(H::NextFailed),
+            Just(H::NextClosed),
+            term.prop_map(H::NextWelcome),
+            Just(H::Retired),
+            Just(H::Network),
+            (1..40_000_u64).prop_map(H::Pass),
+            (1..3_000_u64).prop_map(H::Pass),
+        ];
+        prop::collection::vec(one, 1..120)
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Socket {
+        None,
+        Opening,
+        Open,
+    }
+
+    /// The task's side: which sockets there are, and whether the session asks for what it can do.
+    struct Sockets {
+        first: Socket,
+        second: Socket,
+        retired: Socket,
+        is_up: bool,
+    }
+
+    impl Sockets {
+        fn follow(&mut self, bench: &mut Bench) {
+            for output in bench.others() {
+                match output {
+                    Output::Open(_) => {
+                        assert_eq!(self.first, Socket::None, "one attempt at a time");
+                        self.first = Socket::Opening;
+                    }
+                    Output::Close(_) => assert_eq!(self.first, Socket::Open),
+                    Output::Drop => self.first = Socket::None,
+                    Output::OpenSuccessor(_) => {
+                        assert_eq!(self.second, Socket::None, "one successor at a time");
+                        assert_eq!(self.first, Socket::Open, "beside a socket");
+                        self.second = Socket::Opening;
+                    }
+                    Output::DropSuccessor => {
+                        assert_ne!(self.second, Socket::None);
+                        self.second = Socket::None;
+                    }
+                    Output::Promote => {
+                        assert_ne!(self.second, Socket::None);
+                        self.retired = self.first;
+                        self.first = self.second;
+                        self.second = Socket::None;
+                    }
+                    Output::DropRetired => self.retired = Socket::None,
+                    Output::Frame(_) | Output::Event(_) | Output::Stopped => {}
+                }
+            }
+            for event in bench.events() {
+                match event {
+                    Event::Up { .. } => assert!(!std::mem::replace(&mut self.is_up, true)),
+                    Event::Down => assert!(std::mem::replace(&mut self.is_up, false)),
+                    Event::Joined | Event::Snapshot(_) | Event::ServersChanged => {
+                        assert!(self.is_up);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_happens_sockets_are_asked_for_in_order_and_time_goes_on(
+            happenings in happenings(),
+            token: bool,
+            arm: bool,
+        ) {
+            let pass = if token { Pass::Token } else { Pass::Key };
+            let mut bench = Bench::new(arm, pass);
+            let mut sockets = Sockets {
+                first: Socket::None,
+                second: Socket::None,
+                retired: Socket::None,
+                is_up: false,
+            };
+            sockets.follow(&mut bench);
+            for happening in happenings {
+                let greeting = |term| {
+                    welcome(json!({"peerId":"-door","expiresAt":NOW + term})).to_string()
+                };
+                match (happening, sockets.first, sockets.second, sockets.retired) {
+                    (Happening::Join, ..) => bench.tell(Input::Command(UplinkCommand::Join)),
+                    (Happening::Leave, ..) => bench.tell(Input::Command(UplinkCommand::Leave)),
+                    (Happening::Send, ..) => bench.send_offer("a", 5),
+                    (Happening::Opened, Socket::Opening, ..) => {
+                        sockets.first = Socket::Open;
+                        bench.tell(Input::Wire(Wire::Opened));
+                    }
+                    (Happening::Failed, Socket::Opening, ..) => {
+                        sockets.first = Socket::None;
+                        bench.tell(Input::Wire(Wire::OpenFailed { http: None, reason: "x".into() }));
+                    }
+                    (Happening::Closed(code), Socket::Open, ..) => {
+                        sockets.first = Socket::None;
+                        bench.tell(Input::Wire(Wire::Closed { code }));
+                    }
+                    (Happening::Welcome(term), Socket::Open, ..) => {
+                        bench.tell(Input::Wire(Wire::Text(greeting(term))));
+                    }
+                    (Happening::Frame(text), Socket::Open, ..) => {
+                        bench.tell(Input::Wire(Wire::Text(text.to_owned())));
+                    }
+                    (Happening::Ack, Socket::Open, ..) => {
+                        let frame = bench.frames.iter().rev().find(|frame| frame["requestId"].is_string());
+                        if let Some(id) = frame.map(|frame| frame["requestId"].clone()) {
+                            bench.hear(json!({"type":"ack","requestId":id}));
+                        }
+                    }
+                    (Happening::NextOpened, _, Socket::Opening, _) => {
+                        sockets.second = Socket::Open;
+                        bench.tell(Input::Successor(Wire::Opened));
+                    }
+                    (Happening::NextFailed, _, Socket::Opening, _) => {
+                        sockets.second = Socket::None;
+                        let reason = "x".to_owned();
+                        bench.tell(Input::Successor(Wire::OpenFailed { http: None, reason }));
+                    }
+                    (Happening::NextClosed, _, Socket::Open, _) => {
+                        sockets.second = Socket::None;
+                        bench.tell(Input::Successor(Wire::Closed { code: Some(4001) }));
+                    }
+                    (Happening::NextWelcome(term), _, Socket::Open, _) => {
+                        bench.tell(Input::Successor(Wire::Text(greeting(term))));
+                    }
+                    (Happening::Retired, .., Socket::Open) => {
+                        sockets.retired = Socket::None;
+                        bench.tell(Input::Retired);
+                    }
+                    (Happening::Network, ..) => bench.tell(Input::NetworkChanged),
+                    (Happening::Pass(millis), ..) => {
+                        let end = bench.now + Duration::from_millis(millis);
+                        let mut turns = 0;
+                        while let Some(next) = bench.session.poll_timeout().filter(|at| *at <= end) {
+                            turns += 1;
+                            assert!(turns < 500, "time stands still");
+                            bench.now = next.max(bench.now);
+                            bench.tell(Input::Tick);
+                            sockets.follow(&mut bench);
+                        }
+                        bench.now = end;
+                    }
+                    _ => {}
+                }
+                sockets.follow(&mut bench);
+            }
+            bench.tell(Input::Stop);
+            sockets.follow(&mut bench);
+            bench.pass(2 * SECOND);
+            assert_eq!(bench.session.poll_timeout(), None, "all is done");
+        }
     }
 }

@@ -299,5 +299,5 @@ impl Session {
     }
 }
 
-/// The least age of an attempt that a change of the board's addresses starts anew.
-pub(super) const OLD_ATTEMPT: Duration = Duration::from_secs(1);
+/// The least age of an attempt before a change of the board's addresses leads to another.
+pub(super) const OLD_ATTEMPT: Duration = Duration::from_secs(3);

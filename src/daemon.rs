@@ -20,6 +20,7 @@ use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, Uplink
 use crate::media::{self, Capture, Playback};
 use crate::rtc::{Links, Network};
 use crate::service::control::{Happening, Reply};
+use crate::service::network;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
@@ -140,6 +141,9 @@ impl House {
             tasks.spawn(format!("{} status", handle.id()), Weight::Ordinary, told);
         }
 
+        let watching = watch_network(inbox_in.clone());
+        tasks.spawn("network", Weight::Ordinary, watching);
+
         let progress = Progress::new();
         // 1: a second probe before the loop turned asks for nothing more.
         let (probe_in, probes) = mpsc::channel(1);
@@ -221,6 +225,7 @@ impl House {
             Input::Uplink(uplink, UplinkEvent::Up { .. } | UplinkEvent::ServersChanged) => {
                 self.hands.warm(*uplink);
             }
+            Input::Network(_) => self.hands.network_changed(),
             _ => {}
         }
         self.heart.handle(Instant::now(), input);
@@ -352,6 +357,13 @@ async fn tell_uplink(
             last = state;
             events.tell(Happening::Uplink { name: name.to_owned(), state: state.to_owned() });
         }
+    }
+}
+
+/// Without it the door goes on and notices changes of the network later, by silence.
+async fn watch_network(inbox: mpsc::Sender<Input>) {
+    if let Err(error) = network::watch(inbox).await {
+        warn!("{error}");
     }
 }
 

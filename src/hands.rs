@@ -161,6 +161,11 @@ impl Hands {
         self.links.warm(&self.servers(uplink));
     }
 
+    /// The board's addresses changed: each uplink looks at its socket, or tries at once.
+    pub fn network_changed(&self) {
+        self.uplinks.values().for_each(UplinkHandle::network_changed);
+    }
+
     fn servers(&self, uplink: UplinkId) -> Vec<IceServer> {
         self.uplinks.get(&uplink).map(ice_servers).unwrap_or_default()
     }

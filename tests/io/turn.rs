@@ -1,7 +1,8 @@
 //! Two links that reach each other through a real TURN server (coturn) and nothing else.
 //!
 //! The server runs on loopback with accounts of its own, one process per test, stopped by its process
-//! number. Needs `turnserver` (package coturn).
+//! number. Needs `turnserver` (package coturn); tests that change the network do so in one of their own, by
+//! `unshare` and `ip`.
 
 use std::collections::VecDeque;
 use std::net::{TcpListener, TcpStream};
@@ -510,6 +511,11 @@ async fn a_network_with_ipv6_alone_is_enough() {
 }
 
 #[tokio::test]
+async fn a_relay_on_a_stream_needs_no_ipv4() {
+    in_own_network("turn::inside::ipv6_relay").await;
+}
+
+#[tokio::test]
 async fn a_network_without_udp_is_crossed_over_tcp() {
     in_own_network("turn::inside::no_udp").await;
 }
@@ -604,5 +610,17 @@ mod inside {
         assert_eq!(locals(&call.ends), [Some("fd00:1::1".into()), Some("fd00:1::1".into())]);
         call.media_flows().await;
         call.close().await;
+    }
+
+    #[tokio::test]
+    #[ignore = "runs in a network of its own"]
+    async fn ipv6_relay() {
+        network_up().await;
+        ip("addr del 10.1.0.1/24 dev veth0").await;
+        ip("addr add fd00:1::1/64 dev veth0 nodad").await;
+        relays_over("tls").await;
+        // Without any address there is still the way the system finds by itself.
+        ip("link del veth0").await;
+        relays_over("tcp").await;
     }
 }

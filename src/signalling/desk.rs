@@ -3,6 +3,7 @@
 //! Pure values. The decisions are in `session` and `greeted`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tracing::debug;
@@ -201,8 +202,9 @@ pub(super) struct Desk {
     pub(super) outputs: VecDeque<Output>,
     /// Our ids, the newest last.
     pub(super) own_ids: VecDeque<PeerId>,
-    /// What tokens say of the peers in the channel. For `status` only, never for a log.
-    pub(super) peer_metadata: BTreeMap<String, Value>,
+    /// What tokens say of the peers in the channel. For `status` only, never for a log; shared with it,
+    /// since it is shown with every frame and changes rarely.
+    pub(super) peer_metadata: Arc<BTreeMap<String, Value>>,
 }
 
 impl Desk {
@@ -214,7 +216,7 @@ impl Desk {
             counters: Counters::default(),
             outputs: VecDeque::new(),
             own_ids: VecDeque::new(),
-            peer_metadata: BTreeMap::new(),
+            peer_metadata: Arc::default(),
         }
     }
 
@@ -259,21 +261,34 @@ impl Desk {
     /// Keeps what the tokens of those who came say of them, and forgets those who went.
     pub(super) fn learn(&mut self, joined: &[Member], left: &[Member]) {
         for member in joined {
-            let Some(metadata) = &member.metadata else {
-                self.peer_metadata.remove(&member.peer_id);
-                continue;
-            };
-            let is_known = self.peer_metadata.contains_key(&member.peer_id);
-            if (is_known || self.peer_metadata.len() < MAX_METADATA)
-                && !self.own_ids.iter().any(|own| own.as_str() == member.peer_id)
-                && metadata.to_string().len() <= MAX_METADATA_BYTES
-            {
-                self.peer_metadata.insert(member.peer_id.clone(), metadata.clone());
+            let fits = |metadata: &&Value| metadata.to_string().len() <= MAX_METADATA_BYTES;
+            let id = &member.peer_id;
+            let is_own = self.own_ids.iter().any(|own| own.as_str() == id);
+            match member.metadata.as_ref().filter(fits).filter(|_| !is_own) {
+                Some(metadata) if self.peer_metadata.get(id) != Some(metadata) => {
+                    let known = Arc::make_mut(&mut self.peer_metadata);
+                    if known.contains_key(id) || known.len() < MAX_METADATA {
+                        known.insert(id.clone(), metadata.clone());
+                    }
+                }
+                Some(_) => {}
+                None => self.forget(id),
             }
         }
         for member in left {
-            self.peer_metadata.remove(&member.peer_id);
+            self.forget(&member.peer_id);
         }
+    }
+
+    fn forget(&mut self, id: &str) {
+        if self.peer_metadata.contains_key(id) {
+            Arc::make_mut(&mut self.peer_metadata).remove(id);
+        }
+    }
+
+    /// Nobody is known any more.
+    pub(super) fn forget_all(&mut self) {
+        self.peer_metadata = Arc::default();
     }
 
     /// A presence list without ourselves and our ghosts.

@@ -249,7 +249,7 @@ impl Greeted {
                             info!("in the channel");
                             desk.problem = None;
                         }
-                        UplinkEvent::Left => desk.peer_metadata.clear(),
+                        UplinkEvent::Left => desk.forget_all(),
                         _ => {}
                     }
                     desk.tell(event);
@@ -297,7 +297,7 @@ impl Greeted {
             desk.undelivered(true, to, false);
         }
         desk.membership.down();
-        desk.peer_metadata.clear();
+        desk.forget_all();
         while let Some(step) = desk.membership.step() {
             if let Step::Event(event) = step {
                 desk.tell(event);

@@ -2,6 +2,7 @@
 //! whose `Debug` hides theirs.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -75,9 +76,9 @@ pub struct UplinkStatus {
     /// For peer connections made from now on (protocol.md section 1.4).
     pub ice_servers: Vec<IceServer>,
     /// What our token says of us, without the ICE servers; `None` with a key. Not for logs.
-    pub own_metadata: Option<Value>,
+    pub own_metadata: Option<Arc<Value>>,
     /// What the tokens of the peers in the channel say of them, by peer id. Not for logs.
-    pub peer_metadata: BTreeMap<String, Value>,
+    pub peer_metadata: Arc<BTreeMap<String, Value>>,
     /// When the credential in use expires, by the signalling side's clock; `None`: never.
     pub expires: Option<Instant>,
     /// By how many seconds the device's clock is ahead of the signalling side's (negative: behind), if

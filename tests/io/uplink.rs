@@ -796,6 +796,28 @@ async fn the_key_and_the_sdp_reach_no_log() {
     guest.close(4001).await;
     door.expect(&[UplinkEvent::JoinRefused, UplinkEvent::Down]).await;
     let problem = door.status(|status| status.problem.is_some()).await.problem;
+
+    // The same with a token, and with what tokens say of the peers.
+    let words = ["/bin/echo", "eyJ.token.secret"].map(str::to_owned).to_vec();
+    let login = Login::Tokens(TokenSource::Command(words));
+    let mut by_token = Door::with(quick(), desk.transport(), login, true);
+    let mut guest = desk.guest().await;
+    guest
+        .say(
+            json!({"type":"welcome","peerId":"-door","expiresAt":1760003600,"serverTime":1760000000,
+            "maxMessageSize":65536,"metadata":{"note":"private-1"}}),
+        )
+        .await;
+    by_token.ask(UplinkCommand::Join);
+    guest.ack("subscribe").await;
+    let ann = json!({"peerId":"phone","metadata":{"name":"private-2"}});
+    guest.say(json!({"type":"presence","channel":"front-door","joined":[ann],"left":[]})).await;
+    by_token.expect(&[up("-door"), UplinkEvent::Joined, snapshot(&["phone"])]).await;
+    let status = by_token.status(|status| !status.peer_metadata.is_empty()).await;
+    assert_eq!(status.peer_metadata["phone"], json!({"name":"private-2"}));
+    guest.close(4001).await;
+    by_token.expect(&[UplinkEvent::Down]).await;
+
     // Nobody listens any more: the refused attempt is logged too.
     drop(desk);
     let unreachable = Transport::Url { origin: "ws://127.0.0.1:1".into() };
@@ -806,7 +828,7 @@ async fn the_key_and_the_sdp_reach_no_log() {
     let logged = String::from_utf8(logged).expect("the log is text");
     assert!(logged.contains("does not know this key"), "the advice is logged");
     assert!(logged.contains("cannot reach 127.0.0.1:1"), "{logged}");
-    for secret in ["pk_live", "secret", "ice-pwd-1"] {
+    for secret in ["pk_live", "secret", "ice-pwd-1", "eyJ", "private"] {
         assert!(!logged.contains(secret), "{secret} is in the log");
         assert!(!format!("{problem:?}{door:?}", door = door.uplink).contains(secret));
     }

@@ -3,6 +3,7 @@
 //!
 //! Pure.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -65,7 +66,8 @@ impl Session {
             // They hold passwords and are shown elsewhere.
             metadata.as_object_mut()?.remove("iceServers");
             let is_worth_it = metadata.as_object().is_some_and(|fields| !fields.is_empty());
-            (is_worth_it && metadata.to_string().len() <= MAX_OWN_METADATA).then_some(metadata)
+            (is_worth_it && metadata.to_string().len() <= MAX_OWN_METADATA)
+                .then(|| Arc::new(metadata))
         });
     }
 

@@ -474,8 +474,8 @@ async fn a_frame_over_a_mebibyte_is_not_read() {
     door.expect(&[UplinkEvent::Down]).await;
 }
 
-#[tokio::test]
-async fn a_certificate_nobody_vouches_for_is_explained() {
+/// Greets by TLS with a certificate nobody vouches for.
+fn untrusted() -> tokio_rustls::TlsAcceptor {
     let made =
         rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
     let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
@@ -487,11 +487,16 @@ async fn a_certificate_nobody_vouches_for_is_explained() {
     .with_no_client_auth()
     .with_single_cert(vec![made.cert.der().clone()], key.expect("a private key"))
     .expect("the key fits the certificate");
+    tokio_rustls::TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_certificate_nobody_vouches_for_is_explained() {
     let desk = Desk::open().await;
     let port = desk.listener.local_addr().expect("bound").port();
     let transport = Transport::Url { origin: format!("wss://127.0.0.1:{port}") };
     let door = Door::new(quick(), transport, true);
-    let accepted = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(desk.tcp().await);
+    let accepted = untrusted().accept(desk.tcp().await);
     assert!(soon("the handshake's end", accepted).await.is_err());
     let problem = door.status(|status| status.problem.is_some()).await.problem;
     let problem = problem.expect("just seen");
@@ -752,6 +757,22 @@ async fn an_address_is_asked_for_tokens_with_its_bearer_and_redirects_are_not_fo
     guest.welcome("-door").await;
     door.expect(&[up("-door")]).await;
     assert!(!format!("{:?}", door.uplink).contains("eyJ"));
+}
+
+#[tokio::test]
+async fn a_bearer_is_not_sent_to_a_server_nobody_vouches_for() {
+    let desk = Desk::open().await;
+    let backend = Desk::open().await;
+    let port = backend.listener.local_addr().expect("bound").port();
+    let url = format!("https://127.0.0.1:{port}/door");
+    let login = Login::Tokens(TokenSource::Url { url, bearer: Some(Secret::new("hunter2")) });
+    let door = Door::with(quick(), desk.transport(), login, true);
+    let accepted = untrusted().accept(backend.tcp().await);
+    assert!(soon("the handshake's end", accepted).await.is_err());
+    let problem = door.status(|status| status.problem.is_some()).await.problem;
+    let problem = problem.expect("just seen");
+    assert!(problem.contains("no token from 127.0.0.1"), "{problem}");
+    assert!(problem.contains("CA certificates"), "{problem}");
 }
 
 /// Collects what is logged on this thread.

@@ -328,6 +328,6 @@ fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
         peer_id: status.peer_id.as_ref().map(ToString::to_string),
         advice: status.problem.clone(),
         clock_ahead_s: status.clock_ahead,
-        metadata: status.own_metadata.clone(),
+        metadata: status.own_metadata.as_deref().cloned(),
     }
 }

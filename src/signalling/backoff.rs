@@ -61,6 +61,12 @@ impl Backoff {
         self.delays == 0 && self.attempts == 0
     }
 
+    /// The planned attempt, or an earlier one if somebody waits for it.
+    pub(super) fn sooner(&mut self, now: Instant, planned: Instant, timings: &Timings) -> Instant {
+        let luck = 0.8 + 0.4 * (self.luck)().clamp(0.0, 1.0);
+        planned.min(now + timings.backoff_wanted.mul_f64(luck))
+    }
+
     /// When to try at the earliest, however urgent it is.
     pub(super) fn earliest(&self, now: Instant) -> Instant {
         now.max(self.earliest)

@@ -19,6 +19,8 @@ pub struct Timings {
     pub backoff_first: Duration,
     /// The longest ordinary delay.
     pub backoff_cap: Duration,
+    /// The longest ordinary delay while somebody is at the door.
+    pub backoff_wanted: Duration,
     /// The least delay after 4010 and HTTP 429, and the least time before a refused `Join` tries again.
     pub slow_floor: Duration,
     /// The delay after a refusal that only a person can lift (protocol.md section 2.5).
@@ -51,6 +53,7 @@ impl Default for Timings {
             repeat: Duration::from_millis(500),
             backoff_first: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),
+            backoff_wanted: Duration::from_secs(4),
             slow_floor: Duration::from_secs(30),
             refused: Duration::from_secs(15 * 60),
             proven: Duration::from_secs(5),

@@ -102,7 +102,12 @@ impl Session {
             // Somebody is at the door. An idle one has time, and waits a little for the others of a
             // service that starts again.
             _ if is_first && is_wanted && was == Was::Proven => self.backoff.failed_for_once(now),
-            _ => self.backoff.failed(now, loss.pace, Duration::ZERO, &self.timings),
+            _ => {
+                let at = self.backoff.failed(now, loss.pace, Duration::ZERO, &self.timings);
+                // One door with a visitor is no herd: a picture that is missed is worth an attempt every
+                // few seconds, far below what the service allows an address.
+                if is_wanted { self.backoff.sooner(now, at, &self.timings) } else { at }
+            }
         }
     }
 

@@ -228,7 +228,7 @@ impl Drop for Capture {
 mod tests {
     use super::*;
     use crate::config::Source;
-    use crate::media::{Feed, Unit, VideoUnit};
+    use crate::media::{Feed, Unit, VideoUnit, init};
 
     const LIMIT: Duration = Duration::from_secs(20);
     const SMALL: &str =
@@ -348,6 +348,55 @@ mod tests {
         assert!(next_video(&mut slow).await.keyframe);
         assert_eq!(fanout.counts().lags, 1);
         capture.stop().await;
+    }
+
+    /// Bits per second of the next pictures, by their own time.
+    async fn rate(feed: &mut Feed, pictures: usize) -> f64 {
+        let first = next_video(feed).await.rtp_time;
+        let (mut bytes, mut last) = (0, first);
+        for _ in 0..pictures {
+            let unit = next_video(feed).await;
+            bytes += unit.payloads.iter().map(bytes::Bytes::len).sum::<usize>();
+            last = unit.rtp_time;
+        }
+        bytes as f64 * 8.0 * 90_000.0 / f64::from(last.wrapping_sub(first))
+    }
+
+    #[tokio::test]
+    async fn the_running_encoder_keeps_the_rate_the_links_have_room_for() {
+        init().expect("GStreamer starts");
+        for encoder in ["x264enc", "openh264enc"] {
+            if gstreamer::ElementFactory::find(encoder).is_none() {
+                continue;
+            }
+            let busy = "videotestsrc is-live=true pattern=zone-plate kx2=20 ky2=20 kt=2 \
+                ! video/x-raw,width=160,height=120,framerate=30/1";
+            let mut board = board(Source::Pipeline(busy.to_owned()), Source::Off);
+            board.encoder.try_ = vec![encoder.to_owned()];
+            board.encoder.bitrate_kbps = 1200;
+            let capture = Capture::new(&board);
+            let share = capture.bandwidth().join();
+            let mut feed = capture.fanout().feed();
+            capture.set(true);
+            rate(&mut feed, 30).await;
+            let full = rate(&mut feed, 45).await;
+            assert_eq!(capture.status().bitrate_kbps, 1200);
+            share.tell(300_000);
+            assert_eq!(capture.status().bitrate_kbps, 300);
+            rate(&mut feed, 10).await;
+            let low = rate(&mut feed, 45).await;
+            drop(share);
+            assert_eq!(capture.status().bitrate_kbps, 1200);
+            rate(&mut feed, 10).await;
+            let again = rate(&mut feed, 45).await;
+            let rates = format!("{encoder}: {full:.0}, {low:.0}, {again:.0} bit/s");
+            assert!(low < 1.2 * 300_000.0, "{rates}");
+            assert!(full > 1.5 * low && again > 1.5 * low, "{rates}");
+            let status = capture.status();
+            assert_eq!((status.pipelines_built, status.failures), (1, 0), "{status:?}");
+            assert_eq!(status.encoder, encoder);
+            capture.stop().await;
+        }
     }
 
     #[tokio::test]

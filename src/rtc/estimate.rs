@@ -477,7 +477,7 @@ mod tests {
             while self.now < end {
                 self.now += MS;
                 let ms = self.now.as_millis();
-                if ms % 20 == 0 {
+                if ms.is_multiple_of(20) {
                     let fate = self.send(90);
                     match fate.arrived {
                         Some(arrived) => {
@@ -487,14 +487,14 @@ mod tests {
                         None => self.voice_lost += 1,
                     }
                 }
-                if ms % 33 == 0 && !self.estimator.is_congested(self.now, self.sent) {
+                if ms.is_multiple_of(33) && !self.estimator.is_congested(self.now, self.sent) {
                     self.pictures += 1;
                     let bytes = (self.estimator.rate() - 48_000.0).max(0.0) * 0.93 * 0.033 / 8.0;
                     for _ in 0..(bytes / 1000.0).ceil() as u32 {
                         self.send((bytes / (bytes / 1000.0).ceil()) as usize);
                     }
                 }
-                if ms % 100 == 0 {
+                if ms.is_multiple_of(100) {
                     self.report();
                 }
             }

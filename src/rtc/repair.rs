@@ -210,7 +210,6 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use rtc::interceptor::{RTCPFeedback, RTPHeaderExtension};
-    use rtc::rtcp;
     use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
         PacketStatusChunk, RecvDelta, RunLengthChunk, SymbolTypeTcc, TransportLayerCc,
     };
@@ -278,9 +277,9 @@ mod tests {
             Packet::Rtcp(packets) => Some(packets),
             _ => None,
         });
-        let nacks = rtcp.flatten().filter_map(|packet: &Box<dyn rtcp::Packet>| {
-            packet.as_any().downcast_ref::<TransportLayerNack>()
-        });
+        let nacks = rtcp
+            .flatten()
+            .filter_map(|packet| packet.as_any().downcast_ref::<TransportLayerNack>());
         nacks.flat_map(|nack| nack.nacks.iter().flat_map(|pair| pair.packet_list())).collect()
     }
 

@@ -72,6 +72,11 @@ impl Gauge {
         estimator.heard().map(|_| (estimator.rate() as u32, estimator.loss()))
     }
 
+    /// The estimate in words.
+    fn words(&self) -> String {
+        self.lock().estimator.to_string()
+    }
+
     /// The room for video beside the voice in bit/s; `None` while the path says nothing.
     pub fn room(&self) -> Option<u32> {
         let now = self.now();
@@ -143,6 +148,7 @@ pub async fn attend(id: LinkId, gauge: Arc<Gauge>, share: Share, inbox: mpsc::Se
             }
             _ = tick.tick() => {
                 if let Some(room) = gauge.room() {
+                    tracing::trace!("link {id}: {}", gauge.words());
                     share.tell(room);
                 }
             }

@@ -7,6 +7,7 @@
 //! else it is the path's nature, and sending less would help nobody (media.md section "Rate control").
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 /// The least this ever says, in bit/s: a voice.
@@ -354,6 +355,17 @@ impl Estimator {
         let growth: f64 = if near { GROWTH_NEAR } else { GROWTH_FAR };
         let limit = self.tested.map_or(self.ceiling, |rate| (1.5 * rate).max(self.rate));
         self.rate = (self.rate * growth.powf(elapsed)).min(limit).min(self.ceiling);
+    }
+}
+
+impl fmt::Display for Estimator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, queue) = (self.rate / 1000.0, 1000.0 * self.queue);
+        let (loss, natural) = (100.0 * self.loss(), 100.0 * self.natural_loss);
+        write!(
+            f,
+            "{rate:.0} kbit/s, queue {queue:.0} ms, loss {loss:.0} % ({natural:.0} % natural)"
+        )
     }
 }
 

@@ -103,7 +103,7 @@ const SOUND_TO_ENCODER: &str = "queue name=microphone-queue leaky=downstream max
 // `voice` rather than `restricted-lowdelay`: the latter saves 2.5 ms but has no in-band error correction
 // (RFC 6716 section 2.1.7), which phones on a bad radio link need more.
 const OPUS: &str = "opusenc name=encoder audio-type=voice frame-size=20 bitrate=32000 \
-    bitrate-type=constrained-vbr inband-fec=true packet-loss-percentage=5 complexity=5";
+    bitrate-type=constrained-vbr inband-fec=true packet-loss-percentage=10 complexity=5";
 
 /// From the source to the encoder. The queue holds two pictures and drops the oldest, so that a slow encoder
 /// costs pictures and never delay.

@@ -86,6 +86,12 @@ impl Gauge {
             .then(|| (USABLE * (state.estimator.rate() - VOICE)).max(0.0) as u32)
     }
 
+    /// Whether the voice is to be sent twice.
+    pub fn wants_copies(&self) -> bool {
+        let now = self.now();
+        self.lock().estimator.wants_copies(now)
+    }
+
     /// What is known of the path for the next picture.
     pub fn road(&self) -> Road {
         let now = self.now();

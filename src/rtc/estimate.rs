@@ -8,17 +8,21 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 /// The least this ever says, in bit/s: a voice.
 const LEAST: f64 = 30_000.0;
 /// So much of what arrived is sent after the path turned out too narrow; the rest lets the queue drain.
 const BACK_OFF: f64 = 0.85;
-/// Growth per second far below what was too much, and near it.
+/// Growth per second far from what was too much, near it, and just past it.
 const GROWTH_FAR: f64 = 1.4;
 const GROWTH_NEAR: f64 = 1.08;
+const GROWTH_PAST: f64 = 1.2;
 /// From when to when the rate is near what was too much.
-const NEAR: (f64, f64) = (0.8, 1.12);
+const NEAR: Range<f64> = 0.8..1.12;
+/// Up to here it is just past it; farther on, what was too much is forgotten.
+const PAST: f64 = 1.35;
 /// A queue shorter than this, in seconds, is no obstacle to sending more.
 const SHORT_QUEUE: f64 = 0.03;
 /// A queue longer than this that does not fall is too long.
@@ -48,6 +52,13 @@ const STANDING: Duration = Duration::from_millis(2500);
 
 /// Reports come several times as often.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
+
+/// From this loss on the voice needs more than its own correction, and below this no more of it.
+const VOICE_LOSS: (f64, f64) = (0.03, 0.01);
+/// A path counts as lossy for so long.
+const LOSSY: Duration = Duration::from_secs(5);
+/// On a path narrower than this, in bit/s, loss comes from sending too much already.
+const ROOM_FOR_COPIES: f64 = 400_000.0;
 
 /// What became of one packet. `sent` and `arrived` are on different clocks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,6 +107,8 @@ pub struct Estimator {
     arrivals: VecDeque<(Duration, usize)>,
     outcomes: VecDeque<Outcome>,
     natural_loss: f64,
+    /// When the path was last lossy.
+    lossy: Option<Duration>,
     trial: Option<Trial>,
     reduced: Option<Duration>,
     updated: Duration,
@@ -120,6 +133,7 @@ impl Estimator {
             arrivals: VecDeque::new(),
             outcomes: VecDeque::new(),
             natural_loss: 0.0,
+            lossy: None,
             trial: None,
             reduced: None,
             updated: Duration::ZERO,
@@ -144,6 +158,11 @@ impl Estimator {
     pub fn loss(&self) -> f64 {
         let (lost, total) = self.lost_of();
         if total < LOSS_SAMPLE { 0.0 } else { f64::from(lost) / f64::from(total) }
+    }
+
+    /// Whether the voice is to be sent twice: packets are lost, and not for want of room.
+    pub fn wants_copies(&self, now: Duration) -> bool {
+        self.rate > ROOM_FOR_COPIES && self.lossy.is_some_and(|at| now.saturating_sub(at) < LOSSY)
     }
 
     /// When the last report came.
@@ -219,6 +238,11 @@ impl Estimator {
         while self.outcomes.front().is_some_and(old) {
             self.outcomes.pop_front();
         }
+        let loss = self.loss();
+        let was_lossy = self.lossy.is_some_and(|at| now.saturating_sub(at) < LOSSY);
+        if loss >= VOICE_LOSS.0 || (was_lossy && loss >= VOICE_LOSS.1) {
+            self.lossy = Some(now);
+        }
         self.arrivals.extend(arrived);
         let Some((last, _)) = self.arrivals.back().copied() else { return };
         while self.arrivals.len() > 10
@@ -278,7 +302,7 @@ impl Estimator {
         }
         let falls = self.queue < before - 0.005;
         let sudden = self.queue > TOO_LONG_QUEUE && before <= TOO_LONG_QUEUE;
-        let stays = before > LONG_QUEUE && !falls;
+        let stays = before > SHORT_QUEUE && !falls;
         if (sudden || stays) && self.may_reduce(now) {
             // Reports on what was sent before the last reduction can only correct it.
             let again = self.reduced.is_some_and(|at| self.reached > at);
@@ -347,12 +371,15 @@ impl Estimator {
         if self.reduced.is_some_and(|at| now.saturating_sub(at) < REST) {
             return;
         }
-        let near =
-            self.too_much.is_some_and(|rate| (NEAR.0 * rate..NEAR.1 * rate).contains(&self.rate));
-        if self.too_much.is_some_and(|rate| self.rate >= NEAR.1 * rate) {
-            self.too_much = None;
-        }
-        let growth: f64 = if near { GROWTH_NEAR } else { GROWTH_FAR };
+        let growth: f64 = match self.too_much.map(|rate| self.rate / rate) {
+            Some(part) if part < NEAR.start => GROWTH_FAR,
+            Some(part) if part < NEAR.end => GROWTH_NEAR,
+            Some(part) if part < PAST => GROWTH_PAST,
+            _ => {
+                self.too_much = None;
+                GROWTH_FAR
+            }
+        };
         let limit = self.tested.map_or(self.ceiling, |rate| (1.5 * rate).max(self.rate));
         self.rate = (self.rate * growth.powf(elapsed)).min(limit).min(self.ceiling);
     }
@@ -561,6 +588,7 @@ mod tests {
             assert_near(rate, 300_000.0);
             assert!(talk.slowest < 300 * MS, "{:?}", talk.slowest);
             assert!(talk.pictures > 10, "the picture goes on");
+            assert!(!talk.estimator.wants_copies(talk.now), "there is no room for them");
             assert_eq!(talk.voice_lost, 0);
         }
     }
@@ -602,6 +630,10 @@ mod tests {
             }
             let loss = talk.estimator.loss();
             assert!((loss - 1.0 / every as f64).abs() < 0.05, "{loss}");
+            assert_eq!(talk.estimator.wants_copies(talk.now), every <= 20, "one of {every} lost");
+            talk.path.loss_every = 0;
+            talk.run(7.0);
+            assert!(!talk.estimator.wants_copies(talk.now));
         }
     }
 

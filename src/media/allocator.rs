@@ -48,9 +48,9 @@ impl Seat {
     }
 
     fn reduce(&mut self, mode: VideoMode, now: Duration) {
-        if self.mode == VideoMode::Full {
-            let relapsed = self.came_back.is_some_and(|at| now.saturating_sub(at) < RELAPSE);
-            self.patience = match relapsed {
+        // One relapse counts once, however many steps down it takes.
+        if let Some(at) = self.came_back.take() {
+            self.patience = match now.saturating_sub(at) < RELAPSE {
                 true => (self.patience * 2).min(LONGEST_PATIENCE),
                 false => FIRST_PATIENCE,
             };
@@ -212,9 +212,7 @@ impl Allocator {
             if now.saturating_sub(since) >= patience {
                 seat.mode = fuller;
                 seat.room_since = None;
-                if fuller == VideoMode::Full {
-                    seat.came_back = Some(now);
-                }
+                seat.came_back = Some(now);
             }
         }
     }
@@ -398,6 +396,19 @@ mod tests {
         }
         assert!(changes <= 40, "{changes} changes in 5 min");
         assert!(changes >= 4, "{changes}: it does try");
+    }
+
+    #[test]
+    fn trying_keyframes_on_a_path_for_the_voice_only_becomes_rare() {
+        let mut door = Door::with(&[30_000]);
+        let mut tries = 0;
+        for _ in 0..120 * 5 {
+            let paused = door.modes() == [Paused];
+            door.rooms.insert(0, if paused { 70_000 } else { 20_000 });
+            door.round();
+            tries += usize::from(paused && door.modes() == [Keyframes]);
+        }
+        assert!((4..=20).contains(&tries), "{tries} tries in 2 min");
     }
 
     #[test]

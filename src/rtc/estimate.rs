@@ -50,6 +50,9 @@ const BASE_AGE: Duration = Duration::from_secs(15);
 /// A queue that stays for so long although less is sent is not ours: the path itself is longer now.
 const STANDING: Duration = Duration::from_millis(2500);
 
+/// Enough to try a keyframe beside the voice, in bit/s: else a link that sends nothing else would never find
+/// out that there is room again.
+const TRY: f64 = 120_000.0;
 /// Reports come several times as often.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -251,7 +254,7 @@ impl Estimator {
             self.arrivals.pop_front();
         }
         if let (Some(tested), Some(rate)) = (self.tested, self.arrival_rate()) {
-            self.tested = Some(rate.max(tested * 0.98));
+            self.tested = Some(rate.max(tested * 0.995));
         }
     }
 
@@ -380,7 +383,7 @@ impl Estimator {
                 GROWTH_FAR
             }
         };
-        let limit = self.tested.map_or(self.ceiling, |rate| (1.5 * rate).max(self.rate));
+        let limit = self.tested.map_or(self.ceiling, |rate| (1.5 * rate).max(self.rate).max(TRY));
         self.rate = (self.rate * growth.powf(elapsed)).min(limit).min(self.ceiling);
     }
 }

@@ -135,8 +135,11 @@ impl Link {
         let video_sender = add(&connection, &video).await?;
         let (codecs, codec_watch) = watch::channel(BTreeMap::new());
         let mut tasks = JoinSet::new();
-        let requests =
-            tracks::answer_keyframe_requests(Arc::clone(&video.track), parts.fanout.clone());
+        let requests = tracks::answer_keyframe_requests(
+            Arc::clone(&video.track),
+            parts.fanout.clone(),
+            Arc::clone(&parts.gauge),
+        );
         tasks.spawn(async move {
             requests.await;
             // Nothing else tells that the driver is no more.

@@ -107,6 +107,13 @@ impl<T> Lane<T> {
         self.waiting.push_back((packet, bytes));
     }
 
+    /// Leaves out what waits.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.bits = 0.0;
+        self.sight = Sight::Waiting;
+    }
+
     /// The next packet that may leave now.
     pub fn next(&mut self, now: Duration, pace: Pace) -> Option<T> {
         if self.due(pace)? > now {

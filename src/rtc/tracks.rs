@@ -24,7 +24,8 @@ use super::bandwidth::Gauge;
 use super::pace::Lane;
 use super::{LinkStats, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
-use crate::media::{Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
+use crate::intercom::VideoMode;
+use crate::media::{AudioUnit, Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
 
 /// How long one packet may wait for the connection's driver before it is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -154,15 +155,20 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
     let Sending { fanout, targets, stats, gauge } = sending;
     let mut feed = fanout.feed();
     let mut lane = Lane::default();
-    let mut copy: Option<(Duration, rtp::Packet)> = None;
+    let mut copy = None;
     loop {
-        let mut pace = gauge.road().pace;
+        let road = gauge.road();
+        let mut pace = road.pace;
+        // A keyframe tried on a path for the voice only is not worth a pause of the voice.
+        if road.congested && road.mode != VideoMode::Full {
+            lane.clear();
+        }
         while let Some(packet) = lane.next(gauge.now(), pace) {
             write(&video.track, packet, &stats).await;
             pace = gauge.road().pace;
         }
-        if let Some((_, packet)) = copy.take_if(|(due, _)| *due <= gauge.now()) {
-            write(&audio.track, packet, &stats).await;
+        if copy.as_ref().is_some_and(|(due, _)| *due <= gauge.now()) {
+            say_again(&mut copy, &mut audio, &targets, &stats).await;
         }
         let due = lane.due(pace).into_iter().chain(copy.as_ref().map(|(due, _)| *due)).min();
         let rest = due.map(|due| due.saturating_sub(gauge.now()));
@@ -171,29 +177,26 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
             unit = feed.next() => unit,
             () = tokio::time::sleep(rest.unwrap_or_default()), if rest.is_some() => continue,
         };
-        let targets = *targets.borrow();
+        let present = *targets.borrow();
         match unit {
             None => return,
             Some(Unit::Audio(unit)) => {
-                let Some(payload_type) = targets.audio else { continue };
+                let Some(payload_type) = present.audio else { continue };
+                say_again(&mut copy, &mut audio, &targets, &stats).await;
                 let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
                 write(&audio.track, packet, &stats).await;
                 stats.audio_sent.fetch_add(1, Ordering::Relaxed);
-                // A packet of its own with the same time, as one number must not be encrypted twice. The
-                // receiver takes whichever comes.
                 if gauge.wants_copies() {
-                    let again =
-                        audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
-                    copy = Some((gauge.now() + COPY_DELAY, again));
+                    copy = Some((gauge.now() + COPY_DELAY, unit));
                 }
             }
             Some(Unit::Video(unit)) => {
-                if targets.video.is_none() {
+                if present.video.is_none() {
                     continue;
                 }
                 let (now, road) = (gauge.now(), gauge.road());
                 if lane.admits(unit.keyframe, now, road) {
-                    for packet in video.picture(&unit, targets) {
+                    for packet in video.picture(&unit, present) {
                         let size = packet.marshal_size();
                         lane.push(packet, size);
                     }
@@ -209,6 +212,21 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
     }
 }
 
+/// Sends the copy of a piece of sound if one waits. It is a packet of its own with the same time, as one
+/// number must not be encrypted twice with different headers; the receiver takes whichever comes first.
+async fn say_again(
+    copy: &mut Option<(Duration, Arc<AudioUnit>)>,
+    audio: &mut Outgoing,
+    targets: &watch::Receiver<Targets>,
+    stats: &LinkStats,
+) {
+    let payload_type = targets.borrow().audio;
+    if let (Some((_, unit)), Some(payload_type)) = (copy.take(), payload_type) {
+        let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
+        write(&audio.track, packet, stats).await;
+    }
+}
+
 async fn write(track: &TrackLocalStaticRTP, packet: rtp::Packet, stats: &LinkStats) {
     let writing = track.write_rtp(packet);
     // The crate's write errors print the payload: they are counted, never shown.
@@ -217,12 +235,20 @@ async fn write(track: &TrackLocalStaticRTP, packet: rtp::Packet, stats: &LinkSta
     }
 }
 
-/// Passes the peer's requests for a keyframe on, until the connection closes.
-pub async fn answer_keyframe_requests(track: Arc<TrackLocalStaticRTP>, fanout: Fanout) {
+/// Passes the peer's requests for a keyframe on, until the connection closes. Not those that could not be
+/// answered now: the others would pay for them, and the sender asks by itself as soon as there is room.
+pub async fn answer_keyframe_requests(
+    track: Arc<TrackLocalStaticRTP>,
+    fanout: Fanout,
+    gauge: Arc<Gauge>,
+) {
     while let Some(event) = track.poll().await {
         if matches!(event, TrackLocalEvent::OnRtcpPacket(_)) {
-            trace!("the peer asks for a keyframe");
-            fanout.request_keyframe();
+            let road = gauge.road();
+            trace!(?road, "the peer asks for a keyframe");
+            if road.mode == VideoMode::Full && !road.congested {
+                fanout.request_keyframe();
+            }
         }
     }
 }

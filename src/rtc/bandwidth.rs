@@ -343,3 +343,45 @@ impl Interceptor for History {
         self.inner.unbind_remote_stream(info);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::intercom::{PeerKey, UplinkId};
+    use crate::media::Capture;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[tokio::test]
+    async fn a_path_that_turns_narrow_is_told_to_the_share_and_the_mode_to_the_heart() {
+        let board = crate::config::built_in_board("sim").expect("the simulated board is built in");
+        let bandwidth = Capture::new(&board).bandwidth();
+        let other = bandwidth.join();
+        other.tell(bandwidth.configured());
+        let gauge = Arc::new(Gauge::new(bandwidth.configured()));
+        assert_eq!((gauge.room(), gauge.road().pace), (None, Pace::Free));
+        // 1000 bytes in 100 ms are 80 kbit/s; they are sent ten times as quickly.
+        for packet in (1..=100_u32).step_by(10) {
+            let fate = |packet: u32| Fate {
+                sent: packet * 10 * MS,
+                arrived: Some(packet * 100 * MS),
+                size: 1000,
+            };
+            let fates: Vec<Fate> = (packet..packet + 10).map(fate).collect();
+            gauge.lock().estimator.take(packet * 10 * MS, &fates);
+        }
+        let peer = PeerKey { uplink: UplinkId::Lan, id: "phone".into() };
+        let id = LinkId { peer, generation: 1 };
+        let (inbox, mut reports) = mpsc::channel(4);
+        let attending =
+            tokio::spawn(attend(id.clone(), Arc::clone(&gauge), bandwidth.join(), inbox));
+        let report = tokio::time::timeout(Duration::from_secs(20), reports.recv()).await;
+        let Ok(Some(Input::Link(from, LinkEvent::Video(mode)))) = report else {
+            panic!("no report of a mode: {report:?}");
+        };
+        assert_eq!((from, mode), (id, VideoMode::Paused));
+        assert_eq!(gauge.road().mode, VideoMode::Paused);
+        assert_eq!(bandwidth.bitrate(), bandwidth.configured(), "the other keeps all of it");
+        attending.abort();
+    }
+}

@@ -73,6 +73,7 @@ enum State {
 /// What tells one description of the peer from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Remote {
+    origin: Option<Origin>,
     ufrag: Option<String>,
     fingerprint: Option<String>,
     has_candidates: bool,
@@ -93,12 +94,33 @@ impl Remote {
                 .any(|rest| !rest.starts_with("0 "))
         };
         Self {
+            origin: first("o=").as_deref().and_then(Origin::read),
             ufrag: first("a=ice-ufrag:"),
             fingerprint: first("a=fingerprint:").map(|value| value.to_ascii_lowercase()),
             has_candidates: sdp.lines().any(|line| line.starts_with("a=candidate:")),
             audio: section("m=audio "),
             video: section("m=video "),
         }
+    }
+}
+
+/// Which session of the peer a description belongs to, and its place there (RFC 8866 section 5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    session: String,
+    version: u64,
+}
+
+impl Origin {
+    fn read(line: &str) -> Option<Self> {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let session = words.next()?.to_owned();
+        Some(Self { session, version: words.next()?.parse().ok()? })
+    }
+
+    /// Whether this was written before the other: each description of a session has a higher version.
+    fn is_older_than(&self, other: &Self) -> bool {
+        self.session == other.session && self.version < other.version
     }
 }
 
@@ -126,8 +148,17 @@ pub struct Negotiation {
     /// The newest offer of the peer that came while an operation ran.
     held: Option<String>,
     applied: Option<Remote>,
+    /// The newest description of the peer's that was taken up, by its origin and its whole text.
+    newest: Option<(Origin, String)>,
     waiting: VecDeque<Candidate>,
     local: LocalSide,
+}
+
+/// What the negotiation over one link leaves to that over the next.
+#[derive(Debug, Default)]
+pub struct Heritage {
+    newest: Option<(Origin, String)>,
+    waiting: VecDeque<Candidate>,
 }
 
 /// Our candidates go out only behind the description they belong to (protocol.md section 4.2:
@@ -152,19 +183,10 @@ impl Negotiation {
             wanted: Wanted::Nothing,
             held: None,
             applied: None,
+            newest: None,
             waiting: VecDeque::new(),
             local: LocalSide::Held(Vec::new()),
         }
-    }
-
-    /// Candidates of a link that was thrown away, for the offer that replaces it.
-    pub fn adopt_candidates(&mut self, waiting: VecDeque<Candidate>) {
-        self.waiting = waiting;
-    }
-
-    /// Candidates that wait for a description.
-    pub fn release_candidates(&mut self) -> VecDeque<Candidate> {
-        mem::take(&mut self.waiting)
     }
 
     /// Whether something is under way that was lost if the socket went meanwhile.
@@ -246,12 +268,16 @@ impl Negotiation {
     /// Begins with the peer's offer instead of one of ours.
     pub fn remote_offer(&mut self, sdp: String, steps: &mut Vec<Step>) {
         let remote = Remote::of(&sdp);
+        if self.is_past(&remote, &sdp) {
+            return steps.push(Step::Ignored);
+        }
         match self.state {
             State::Waiting(_) | State::Stable if self.is_new_remote(&remote) => {
                 steps.push(Step::Rebuild(Why::NewRemote, Some(sdp)));
             }
             State::Waiting(_) | State::Stable => {
                 let op = self.op();
+                self.take_up(&remote, &sdp);
                 self.local.hold();
                 self.state = State::Answering(op, remote);
                 steps.push(Step::Link(LinkCommand::TakeOffer { op, sdp }));
@@ -269,6 +295,9 @@ impl Negotiation {
 
     fn remote_answer(&mut self, sdp: String, steps: &mut Vec<Step>) {
         let remote = Remote::of(&sdp);
+        if self.is_past(&remote, &sdp) {
+            return steps.push(Step::Ignored);
+        }
         let State::AwaitingAnswer(_) = self.state else {
             let is_other =
                 self.applied.as_ref().is_some_and(|applied| applied.ufrag != remote.ufrag);
@@ -279,6 +308,7 @@ impl Negotiation {
             return steps.push(Step::Rebuild(Why::NewRemote, None));
         }
         let op = self.op();
+        self.take_up(&remote, &sdp);
         self.state = State::TakingAnswer(op, remote);
         steps.push(Step::Link(LinkCommand::TakeAnswer { op, sdp }));
     }
@@ -373,6 +403,32 @@ impl Negotiation {
         self.local.hold();
         self.state = State::Offering(op);
         steps.push(Step::Link(LinkCommand::MakeOffer { op, restart }));
+    }
+
+    /// Whether a description came late or twice: the peer has gone on since it wrote it.
+    fn is_past(&self, remote: &Remote, sdp: &str) -> bool {
+        self.newest.as_ref().is_some_and(|(newest, text)| {
+            text == sdp || remote.origin.as_ref().is_some_and(|it| it.is_older_than(newest))
+        })
+    }
+
+    fn take_up(&mut self, remote: &Remote, sdp: &str) {
+        if let Some(origin) = &remote.origin {
+            self.newest = Some((origin.clone(), sdp.to_owned()));
+        }
+    }
+
+    /// What a link that is thrown away knows of the peer's descriptions and candidates, for the next one.
+    pub fn hand_over(&mut self) -> Heritage {
+        Heritage { newest: self.newest.take(), waiting: mem::take(&mut self.waiting) }
+    }
+
+    /// Takes over from the link before. The candidates are kept only where the peer's offer is, too.
+    pub fn inherit(&mut self, heritage: Heritage, with_candidates: bool) {
+        self.newest = heritage.newest;
+        if with_candidates {
+            self.waiting = heritage.waiting;
+        }
     }
 
     fn op(&mut self) -> OpId {

@@ -449,15 +449,15 @@ impl Peer {
     }
 
     fn rebuild(&mut self, cx: &mut Context<'_>, why: Why, offer: Option<String>) {
-        let waiting = self.link.as_mut().map(|link| link.negotiation.release_candidates());
+        let heritage = self.link.as_mut().map(|link| link.negotiation.hand_over());
         self.build(cx);
         let Some(link) = self.link.as_mut() else { return };
         cx.acts.push(Act::Rebuilt(link.generation, why));
+        link.negotiation.inherit(heritage.unwrap_or_default(), offer.is_some());
         match offer {
             None => self.wakeup(cx),
             Some(sdp) => {
                 let mut steps = Vec::new();
-                link.negotiation.adopt_candidates(waiting.unwrap_or_default());
                 link.negotiation.remote_offer(sdp, &mut steps);
                 self.carry_out(cx, steps);
             }

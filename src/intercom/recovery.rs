@@ -8,14 +8,22 @@ use std::time::{Duration, Instant};
 
 /// How long a new link may take to connect before the next rung.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a disconnected link may heal by itself: most holes end within these seconds, and a restart
-/// in the middle of one costs more than it brings.
-pub const GRACE: Duration = Duration::from_secs(3);
-/// How long each ICE restart may take, in seconds. Checks go on for about 15 s after each, so that a network
-/// that comes back is found at any moment of the first two minutes.
-pub const RESTARTS: [u64; 9] = [5, 8, 12, 15, 15, 15, 15, 15, 15];
+/// How long a disconnected link may heal by itself. Its keepalives go on, and find a path that is whole again
+/// within a second; a restart gives up the addresses both sides had through their routers, and cannot learn
+/// new ones before the hole is over (docs/recovery.md).
+pub const GRACE: Duration = Duration::from_secs(10);
+/// How long each ICE restart may take: what a browser cannot learn of its address when it is asked, it asks
+/// again only after up to 8 s.
+pub const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
+/// Offers in a row that nobody answers before more is done: some 80 s, longer than the service takes to notice
+/// that somebody is gone (protocol.md section 3.1).
+pub const MOST_UNANSWERED: u32 = 6;
+/// ICE restarts before the link is rebuilt.
+pub const RESTARTS: u32 = 20;
+/// Longest time an offer of the ladder waits for its answer.
+pub const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Rebuilds before leave-and-join.
-pub const REBUILDS: usize = 2;
+pub const REBUILDS: u32 = 2;
 /// How long a rebuilt link may take to connect.
 pub const REBUILD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a peer that was given up is left alone before it is tried afresh, should it still be there.
@@ -54,9 +62,9 @@ enum Rung {
     Connecting,
     Grace,
     /// How many ICE restarts were begun.
-    Restart(usize),
+    Restart(u32),
     /// How many rebuilds were begun.
-    Rebuild(usize),
+    Rebuild(u32),
     Rejoin,
     Lost,
 }
@@ -87,6 +95,8 @@ pub struct Recovery {
     due: Option<Instant>,
     line: Line,
     past: Past,
+    /// Restarts in a row that nobody answered.
+    unanswered: u32,
 }
 
 impl Recovery {
@@ -97,6 +107,7 @@ impl Recovery {
             due: Some(now + CONNECT_TIMEOUT),
             line: Line::Up,
             past: Past::Silent,
+            unanswered: 0,
         }
     }
 
@@ -137,6 +148,7 @@ impl Recovery {
 
     /// The peer sent something.
     pub fn heard(&mut self) {
+        self.unanswered = 0;
         if self.past == Past::Silent {
             self.past = Past::Heard;
         }
@@ -177,9 +189,17 @@ impl Recovery {
             // (protocol.md section 5.7), or nobody is there.
             (Rung::Rebuild(_), Futile::Unanswered) => Rung::Rejoin,
             (Rung::Rebuild(_), Futile::Broken) => return self.climb(now),
-            (Rung::Restart(n), Futile::Unanswered) if n < RESTARTS.len() => {
+            (Rung::Restart(_), Futile::Unanswered) if self.unanswered >= MOST_UNANSWERED => {
+                Rung::Rejoin
+            }
+            (Rung::Restart(n), Futile::Unanswered) if n < RESTARTS => {
                 // An offer nobody answered leaves both sides apart; a new link makes them agree again.
-                return self.enter(now, Rung::Restart(n + 1)).map(|_| Remedy::Rebuild);
+                // A phone that sleeps should not wake to a heap of offers, so they become rarer.
+                self.unanswered += 1;
+                let remedy = self.enter(now, Rung::Restart(n + 1)).map(|_| Remedy::Rebuild);
+                let wait = RESTART_TIMEOUT * (self.unanswered + 1);
+                self.due = Some(now + wait.min(LONGEST_WAIT));
+                return remedy;
             }
             (Rung::Connecting | Rung::Restart(_) | Rung::Steady | Rung::Grace, _) => {
                 Rung::Rebuild(1)
@@ -254,7 +274,7 @@ impl Recovery {
     fn climb(&mut self, now: Instant) -> Option<Remedy> {
         let next = match self.rung {
             Rung::Steady | Rung::Grace => Rung::Restart(1),
-            Rung::Restart(n) if n < RESTARTS.len() => Rung::Restart(n + 1),
+            Rung::Restart(n) if n < RESTARTS => Rung::Restart(n + 1),
             Rung::Connecting | Rung::Restart(_) => Rung::Rebuild(1),
             Rung::Rebuild(n) if n < REBUILDS => Rung::Rebuild(n + 1),
             Rung::Rebuild(_) => Rung::Rejoin,
@@ -273,10 +293,7 @@ impl Recovery {
             Rung::Steady => (None, None),
             Rung::Connecting => (None, Some(CONNECT_TIMEOUT)),
             Rung::Grace => (None, Some(GRACE)),
-            Rung::Restart(n) => {
-                let seconds = RESTARTS.get(n.saturating_sub(1)).copied().unwrap_or(15);
-                (Some(Remedy::Restart), Some(Duration::from_secs(seconds)))
-            }
+            Rung::Restart(_) => (Some(Remedy::Restart), Some(RESTART_TIMEOUT)),
             Rung::Rebuild(_) => (Some(Remedy::Rebuild), Some(REBUILD_TIMEOUT)),
             Rung::Rejoin => (Some(Remedy::Rejoin), Some(REBUILD_TIMEOUT)),
             Rung::Lost => (Some(Remedy::GiveUp), Some(REST)),

@@ -145,10 +145,11 @@ async fn build_with(
     let (media_engine, registry) = media(gauge).map_err(RtcError::build)?;
     let settings = SettingEngineBuilder::new()
         // Keepalives each second: a hole in the network is over for us as soon as it is over, because
-        // any packet of the peer's revives a `disconnected` pair.
+        // any packet of the peer's revives a `disconnected` pair. A `failed` one sends none, and when to
+        // give up is the heart's decision.
         .with_ice_timeouts(
             Some(Duration::from_secs(5)),
-            Some(Duration::from_secs(20)),
+            Some(Duration::from_secs(300)),
             Some(Duration::from_secs(1)),
         )
         // A browser that answers our offer takes the active part, and its later offers must find us

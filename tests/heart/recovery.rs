@@ -23,7 +23,7 @@ fn a_dead_network_is_repaired_by_an_ice_restart_of_ours() {
         world.run(ms(6_000));
         assert_eq!(world.lamp, Lamp::Reconnecting);
         assert_eq!(world.state(), CallState::Talking);
-        world.run(ms(6_000));
+        world.run(ms(10_000));
         assert_eq!(world.restarts, 1, "{door}");
         assert!(world.connected("7phone"), "{door}");
         assert_eq!(world.lamp, Lamp::Talking);

@@ -40,6 +40,8 @@ struct Pc {
     remote: Option<Ends>,
     /// Counts its ICE sessions.
     session: u32,
+    /// Counts its descriptions.
+    version: u32,
     offer_due: bool,
 }
 
@@ -372,7 +374,10 @@ impl World {
             .map(|(link, _)| link.clone())
             .collect();
         for link in cut {
-            self.links.get_mut(&link).expect("just listed").connected = false;
+            let fake = self.links.get_mut(&link).expect("just listed");
+            fake.connected = false;
+            // Keepalives of a link that worked go on.
+            fake.checks_until = Some(self.now + ms(3_600_000));
             self.link_later(ms(5_000), &link, LinkEvent::Health(Health::Disconnected));
             self.link_later(ms(25_000), &link, LinkEvent::Health(Health::Failed));
         }
@@ -392,6 +397,7 @@ impl World {
             signalling: Signalling::Stable,
             remote: None,
             session: 0,
+            version: 0,
             offer_due: browser.media,
         });
         if browser.media {
@@ -406,11 +412,14 @@ impl World {
         }
     }
 
-    fn sdp_of(browser: &Browser, id: &str, number: u32) -> String {
+    fn sdp_of(browser: &mut Browser, id: &str, number: u32) -> String {
         let direction = if browser.media { "sendrecv" } else { "recvonly" };
-        let session = browser.pc.as_ref().map_or(0, |pc| pc.session);
+        let (session, version) = browser.pc.as_mut().map_or((0, 0), |pc| {
+            pc.version += 1;
+            (pc.session, pc.version)
+        });
         format!(
-            "v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:{id}{number}.{session}\r\na=fingerprint:{id}#{number}\r\n\
+            "v=0\r\no=- {id}{number} {version} IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=ice-ufrag:{id}{number}.{session}\r\na=fingerprint:{id}#{number}\r\n\
              a={direction}\r\nm=video 9 X 102\r\na={direction}\r\n"
         )
     }

@@ -28,7 +28,7 @@ export const IMPOLITE = "zdoor";
 
 export class Door {
   /**
-   * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key: string}, more?: string,
+   * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
    *   inside?: string[]}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
    *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace
@@ -223,7 +223,8 @@ ${rules}
 `;
 }
 
-function uplinkText(folder, { url, key }) {
+function uplinkText(folder, { url, key, tokenCommand }) {
+  if (tokenCommand) return `\n[uplink]\nurl = "${url}"\ntoken_command = ${JSON.stringify(tokenCommand)}\n`;
   const keyFile = join(folder, "channel.key");
   writeFileSync(keyFile, `${key}\n`, { mode: 0o600 });
   return `

@@ -82,10 +82,16 @@ export class Senses {
     return end - since;
   }
 
-  /** Whether a sense has stalled since then. */
-  stalled(sense, since) {
+  /** When a sense noticed something first after `since`, counted from it; null if never. */
+  first(sense, since) {
+    const moment = this.#moments[sense].find((moment) => moment > since);
+    return moment === undefined ? null : moment - since;
+  }
+
+  /** Whether a sense has stalled since then, for `ms` at least. */
+  stalled(sense, since, ms = STALL_MS[sense]) {
     const list = this.#moments[sense].filter((moment) => moment > since);
-    return list.some((moment, n) => moment - (list[n - 1] ?? since) > STALL_MS[sense]);
+    return list.some((moment, n) => moment - (list[n - 1] ?? since) > ms);
   }
 
   get senses() {

@@ -41,11 +41,12 @@ export class Service {
 
   /**
    * @param {string} path where it listens
-   * @param {{doorPolite: boolean, iceServers: (who: string) => object[] | undefined}} wishes
+   * @param {{doorPolite: boolean, phoneId?: string, iceServers: (who: string) => object[] | undefined}} wishes
    */
-  static async start(path, { doorPolite, iceServers }) {
+  static async start(path, { doorPolite, phoneId, iceServers }) {
     const service = new Service();
     service.doorPolite = doorPolite;
+    service.phoneId = phoneId;
     service.iceServers = iceServers;
     rmSync(path, { force: true });
     service.#server = createServer((_, response) => response.writeHead(404).end());
@@ -148,6 +149,7 @@ export class Service {
 
   /** A UUID that sorts as the roles of this run want it. */
   #freshId(who) {
+    if (who === "phone" && this.phoneId) return this.phoneId;
     const first = who === "phone" ? "8" : this.doorPolite ? "0" : "f";
     return first + randomUUID().slice(1);
   }
@@ -261,7 +263,7 @@ export class Service {
   }
 
   #note(member, way, frame, act) {
-    const inner = frame?.data?.description?.type ?? (frame?.data?.type === "rtc-ice" ? "candidate" : "");
+    const inner = frame?.data?.description?.type ?? (frame?.data?.type === "rtc-ice" ? `candidate ${frame.data.candidate?.candidate?.split(" ").slice(2, 8).join(" ") ?? "end"}` : "");
     this.trace.push(`${new Date().toISOString().slice(14, 23)} ${way} ${member.who} ${member.peerId.slice(0, 4)} ${frame?.type} ${inner}${frame?.type === "presence" ? `+${frame.joined.map(({ peerId }) => peerId.slice(0, 4))} -${frame.left.map(({ peerId }) => peerId.slice(0, 4))}` : ""}${act ? ` [${act}]` : ""}`);
     if (this.trace.length > 400) this.trace.shift();
   }

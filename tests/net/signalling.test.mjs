@@ -3,11 +3,12 @@
 
 import assert from "node:assert/strict";
 import { callState } from "../browser/door.mjs";
+import { until } from "../browser/wait.mjs";
 import { lasting, row, uplink, WHOLE_MS } from "./lab.mjs";
 
 const group = "Signalling";
 /** A browser needs up to two minutes to notice a silent socket: it waits 60 s twice. */
-const BROWSER_SILENCE_MS = 130_000;
+const BROWSER_SILENCE_MS = 150_000;
 /** The door notices a silent socket 35 s after its last word at the latest, on its own. */
 const DOOR_SILENCE_MS = 60_000;
 
@@ -72,7 +73,7 @@ for (const code of [1000, 1001, 1008, 1009, 1013, 4002, 4011, 4999]) {
 row("closed with 4010 at the door, which waits 30 s then", { group, roles: ["polite"] }, (lab) => broken(lab, "door", () => lab.service.close("door", 4010), { within: 40_000 + WHOLE_MS }));
 
 for (const code of [4001, 4003, 4012, 4020]) {
-  row(`refused with ${code} at the door: said, and a press tries again`, { group, roles: ["polite"] }, async (lab) => {
+  row(`refused with ${code} at the door, and the status says so`, { group, roles: ["polite"] }, async (lab) => {
     await lab.call();
     lab.service.close("door", code);
     const status = await lab.door.until((now) => uplink(now).state === "refused", "refused", WHOLE_MS);
@@ -109,6 +110,33 @@ row("50 drops in a row at the phone during one call", { group, ms: 400_000, rule
   return times;
 });
 
+const changes = (frame) => frame.type === "presence";
+
+row("the phone comes back under its id, and presence says nothing", { group, phoneId: "8a9f2c52-0c0e-4c55-9c0a-5c2f1d1b7a10" }, async (lab) => {
+  await lab.call();
+  const fault = lab.service.tamper({ who: "door", way: "to", is: changes, act: "lose", times: 2 });
+  const before = lab.service.idsOf("phone").length;
+  const since = Date.now();
+  await lab.phoneWire.reset();
+  await lab.service.untilBack("phone", before);
+  const times = await lab.flowing(since, WHOLE_MS, async () => settled(await lab.door.status()));
+  assert.equal(fault.hits, 2, "left and joined were lost");
+  await lab.sound();
+  return times;
+});
+
+row("logged in by tokens, socket reset at the door", { group, tokenSeconds: 3600 }, (lab) => broken(lab, "door", () => lab.doorWire.reset()));
+
+row("tokens of 20 s, renewed in a call of a minute", { group, tokenSeconds: 20 }, async (lab) => {
+  await lab.call();
+  const since = Date.now();
+  await until(() => lab.service.idsOf("door").length >= 4, "three new logins", 90_000);
+  const times = await lab.flowing(since, WHOLE_MS, async () => settled(await lab.door.status()));
+  assert.equal(new Set(lab.service.idsOf("door")).size, 1, "always the same id");
+  await lab.sound();
+  return times;
+});
+
 const description = (kind) => (frame) => frame.data?.type === "rtc-description" && frame.data.description.type === kind;
 const candidate = (frame) => frame.data?.type === "rtc-ice" && frame.data.candidate !== null;
 const snapshot = (frame) => frame.type === "presence" && frame.joined.length > 0;
@@ -129,7 +157,7 @@ const MENDED_MS = 30_000;
 
 for (const [name, who, way, is] of FRAMES) {
   for (const [act, said] of Object.entries(ACTS)) {
-    const short = act === "lose" && (name === "the door's answer" || name === "the phone's answer");
+    const short = act === "lose" && (name === "the door's answer" || name === "the phone's offer");
     // Sent by one side only in one of the roles, or not at all: then the row says so and is no proof.
     row(`${name} ${said}`, { group, short, doorServers: ["stun"], phoneServers: ["stun"] }, async (lab) => {
       const fault = lab.service.tamper({ who, way, is, act });
@@ -139,6 +167,14 @@ for (const [name, who, way, is] of FRAMES) {
     });
   }
 }
+
+row("the phone's offer and then its answer lost", { group }, async (lab) => {
+  lab.service.tamper({ who: "phone", way: "from", is: description("offer"), act: "lose" });
+  const fault = lab.service.tamper({ who: "phone", way: "from", is: description("answer"), act: "lose" });
+  const times = await lab.call(MENDED_MS + WHOLE_MS);
+  await lab.sound();
+  return fault.hits ? times : { ...times, notSent: true };
+});
 
 row("the door's first offer after a press lost, with the phone joining later", { group }, async (lab) => {
   await lab.door.press();

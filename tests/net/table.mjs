@@ -17,7 +17,7 @@ for (const group of GROUPS) {
   if (!own.length) continue;
   parts.push(`### ${group}`, "| row | door is | phone's picture | phone's sound | door's picture | door's sound |", "|---|---|---|---|---|---|");
   for (const { name, role, times, failed } of own) {
-    const cells = failed ? [`**failed**: ${failed.replaceAll("|", "/")}`, "", "", ""] : SENSES.map((sense) => times[sense] ?? "");
+    const cells = failed ? [`**failed**: ${failed.split("\n")[0].replaceAll("|", "/")}`, "", "", ""] : SENSES.map((sense) => times[sense] ?? "");
     parts.push(`| ${name}${times?.notSent ? " (not sent in this role)" : ""} | ${role} | ${cells.join(" | ")} |`);
   }
   parts.push("");

@@ -189,14 +189,17 @@ impl Peer {
     /// The uplink is back with the same id of ours and the peer is still there.
     pub fn resume(&mut self, cx: &mut Context<'_>) {
         let in_flight = self.link.as_ref().is_some_and(|link| link.negotiation.is_in_flight());
-        let was_held = self.recovery.is_held();
+        if !self.recovery.is_held() {
+            // A list that was asked for again, with nothing lost in between.
+            return;
+        }
         let remedy = self.recovery.resume(cx.now);
         if let Some(remedy) = remedy {
             self.remedy(cx, remedy, Why::Failed);
         } else if in_flight {
             // Whatever was on its way when the socket went is lost (protocol.md section 5.7).
             self.rebuild(cx, Why::NoAnswer, None);
-        } else if let Some(link) = self.link.as_mut().filter(|_| was_held) {
+        } else if let Some(link) = self.link.as_mut() {
             // The peer may have seen us leave and come, and then has a new connection that waits for an
             // offer; one that has not just confirms what there is (protocol.md section 6.6).
             link.negotiation.offer_at(cx.now + DEFERENCE);

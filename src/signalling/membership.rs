@@ -80,17 +80,29 @@ struct Inside {
     list: List,
     /// Candidates per peer since its last description.
     candidates: BTreeMap<PeerId, u16>,
+    /// Who sent a description although presence never named them: for each the list is asked for once.
+    strangers: BTreeSet<PeerId>,
 }
 
 /// How to read the next presence frame.
 #[derive(Debug, PartialEq, Eq)]
 enum List {
     /// As the first snapshot, if it comes in time.
-    First { until: Instant },
+    First { until: Instant, lack: Lack },
     /// As a new snapshot, after a repeated subscribe, if it comes in time.
     Renewed { until: Instant },
     /// As a change.
     Known,
+}
+
+/// What to do when the first snapshot does not come: it may be lost, or nobody is there and the server sends
+/// none (protocol.md section 3.1).
+#[derive(Debug, PartialEq, Eq)]
+enum Lack {
+    /// Ask once more.
+    AskAgain,
+    /// Nobody is there.
+    IsEmpty,
 }
 
 #[derive(Debug)]
@@ -192,8 +204,9 @@ impl Membership {
             Phase::Asking(asking) => {
                 self.phase = Phase::In(Inside {
                     roster: BTreeSet::new(),
-                    list: List::First { until },
+                    list: List::First { until, lack: Lack::AskAgain },
                     candidates: BTreeMap::new(),
+                    strangers: BTreeSet::new(),
                 });
                 self.tell(UplinkEvent::Joined);
                 if let Some(early) = asking.early {
@@ -297,6 +310,14 @@ impl Membership {
                 return false;
             }
         } else {
+            let is_stranger = inside.list == List::Known
+                && matches!(signal, Signal::Description(_))
+                && !inside.roster.contains(&from)
+                && inside.strangers.len() < MAX_PEERS;
+            if is_stranger && inside.strangers.insert(from.clone()) {
+                // The notice of its coming may be lost; a new list tells whether it is one of us.
+                self.steps.push_back(Step::Subscribe);
+            }
             if !inside.candidates.contains_key(&from) && inside.candidates.len() >= 2 * MAX_PEERS {
                 return false;
             }
@@ -316,7 +337,7 @@ impl Membership {
         match &self.phase {
             Phase::Asking(asking) => Some(asking.next),
             Phase::In(inside) => match inside.list {
-                List::First { until } | List::Renewed { until } => Some(until),
+                List::First { until, .. } | List::Renewed { until } => Some(until),
                 List::Known => None,
             },
             Phase::Leaving { until } => Some(*until),
@@ -339,7 +360,12 @@ impl Membership {
                 self.steps.push_back(Step::Subscribe);
             }
             Phase::In(inside) => match inside.list {
-                List::First { until } if until <= now => {
+                List::First { until, lack: Lack::AskAgain } if until <= now => {
+                    let until = now + self.times.snapshot;
+                    inside.list = List::First { until, lack: Lack::IsEmpty };
+                    self.steps.push_back(Step::Subscribe);
+                }
+                List::First { until, lack: Lack::IsEmpty } if until <= now => {
                     inside.list = List::Known;
                     self.tell(UplinkEvent::Snapshot(Vec::new()));
                 }
@@ -453,9 +479,40 @@ mod tests {
         desk.member.subscribed(desk.now);
         desk.steps();
         desk.pass(2 * SECOND);
+        assert_eq!(desk.steps(), [Step::Subscribe], "it may only be lost");
+        desk.member.subscribed(desk.now);
+        desk.pass(2 * SECOND);
         assert_eq!(desk.steps(), [snapshot(&[])]);
         desk.member.presence(ids(&["a"]), vec![]);
         assert_eq!(desk.steps(), [came("a")]);
+    }
+
+    #[test]
+    fn a_lost_snapshot_is_asked_for_again() {
+        let mut desk = Desk::new();
+        desk.member.up(desk.now);
+        desk.member.join(desk.now);
+        desk.member.subscribed(desk.now);
+        desk.steps();
+        desk.pass(2 * SECOND);
+        assert_eq!(desk.steps(), [Step::Subscribe]);
+        desk.member.subscribed(desk.now);
+        desk.member.presence(ids(&["a"]), vec![]);
+        assert_eq!(desk.steps(), [snapshot(&["a"])]);
+    }
+
+    #[test]
+    fn a_description_of_a_stranger_asks_for_the_list_once() {
+        let mut desk = Desk::inside(&["a"]);
+        for _ in 0..2 {
+            let offer = Description { kind: DescriptionKind::Offer, sdp: "v=0".to_owned() };
+            desk.member.signal("b".into(), Signal::Description(offer));
+        }
+        let asked = desk.steps().into_iter().filter(|step| *step == Step::Subscribe).count();
+        assert_eq!(asked, 1);
+        desk.member.subscribed(desk.now);
+        desk.member.presence(ids(&["a", "b"]), vec![]);
+        assert_eq!(desk.steps(), [snapshot(&["a", "b"])]);
     }
 
     #[test]

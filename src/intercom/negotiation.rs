@@ -228,6 +228,11 @@ impl Negotiation {
         }
     }
 
+    /// Whether an operation of the link is under way, so that nothing of it has been sent yet.
+    pub fn is_busy(&self) -> bool {
+        matches!(self.state, State::Offering(_) | State::Answering(..) | State::TakingAnswer(..))
+    }
+
     /// Whether an offer of ours is out.
     pub fn awaits_answer(&self) -> bool {
         matches!(self.state, State::AwaitingAnswer(_))

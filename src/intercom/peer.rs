@@ -8,7 +8,7 @@ use std::time::Instant;
 pub use super::act::{Act, Context, Stance};
 use super::flood::{Flood, Verdict};
 use super::negotiation::{DEFERENCE, Negotiation, Role, Step};
-use super::recovery::{CANDIDATE_TIMEOUT, Futile, Recovery, Remedy};
+use super::recovery::{CANDIDATE_TIMEOUT, Futile, Recovery, Remedy, Way};
 use super::{
     DescriptionKind, Health, LinkEvent, NetworkChange, PageId, Path, Signal, VideoMode, Why,
 };
@@ -361,7 +361,11 @@ impl Peer {
     /// A description of ours did not reach the peer.
     pub fn undelivered(&mut self, cx: &mut Context<'_>, absent: bool) {
         // An absent peer is told of by presence; the ladder's deadline covers the rest.
-        if !absent && self.link.is_some() && !self.recovery.is_held() {
+        let is_out = self
+            .link
+            .as_ref()
+            .is_some_and(|link| link.health != Health::Connected && !link.negotiation.is_busy());
+        if !absent && is_out && !self.recovery.is_held() {
             self.useless(cx, Futile::Unanswered);
         }
     }
@@ -380,7 +384,11 @@ impl Peer {
                     self.carry_out(cx, steps);
                 }
             }
-            Health::Disconnected => self.recovery.disconnected(cx.now),
+            Health::Disconnected => {
+                let relayed = link.path.as_ref().is_some_and(|path| path.relayed);
+                let way = if relayed { Way::Relayed } else { Way::Direct };
+                self.recovery.disconnected(cx.now, way);
+            }
             Health::Failed => {
                 if let Some(remedy) = self.recovery.failed(cx.now) {
                     self.remedy(cx, remedy, Why::Failed);

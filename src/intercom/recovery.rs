@@ -12,6 +12,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// within a second; a restart gives up the addresses both sides had through their routers, and cannot learn
 /// new ones before the hole is over (docs/recovery.md).
 pub const GRACE: Duration = Duration::from_secs(10);
+/// The same for a link that goes over a relay: the relay may have forgotten us, which no patience heals.
+pub const RELAYED_GRACE: Duration = Duration::from_secs(2);
 /// How long each ICE restart may take: what a browser cannot learn of its address when it is asked, it asks
 /// again only after up to 8 s.
 pub const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
@@ -54,6 +56,15 @@ pub enum Futile {
     Unanswered,
     /// The link itself failed.
     Broken,
+}
+
+/// How media went over the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// From router to router.
+    Direct,
+    /// Over a TURN server of ours.
+    Relayed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,10 +173,14 @@ impl Recovery {
     }
 
     /// The link shows no life; it may heal.
-    pub fn disconnected(&mut self, now: Instant) {
+    pub fn disconnected(&mut self, now: Instant, way: Way) {
         if self.rung == Rung::Steady {
             self.rung = Rung::Grace;
-            self.due = Some(now + GRACE);
+            let grace = match way {
+                Way::Direct => GRACE,
+                Way::Relayed => RELAYED_GRACE,
+            };
+            self.due = Some(now + grace);
         }
     }
 
@@ -249,9 +264,11 @@ impl Recovery {
         }
         match self.rung {
             Rung::Steady | Rung::Lost => None,
-            Rung::Grace => self.climb(now),
-            // What was under way when the socket went is lost with it.
-            Rung::Connecting | Rung::Rejoin => self.enter(now, Rung::Rebuild(1)),
+            // What was under way when the socket went is lost with it. And the peer may have seen us leave: then
+            // its old connection is gone, and a restart would offer to one that never knew the link.
+            Rung::Connecting | Rung::Grace | Rung::Restart(_) | Rung::Rejoin => {
+                self.enter(now, Rung::Rebuild(1))
+            }
             rung => self.enter(now, rung),
         }
     }

@@ -25,6 +25,7 @@ use webrtc::peer_connection::{
 use super::RtcError;
 use super::bandwidth::{self, Gauge};
 use super::keyframes::KeyframeRequests;
+use super::numbers::Extensions;
 use super::servers::Ready;
 use crate::config::names::IcePolicy;
 
@@ -92,6 +93,7 @@ pub async fn build(
     policy: IcePolicy,
     handler: Arc<dyn PeerConnectionEventHandler>,
     gauge: &Arc<Gauge>,
+    numbers: &Extensions,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let names = [MulticastDnsMode::QueryOnly, MulticastDnsMode::Disabled];
     let addresses: [&[&'static str]; 3] = [&["0.0.0.0:0", "[::]:0"], &["0.0.0.0:0"], &["[::]:0"]];
@@ -102,7 +104,7 @@ pub async fn build(
             // TCP for networks without UDP (RFC 6544); UDP has the higher priority.
             let tcp = if policy == IcePolicy::All { addresses } else { &[] };
             let handler = Arc::clone(&handler);
-            match build_with(configuration, handler, gauge, addresses, tcp, mdns).await {
+            match build_with(configuration, handler, gauge, numbers, addresses, tcp, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -138,11 +140,12 @@ async fn build_with(
     configuration: RTCConfiguration,
     handler: Arc<dyn PeerConnectionEventHandler>,
     gauge: &Arc<Gauge>,
+    numbers: &Extensions,
     udp: &[&'static str],
     tcp: &[&'static str],
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
-    let (media_engine, registry) = media(gauge).map_err(RtcError::build)?;
+    let (media_engine, registry) = media(gauge, numbers).map_err(RtcError::build)?;
     let settings = SettingEngineBuilder::new()
         // Keepalives each second: a hole in the network is over for us as soon as it is over, because
         // any packet of the peer's revives a `disconnected` pair. A `failed` one sends none, and when to
@@ -187,8 +190,21 @@ async fn build_with(
 /// # Errors
 ///
 /// When the crate refuses one of them, which it does not.
-pub fn media(gauge: &Arc<Gauge>) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
+pub fn media(
+    gauge: &Arc<Gauge>,
+    numbers: &Extensions,
+) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
     let mut engine = MediaEngine::default();
+    // The crate numbers extensions in the order of their registration; one of no kind is never offered.
+    for number in 1..=numbers.keys().next_back().copied().unwrap_or(0) {
+        let gap = || format!("urn:x-intercomd:unused:{number}");
+        let uri = numbers.get(&number).cloned().unwrap_or_else(gap);
+        engine.register_header_extension(
+            RTCRtpHeaderExtensionCapability { uri },
+            RtpCodecKind::Unspecified,
+            None,
+        )?;
+    }
     let audio = RTCRtpCodecParameters { rtp_codec: opus(), payload_type: 111 };
     engine.register_codec(audio, RtpCodecKind::Audio)?;
     // H.264 first: it is what we send. VP8 is what browsers like to send (protocol.md trap 11).

@@ -17,6 +17,7 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use super::bandwidth::{self, Gauge};
 use super::events::{Event, Handler};
+use super::numbers::Numbers;
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
 use super::tracks::{Outgoing, Receiving, Sending, Targets};
@@ -57,6 +58,7 @@ pub struct Parts {
     pub stats: Arc<LinkStats>,
     pub share: Share,
     pub gauge: Arc<Gauge>,
+    pub numbers: Numbers,
 }
 
 /// Runs a link until its orders end. `LinkEvent::Closed` is the last report.
@@ -92,6 +94,7 @@ enum Stage {
 
 struct Link {
     id: LinkId,
+    numbers: Numbers,
     policy: IcePolicy,
     servers: Servers,
     /// The servers the connection knows.
@@ -126,8 +129,10 @@ impl Link {
         }
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
+        let numbers = parts.numbers.of(&parts.id.peer);
         let handler_of_all = Arc::new(Handler(handler.clone()));
-        let building = engine::build(&configured, parts.policy, handler_of_all, &parts.gauge);
+        let building =
+            engine::build(&configured, parts.policy, handler_of_all, &parts.gauge, &numbers);
         let connection = bounded("building the connection", building).await??;
         let audio = Outgoing::new(Kind::Audio);
         let video = Outgoing::new(Kind::Video);
@@ -151,6 +156,7 @@ impl Link {
         tasks.spawn(attending);
         Ok(Self {
             id: parts.id,
+            numbers: parts.numbers,
             policy: parts.policy,
             servers: parts.servers,
             configured,
@@ -286,6 +292,7 @@ impl Link {
             warn!("link {}: the phone takes no H.264 of ours; it gets sound only", self.id);
         }
         self.targets.send_replace(targets);
+        self.numbers.learn(&self.id.peer, sdp::extensions(remote));
         let sends = sdp::sends(remote);
         self.report(LinkEvent::RemoteMedia { audio: sends.audio, video: sends.video }).await;
     }

@@ -22,6 +22,7 @@ mod events;
 mod keyframes;
 mod link;
 mod names;
+mod numbers;
 mod pace;
 mod path;
 mod repair;
@@ -142,6 +143,7 @@ pub struct Links {
     playback: Playback,
     inbox: mpsc::Sender<Input>,
     kit: servers::Kit,
+    numbers: numbers::Numbers,
 }
 
 /// One link, as its owner holds it. Dropping it closes the link.
@@ -174,7 +176,7 @@ impl Links {
         let roots = network.extra_roots.iter().cloned().map(Into::into).collect();
         let dial = turn_dial::Dial::new(names.clone(), roots);
         let kit = servers::Kit { names, dial, network: Arc::new(network) };
-        Self { fanout, bandwidth, playback, inbox, kit }
+        Self { fanout, bandwidth, playback, inbox, kit, numbers: numbers::Numbers::default() }
     }
 
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
@@ -214,6 +216,7 @@ impl Links {
             stats: Arc::clone(&stats),
             share,
             gauge: Arc::clone(&gauge),
+            numbers: self.numbers.clone(),
         });
         (LinkHandle { orders, shown, video, way, stats, mode, gauge }, task)
     }

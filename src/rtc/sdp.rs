@@ -63,6 +63,16 @@ pub fn codecs(sdp: &str) -> BTreeMap<u8, Codec> {
     sdp.lines().filter_map(rtpmap).collect()
 }
 
+/// The header extensions a description names, by number (`a=extmap`, RFC 8285 section 5).
+pub fn extensions(sdp: &str) -> BTreeMap<u16, String> {
+    let extmap = |line: &str| {
+        let (number, rest) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+        let number = number.split('/').next()?.parse().ok()?;
+        Some((number, rest.split_ascii_whitespace().next()?.to_owned()))
+    };
+    sdp.lines().filter_map(extmap).collect()
+}
+
 struct Section<'a> {
     kind: &'a str,
     rejected: bool,
@@ -109,6 +119,14 @@ mod tests {
         assert_eq!(codecs[&96], Codec { encoding: "VP8".to_owned(), clock_rate: 90_000 });
         assert_eq!(codecs[&111], Codec { encoding: "OPUS".to_owned(), clock_rate: 48_000 });
         assert_eq!(codecs.len(), 3);
+    }
+
+    #[test]
+    fn header_extensions_are_read_by_number() {
+        let sdp = "m=audio 9 X 0\r\na=extmap:4 urn:a\r\nm=video 9 X 0\r\na=extmap:4 urn:a\r\n\
+            a=extmap:12/recvonly urn:b with=parameters\r\na=extmap:x urn:c\r\n";
+        let expected = [(4, "urn:a".to_owned()), (12, "urn:b".to_owned())];
+        assert_eq!(extensions(sdp), BTreeMap::from(expected));
     }
 
     #[test]

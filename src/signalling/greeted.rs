@@ -69,7 +69,7 @@ impl Greeted {
             largest: (max_message_size as usize).min(MAX_FRAME),
             repeat: timings.repeat,
             pulse: Pulse::new(now, timings.pulse.clone()),
-            requests: Requests::new(prefix, timings.ack),
+            requests: Requests::new(prefix, timings.ack, timings.unheard),
             throttle: Throttle::new(now),
             told: BTreeSet::new(),
         }

@@ -54,13 +54,15 @@ pub(super) struct Requests {
     prefix: String,
     count: u64,
     timeout: Duration,
+    unheard: Duration,
     pending: BTreeMap<String, Pending>,
 }
 
 impl Requests {
-    /// `prefix` makes the ids unique across restarts, `timeout` is how long an answer may take.
-    pub(super) fn new(prefix: String, timeout: Duration) -> Self {
-        Self { prefix, count: 0, timeout, pending: BTreeMap::new() }
+    /// `prefix` makes the ids unique across restarts, `timeout` is how long an answer may take, `unheard` how
+    /// long that to a description may take before it is repeated.
+    pub(super) fn new(prefix: String, timeout: Duration, unheard: Duration) -> Self {
+        Self { prefix, count: 0, timeout, unheard, pending: BTreeMap::new() }
     }
 
     /// An id nobody used before.
@@ -75,8 +77,27 @@ impl Requests {
     }
 
     pub(super) fn add(&mut self, now: Instant, id: String, request: Request) {
-        let wait = Wait::Answer(now + self.timeout);
+        let wait = match &request {
+            // A doubled description does no harm, a lost one sticks to the SDK for good (protocol.md
+            // section 5.7): no answer soon is reason enough to say it again.
+            Request::Description { to, frame: Some(_) } => {
+                self.supersede(to);
+                Wait::Repeat(now + self.unheard)
+            }
+            _ => Wait::Answer(now + self.timeout),
+        };
         self.pending.insert(id, Pending { request, wait });
+    }
+
+    /// A newer description goes to this peer: what becomes of the older ones matters no more.
+    fn supersede(&mut self, peer: &PeerId) {
+        for Pending { request, .. } in self.pending.values_mut() {
+            if let Request::Description { to, .. } = request
+                && to == peer
+            {
+                *request = Request::Other { to: to.clone() };
+            }
+        }
     }
 
     /// The request an answer belongs to; it is open no more.
@@ -184,10 +205,11 @@ mod tests {
     use super::*;
 
     const TIMEOUT: Duration = Duration::from_secs(15);
+    const UNHEARD: Duration = Duration::from_secs(2);
 
     #[test]
     fn an_answer_finds_its_request_once() {
-        let mut requests = Requests::new("r".into(), TIMEOUT);
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
         let (first, second) = (requests.next_id(), requests.next_id());
         assert_ne!(first, second);
         requests.add(Clock::now(), first.clone(), Request::Subscribe);
@@ -200,7 +222,7 @@ mod tests {
     #[test]
     fn a_request_without_an_answer_expires() {
         let now = Clock::now();
-        let mut requests = Requests::new("r".into(), TIMEOUT);
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
         let id = requests.next_id();
         requests.add(now, id, Request::Unsubscribe);
         assert_eq!(requests.due(now), []);
@@ -212,7 +234,7 @@ mod tests {
     #[test]
     fn a_description_is_repeated_under_its_id_and_then_waits_again() {
         let now = Clock::now();
-        let mut requests = Requests::new("r".into(), TIMEOUT);
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
         let (id, to) = (requests.next_id(), PeerId::from("p"));
         let at = now + Duration::from_millis(500);
         requests.repeat_at(at, id.clone(), to.clone(), "frame".into());
@@ -222,9 +244,34 @@ mod tests {
     }
 
     #[test]
+    fn a_description_nothing_is_heard_of_is_repeated_once_before_it_is_given_up() {
+        let now = Clock::now();
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
+        let (id, to) = (requests.next_id(), PeerId::from("p"));
+        let frame = Some("frame".to_owned());
+        requests.add(now, id, Request::Description { to: to.clone(), frame });
+        assert_eq!(requests.due(now + UNHEARD), [Due::Repeat("frame".into())]);
+        let lost = Request::Description { to, frame: None };
+        assert_eq!(requests.due(now + UNHEARD + TIMEOUT), [Due::Expired(lost)]);
+    }
+
+    #[test]
+    fn a_newer_description_to_the_same_peer_makes_the_older_one_idle() {
+        let now = Clock::now();
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
+        for frame in ["old", "new"] {
+            let (id, to) = (requests.next_id(), PeerId::from("p"));
+            requests.add(now, id, Request::Description { to, frame: Some(frame.to_owned()) });
+        }
+        let old = Request::Other { to: PeerId::from("p") };
+        let due = requests.due(now + UNHEARD);
+        assert_eq!(due, [Due::Expired(old), Due::Repeat("new".into())]);
+    }
+
+    #[test]
     fn abandoning_names_the_open_descriptions_only() {
         let now = Clock::now();
-        let mut requests = Requests::new("r".into(), TIMEOUT);
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
         let p = PeerId::from("p");
         for request in [
             Request::Subscribe,

@@ -933,13 +933,14 @@ mod tests {
     }
 
     #[test]
-    fn a_description_without_an_ack_is_reported_after_15_s() {
+    fn a_description_without_an_ack_is_said_again_after_2_s_and_reported_after_15_more() {
         let mut bench = Bench::joined(&["a"]);
         bench.send_offer("a", 10);
-        bench.pass(14 * SECOND);
-        bench.tell(Input::Wire(Wire::Life));
+        bench.pass(2 * SECOND);
+        assert_eq!(bench.sent("send").len(), 2);
+        bench.pass_lively(14 * SECOND);
         assert_eq!(bench.events(), []);
-        bench.pass(SECOND);
+        bench.pass_lively(SECOND);
         assert_eq!(bench.events(), [undelivered("a", false)]);
     }
 
@@ -1748,6 +1749,8 @@ mod tests {
                 let Output::Frame(frame) = output else { panic!("{output:?}") };
                 assert!(service.take(bench.now - start), "the service would close with 4011");
                 let frame: Value = serde_json::from_str(&frame).expect("frames are JSON");
+                let ack = json!({"type": "ack", "requestId": frame["requestId"]}).to_string();
+                bench.session.handle(bench.now, Input::Wire(Wire::Text(ack)));
                 left.push((bench.now - start, frame));
             }
         };

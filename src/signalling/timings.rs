@@ -13,6 +13,8 @@ pub struct Timings {
     pub token: Duration,
     /// From a request to its answer.
     pub ack: Duration,
+    /// From a description to its one repeat, if nothing is heard of it.
+    pub unheard: Duration,
     /// From a transient error on a description to its one repeat.
     pub repeat: Duration,
     /// The first delay between attempts; it doubles with each failure in a row.
@@ -50,6 +52,7 @@ impl Default for Timings {
             welcome: Duration::from_secs(10),
             token: Duration::from_secs(10),
             ack: Duration::from_secs(15),
+            unheard: Duration::from_secs(2),
             repeat: Duration::from_millis(500),
             backoff_first: Duration::from_millis(500),
             backoff_cap: Duration::from_secs(30),

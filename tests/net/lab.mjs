@@ -222,13 +222,13 @@ export function uplink(status) {
  *
  * @param {string} name
  * @param {object} wishes of `Lab.start`; `short`: part of the short selection; `roles`: both unless named;
- *   `ms`: limit of the test; `group`: part of the table
+ *   `ms`: limit of the test; `group`: part of the table; `todo`: why it is known to fail
  * @param {(lab: Lab) => Promise<Record<string, number> | void>} run gives the times, or nothing if the row has none
  */
-export function row(name, { short = false, roles = ["polite", "impolite"], group, ms = ROW_MS, ...wishes }, run) {
+export function row(name, { short = false, roles = ["polite", "impolite"], group, ms = ROW_MS, todo = false, ...wishes }, run) {
   if ((SHORT && !short) || (ONLY && !ONLY.test(name))) return;
   for (const role of SHORT ? roles.slice(0, 1) : roles) {
-    test(`${name} (door ${role})`, { timeout: ms }, async (t) => {
+    test(`${name} (door ${role})`, { timeout: ms, todo }, async (t) => {
       const lab = await Lab.start({ role, ...wishes });
       try {
         const times = await run(lab);

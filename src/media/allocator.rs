@@ -108,6 +108,22 @@ impl Allocator {
         }
     }
 
+    /// Time passes. A link that carries nothing may hear nothing for that very reason: after a while it is
+    /// given a keyframe to show what its path takes.
+    pub fn pass(&mut self, now: Duration) {
+        for seat in self.seats.values_mut() {
+            let silent = seat.said.is_none_or(|(_, at)| {
+                now.saturating_sub(at) >= STALE.saturating_add(seat.patience)
+            });
+            if seat.mode == VideoMode::Paused && silent {
+                seat.mode = VideoMode::Keyframes;
+                seat.room_since = None;
+                seat.came_back = Some(now);
+            }
+        }
+        self.decide(now);
+    }
+
     /// The rate the encoder is to keep, in bit/s.
     pub fn bitrate(&self) -> u32 {
         self.bitrate.round() as u32
@@ -440,5 +456,32 @@ mod tests {
         allocator.join(1);
         allocator.tell(1, 110_000, Duration::from_secs(1));
         assert_eq!((allocator.bitrate(), allocator.mode(1)), (100_000, Some(Full)));
+    }
+
+    #[test]
+    fn a_link_that_carries_nothing_and_hears_nothing_is_given_a_keyframe_to_find_out() {
+        let mut door = Door::with(&[10_000]);
+        door.run(2);
+        assert_eq!(door.modes(), [Paused]);
+        door.rooms.clear();
+        for _ in 0..100 {
+            door.now += Duration::from_millis(200);
+            door.allocator.pass(door.now);
+        }
+        assert_eq!(door.allocator.mode(0), Some(Keyframes));
+    }
+
+    #[test]
+    fn the_rate_rises_again_for_links_that_never_say_anything() {
+        let mut door = Door::with(&[200_000]);
+        door.allocator.join(9);
+        door.run(5);
+        assert!(door.allocator.bitrate() < 300_000);
+        door.allocator.leave(0, door.now);
+        for _ in 0..100 {
+            door.now += Duration::from_millis(200);
+            door.allocator.pass(door.now);
+        }
+        assert_eq!(door.allocator.bitrate(), CONFIGURED);
     }
 }

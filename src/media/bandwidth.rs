@@ -103,6 +103,12 @@ impl Share {
         self.bandwidth.change(|state| state.allocator.tell(self.link, room, now));
     }
 
+    /// The path says nothing now, and time passes. To be said in place of [`tell`](Self::tell).
+    pub fn pass(&self) {
+        let now = self.bandwidth.0.origin.elapsed();
+        self.bandwidth.change(|state| state.allocator.pass(now));
+    }
+
     /// What the link is to carry.
     pub fn mode(&self) -> watch::Receiver<VideoMode> {
         self.mode.clone()

@@ -153,9 +153,12 @@ pub async fn attend(id: LinkId, gauge: Arc<Gauge>, share: Share, inbox: mpsc::Se
                 }
             }
             _ = tick.tick() => {
-                if let Some(room) = gauge.room() {
-                    tracing::trace!("link {id}: {}", gauge.words());
-                    share.tell(room);
+                match gauge.room() {
+                    Some(room) => {
+                        tracing::trace!("link {id}: {}", gauge.words());
+                        share.tell(room);
+                    }
+                    None => share.pass(),
                 }
             }
         }
@@ -182,8 +185,9 @@ impl BandwidthEstimator for Feedback {
     fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
         let fates: Vec<Fate> = reports
             .iter()
-            // Arrived at an unknown time: no sign of anything.
-            .filter(|report| !report.arrived || report.arrival.is_some())
+            // Firefox numbers pictures only; of what has no number nobody can say that it was lost. Arrived
+            // at an unknown time: no sign of anything.
+            .filter(|report| report.is_twcc && (!report.arrived || report.arrival.is_some()))
             .map(|report| Fate {
                 sent: self.0.at(report.departure),
                 arrived: report.arrival.filter(|_| report.arrived),

@@ -88,8 +88,10 @@ enum Stage {
     Away,
     /// Connected.
     Connected,
-    /// The peer has closed it or the driver has stopped; only a new link helps.
+    /// The peer has closed it; only a new link helps.
     Over,
+    /// Its driver has stopped, or may stop for long: the task ends.
+    Stopped,
 }
 
 struct Link {
@@ -136,8 +138,16 @@ impl Link {
         let connection = bounded("building the connection", building).await??;
         let audio = Outgoing::new(Kind::Audio);
         let video = Outgoing::new(Kind::Video);
-        let audio_sender = add(&connection, &audio).await?;
-        let video_sender = add(&connection, &video).await?;
+        let added =
+            async { Ok((add(&connection, &audio).await?, add(&connection, &video).await?)) };
+        let (audio_sender, video_sender) = match added.await {
+            Ok(senders) => senders,
+            Err(error) => {
+                // The crate's driver lives until it is told.
+                let _ = timeout(CLOSE_TIMEOUT, connection.close()).await;
+                return Err(error);
+            }
+        };
         let (codecs, codec_watch) = watch::channel(BTreeMap::new());
         let mut tasks = JoinSet::new();
         let requests = tracks::answer_keyframe_requests(
@@ -199,7 +209,12 @@ impl Link {
                     }
                     None => return,
                 },
-                Some(event) = self.events.recv() => self.event(event).await,
+                Some(event) = self.events.recv() => {
+                    self.event(event).await;
+                    if self.stage == Stage::Stopped {
+                        return;
+                    }
+                }
                 _ = looks.tick(), if self.stage == Stage::Connected => self.look().await,
             }
         }
@@ -351,7 +366,10 @@ impl Link {
 
     async fn event(&mut self, event: Event) {
         match event {
-            Event::Stopped => self.over("its connection has no socket any more").await,
+            Event::Stopped => {
+                debug!("link {}: its connection has no socket any more", self.id);
+                self.stage = Stage::Stopped;
+            }
             Event::Candidate(text, server) => {
                 self.heard.insert(servers::key(&server));
                 let Some(text) = candidates::shown(&text, self.policy) else { return };
@@ -402,6 +420,12 @@ impl Link {
                     return;
                 }
                 debug!("link {}: {health:?}", self.id);
+                let was_tcp = self.way.borrow().as_ref().is_some_and(|way| way.local == path::TCP);
+                if health == Health::Disconnected && was_tcp {
+                    // A full TCP buffer holds up the crate's driver for as long as TCP likes.
+                    self.stage = Stage::Stopped;
+                    return;
+                }
                 self.stage = Stage::Away;
                 if health != Health::Disconnected {
                     // What is found next is news, even when it is the same.
@@ -464,7 +488,8 @@ fn payload_type(parameters: &RTCRtpParameters, mime_type: &str, fmtp: &str) -> O
 
 fn extension(parameters: &RTCRtpParameters, uri: &str) -> Option<u8> {
     let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
-    u8::try_from(extension.id).ok()
+    // Beyond that the crate writes numbers that mean something else.
+    u8::try_from(extension.id).ok().filter(|id| super::numbers::RANGE.contains(&u16::from(*id)))
 }
 
 async fn operation<T>(

@@ -69,8 +69,9 @@ impl Names {
     fn now(&self, name: &str) -> Option<Vec<IpAddr>> {
         let mut known = lock(&self.0.known);
         if !known.contains_key(name) && known.len() >= MOST {
-            let oldest =
-                known.iter().min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone());
+            // One that is being looked up is awaited by somebody.
+            let idle = known.iter().filter(|(_, entry)| !entry.busy);
+            let oldest = idle.min_by_key(|(_, entry)| entry.at).map(|(name, _)| name.clone());
             known.remove(&oldest.unwrap_or_default());
         }
         let entry = known.entry(name.to_owned()).or_default();

@@ -4,16 +4,20 @@
 //! offer that gives a number of that connection to another extension ("RTP extension ID reassignment not
 //! supported"; RFC 8285 section 6). It knows no calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::intercom::PeerKey;
 
-/// Peers remembered. More than can be in a channel's call; the first in order goes.
+/// Peers remembered. More than can be in a channel's call; the one unheard of for longest goes.
 const MOST: usize = 64;
 
 /// Numbers 1 to 14, those of one-byte headers, by extension (RFC 8285 section 4.2).
 pub type Extensions = BTreeMap<u16, String>;
+
+/// The numbers of one-byte headers (RFC 8285 section 4.2).
+pub const RANGE: RangeInclusive<u16> = 1..=14;
 
 /// What Chromium calls the extensions we use: a browser that offers later finds its own numbers.
 const USUAL: [(u16, &str); 5] = [
@@ -26,19 +30,38 @@ const USUAL: [(u16, &str); 5] = [
 
 /// The numbers by peer. Clones share them.
 #[derive(Clone, Default)]
-pub struct Numbers(Arc<Mutex<BTreeMap<PeerKey, Extensions>>>);
+pub struct Numbers(Arc<Mutex<Known>>);
+
+#[derive(Default)]
+struct Known {
+    peers: BTreeMap<PeerKey, Theirs>,
+    /// Grows with every description, so that the peer unheard of for longest can be told.
+    clock: u64,
+}
+
+#[derive(Default)]
+struct Theirs {
+    /// Ours among their extensions.
+    ours: Extensions,
+    /// All numbers they use.
+    taken: BTreeSet<u16>,
+    at: u64,
+}
 
 impl Numbers {
     /// The numbers an offer to this peer is to use.
     pub fn of(&self, peer: &PeerKey) -> Extensions {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let theirs = known.get(peer).cloned().unwrap_or_default();
+        let nobody = Theirs::default();
+        let theirs = known.peers.get(peer).unwrap_or(&nobody);
         let mut numbers = Extensions::new();
         for (usual, uri) in USUAL {
-            let own = theirs.iter().find(|(_, known)| *known == uri).map(|(number, _)| *number);
-            let is_free =
-                |number: &u16| !theirs.contains_key(number) && !numbers.contains_key(number);
-            let free = || [usual].into_iter().chain(1..=14).find(is_free);
+            let own = theirs.ours.iter().find(|(_, known)| *known == uri).map(|(own, _)| *own);
+            let is_free = |number: &u16| {
+                let reserved = theirs.taken.contains(number) && own != Some(*number);
+                !reserved && !numbers.contains_key(number)
+            };
+            let free = || [usual].into_iter().chain(RANGE).find(is_free);
             if let Some(number) = own.or_else(free) {
                 numbers.insert(number, uri.to_owned());
             }
@@ -46,12 +69,24 @@ impl Numbers {
         numbers
     }
 
-    /// The peer's newest description uses these.
+    /// The peer's newest description uses these. What does not fit a one-byte header is not for us.
     pub fn learn(&self, peer: &PeerKey, numbers: Extensions) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(peer.clone()).or_default().extend(numbers);
-        if known.len() > MOST {
-            known.pop_first();
+        known.clock += 1;
+        let clock = known.clock;
+        let theirs = known.peers.entry(peer.clone()).or_default();
+        theirs.at = clock;
+        for (number, uri) in numbers.into_iter().filter(|(number, _)| RANGE.contains(number)) {
+            theirs.taken.insert(number);
+            if USUAL.iter().any(|(_, usual)| *usual == uri) {
+                theirs.ours.insert(number, uri);
+            }
+        }
+        if known.peers.len() > MOST {
+            let oldest = known.peers.iter().min_by_key(|(_, theirs)| theirs.at);
+            if let Some(peer) = oldest.map(|(peer, _)| peer.clone()) {
+                known.peers.remove(&peer);
+            }
         }
     }
 }
@@ -77,5 +112,25 @@ mod tests {
         assert_eq!(mine.get(&3), None, "a number of its own is not given to another");
         assert_eq!(mine.len(), USUAL.len());
         assert_eq!(numbers.of(&peer("b"))[&3], USUAL[0].1, "each browser has its own");
+    }
+
+    #[test]
+    fn numbers_beyond_a_one_byte_header_are_not_used() {
+        let numbers = Numbers::default();
+        numbers.learn(&peer("a"), Extensions::from([(20, USUAL[2].1.to_owned())]));
+        assert_eq!(numbers.of(&peer("a"))[&5], USUAL[2].1);
+    }
+
+    #[test]
+    fn the_peer_unheard_of_for_longest_is_forgotten() {
+        let numbers = Numbers::default();
+        let moved = || Extensions::from([(7, USUAL[0].1.to_owned())]);
+        for number in 0..MOST {
+            numbers.learn(&peer(&format!("z{number}")), moved());
+        }
+        numbers.learn(&peer("a"), moved());
+        assert_eq!(numbers.of(&peer("a"))[&7], USUAL[0].1);
+        assert_eq!(numbers.of(&peer("z0"))[&3], USUAL[0].1);
+        assert_eq!(numbers.of(&peer("z1"))[&7], USUAL[0].1);
     }
 }

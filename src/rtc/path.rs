@@ -12,6 +12,9 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use crate::intercom::Path;
 
+/// The name of our kind of candidate where media goes over TCP without a relay (RFC 6544).
+pub const TCP: &str = "host-tcp";
+
 /// A way, and what kinds of candidates make it (RFC 8445 section 4).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
@@ -65,7 +68,7 @@ fn way(local: &RTCIceCandidate, remote: &RTCIceCandidate) -> Way {
 fn kind(candidate: &RTCIceCandidate) -> &'static str {
     match candidate.typ {
         // RFC 6544; a relay and the address a router gives us are reached over UDP always.
-        RTCIceCandidateType::Host if candidate.protocol == RTCIceProtocol::Tcp => "host-tcp",
+        RTCIceCandidateType::Host if candidate.protocol == RTCIceProtocol::Tcp => TCP,
         RTCIceCandidateType::Host => "host",
         RTCIceCandidateType::Srflx => "srflx",
         RTCIceCandidateType::Prflx => "prflx",

@@ -15,9 +15,11 @@ use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::process::{ChildStderr, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tracing::debug;
@@ -134,14 +136,34 @@ async fn run(words: &[String]) -> Result<Token, String> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
+        .process_group(0)
         .spawn()
         .map_err(|error| format!("it cannot be started: {error}; correct token_command"))?;
+    let _family = Family::of(&child);
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err("its output cannot be read".to_owned());
     };
     let (line, complaint, status) =
         tokio::join!(first_line(stdout), complaint(stderr), child.wait());
     judge(&line, &complaint, status.ok())
+}
+
+/// The command and all it has started; they end with it, so that a hanging download leaves nothing behind.
+struct Family(Option<Pid>);
+
+impl Family {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // All gone already is the usual case.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
 }
 
 /// The first line, or as much of it as is too long already. Reads to the end, so that the command never
@@ -315,6 +337,29 @@ mod tests {
         let source = shell("env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | tr -d '\\n'");
         let token = source.fetch().await.expect("one word");
         assert_eq!(token.expose(), format!("PATH={PATH}"));
+    }
+
+    #[tokio::test]
+    async fn what_a_command_has_started_ends_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let note = folder.path().join("pid");
+        let script = format!("sleep 600 & echo $! > {}; wait", note.display());
+        let source = shell(&script);
+        let fetching = tokio::spawn(async move { source.fetch().await.map(|_| ()) });
+        let until = async |there: &dyn Fn() -> bool| {
+            let soon = async {
+                while !there() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(20), soon).await.expect("it happens soon");
+        };
+        let started = || std::fs::read_to_string(&note).unwrap_or_default().trim().to_owned();
+        until(&|| !started().is_empty()).await;
+        let stat = format!("/proc/{}/stat", started());
+        fetching.abort();
+        // Whoever takes in orphans may leave it as a zombie for a while.
+        until(&|| std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "))).await;
     }
 
     #[tokio::test]

@@ -19,6 +19,13 @@ const MEMORY = "intercom.link";
 /** Which page this is, whatever id the line has at present. A tab that is copied or loaded again is another. */
 const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
+/** This page's name at one door. What one door hears is of no use at another, where it would take our place. */
+async function pageName(door) {
+  const bytes = new TextEncoder().encode(`${PAGE} ${door}`);
+  const digest = await crypto.subtle.digest("SHA-256", bytes);
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
 function watch(link) {
   let state = start();
   let listening = false;
@@ -57,6 +64,7 @@ function watch(link) {
     if (!state.call) {
       listening = false;
       told = null;
+      named = null;
       problem = "";
     }
     settle();
@@ -77,7 +85,7 @@ function watch(link) {
     }
     timers.keep("ended", now === "ended", SHOW_ENDED_MS, () => step({ type: "seen" }), state.ended);
     timers.keep("adrift", adrift(state), ADRIFT_MS, () => step({ type: "door-lost" }));
-    const apart = call !== null && call.door !== null && state.line === "up" && line.remote(call.door)?.state !== "connected";
+    const apart = call !== null && call.door !== null && state.line === "up" && call.supply !== "waiting" && line.remote(call.door)?.state !== "connected";
     timers.keep("stuck", apart, STUCK_MS, unstick, call?.door);
     render();
   }
@@ -88,7 +96,7 @@ function watch(link) {
     if (named === key) return;
     named = key;
     // An older door does not know the word, and a lost one only costs a moment's order.
-    line.tell(door, "hello", { page: PAGE }).catch(() => {});
+    pageName(door).then((page) => line.tell(door, "hello", { page })).catch(() => {});
   }
 
   // Once per attachment of ours and per door: the door forgets an id that left the channel.

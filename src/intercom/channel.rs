@@ -254,12 +254,16 @@ impl Intercom {
             .iter()
             .find(|(other, peer)| *other != key && peer.page() == Some(&page))
             .map(|(other, _)| other.clone());
+        let arrival = was.as_ref().and_then(|was| self.peers.get(was)).map(Peer::arrival);
         if let Some(was) = &was {
             self.let_go(now, was);
         }
         let decided = self.away.remove(&page);
         let Some(peer) = self.peers.get_mut(key) else { return };
         peer.set_page(page);
+        if let Some(arrival) = arrival {
+            peer.set_arrival(arrival);
+        }
         match (decided, peer.stance()) {
             (Some(before), Stance::Watching) => peer.set_stance(before),
             // Its media may have come before its name.

@@ -150,6 +150,8 @@ pub struct Negotiation {
     applied: Option<Remote>,
     /// The newest description of the peer's that was taken up, by its origin and its whole text.
     newest: Option<(Origin, String)>,
+    /// Whether candidates, or their end, have come since the peer's last description.
+    trickled: bool,
     waiting: VecDeque<Candidate>,
     local: LocalSide,
 }
@@ -184,6 +186,7 @@ impl Negotiation {
             held: None,
             applied: None,
             newest: None,
+            trickled: false,
             waiting: VecDeque::new(),
             local: LocalSide::Held(Vec::new()),
         }
@@ -289,7 +292,9 @@ impl Negotiation {
             }
             // Our offer has not left: taking theirs spares the browser a rollback in either role.
             State::Offering(_) => steps.push(Step::Rebuild(Why::Glare, Some(sdp))),
-            State::AwaitingAnswer(_) => match self.role {
+            // Ours has been out for so long that it is lost; theirs is not.
+            State::AwaitingAnswer(None) => steps.push(Step::Rebuild(Why::Glare, Some(sdp))),
+            State::AwaitingAnswer(Some(_)) => match self.role {
                 Role::Polite => steps.push(Step::Rebuild(Why::Glare, Some(sdp))),
                 // Its candidates carry a foreign ufrag and go when our answer is applied.
                 Role::Impolite => steps.push(Step::Ignored),
@@ -320,6 +325,7 @@ impl Negotiation {
 
     /// A candidate of the peer's.
     pub fn remote_candidate(&mut self, candidate: Candidate, steps: &mut Vec<Step>) {
+        self.trickled = true;
         let applying = matches!(self.state, State::Answering(..) | State::TakingAnswer(..));
         if !applying && self.held.is_none() && self.belongs(&candidate) {
             return steps.push(Step::Link(LinkCommand::AddCandidate(candidate)));
@@ -329,6 +335,11 @@ impl Negotiation {
         } else {
             steps.push(Step::Ignored);
         }
+    }
+
+    /// The peer has no more candidates.
+    pub fn remote_end(&mut self) {
+        self.trickled = true;
     }
 
     /// A candidate of ours.
@@ -382,7 +393,7 @@ impl Negotiation {
     }
 
     fn applied(&mut self, remote: Remote, steps: &mut Vec<Step>) {
-        let trickles = !remote.has_candidates;
+        let trickles = !remote.has_candidates && !self.trickled;
         self.applied = Some(remote);
         for candidate in mem::take(&mut self.waiting) {
             if self.belongs(&candidate) {
@@ -418,6 +429,7 @@ impl Negotiation {
     }
 
     fn take_up(&mut self, remote: &Remote, sdp: &str) {
+        self.trickled = !self.waiting.is_empty();
         if let Some(origin) = &remote.origin {
             self.newest = Some((origin.clone(), sdp.to_owned()));
         }

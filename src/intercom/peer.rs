@@ -88,6 +88,11 @@ impl Peer {
         self.arrival
     }
 
+    /// It has the place of somebody who came earlier.
+    pub fn set_arrival(&mut self, arrival: u64) {
+        self.arrival = arrival;
+    }
+
     /// Whether the peer waits for its turn.
     pub fn is_waiting(&self) -> bool {
         matches!(self.place, Place::Waiting(_))
@@ -96,7 +101,9 @@ impl Peer {
     /// Whether a leave-and-join would interrupt something that works or is about to.
     pub fn minds_a_rejoin(&self) -> bool {
         let on_its_way = self.recovery.was_heard() && self.recovery.is_at_work();
-        self.is_connected() || (on_its_way && !self.recovery.is_repairing() && self.link.is_some())
+        let talks = matches!(self.stance, Stance::Answered(_));
+        let stays = talks || !self.recovery.is_repairing();
+        self.is_connected() || (on_its_way && stays && self.link.is_some())
     }
 
     /// There is no room for the peer now.
@@ -198,6 +205,7 @@ impl Peer {
             self.remedy(cx, remedy, Why::Failed);
         } else if in_flight {
             // Whatever was on its way when the socket went is lost (protocol.md section 5.7).
+            self.recovery.restarted(cx.now);
             self.rebuild(cx, Why::NoAnswer, None);
         } else if let Some(link) = self.link.as_mut() {
             // The peer may have seen us leave and come, and then has a new connection that waits for an
@@ -274,7 +282,10 @@ impl Peer {
                 link.candidates_due = None;
                 link.negotiation.remote_candidate(candidate, &mut steps);
             }
-            Signal::EndOfCandidates => link.candidates_due = None,
+            Signal::EndOfCandidates => {
+                link.candidates_due = None;
+                link.negotiation.remote_end();
+            }
             Signal::Page(_) => {}
         }
         self.carry_out(cx, steps);
@@ -332,8 +343,10 @@ impl Peer {
             let mut steps = Vec::new();
             if link.negotiation.wakeup(cx.now, &mut steps) {
                 // While the ladder restarts, its own rung is the answer's time: a phone that sleeps for
-                // half a minute should not find a heap of offers.
-                if !self.recovery.is_restarting() {
+                // half a minute should not find a heap of offers. And media that flows is not given up
+                // because a page does not answer.
+                let flows = link.health == Health::Connected;
+                if !flows && !self.recovery.is_restarting() {
                     return self.useless(cx, Futile::Unanswered);
                 }
                 link.negotiation.wait_on();
@@ -374,7 +387,7 @@ impl Peer {
         let Some(link) = self.link.as_mut() else { return };
         link.health = health;
         match health {
-            Health::Connecting => {}
+            Health::Connecting => self.recovery.connecting(cx.now),
             Health::Connected => {
                 link.candidates_due = None;
                 self.recovery.connected();
@@ -409,6 +422,11 @@ impl Peer {
 
     fn remedy(&mut self, cx: &mut Context<'_>, remedy: Remedy, why: Why) {
         match remedy {
+            Remedy::Restart
+                if self.link.as_ref().is_some_and(|link| link.negotiation.awaits_answer()) =>
+            {
+                self.rebuild(cx, Why::NoAnswer, None);
+            }
             Remedy::Restart => {
                 let mut steps = Vec::new();
                 if let Some(link) = self.link.as_mut() {

@@ -172,6 +172,14 @@ impl Recovery {
         self.past = Past::Connected;
     }
 
+    /// A link that worked is looking for a way again, on the peer's wish or ours.
+    pub fn connecting(&mut self, now: Instant) {
+        if self.rung == Rung::Steady {
+            self.rung = Rung::Connecting;
+            self.due = Some(now + CONNECT_TIMEOUT);
+        }
+    }
+
     /// The link shows no life; it may heal.
     pub fn disconnected(&mut self, now: Instant, way: Way) {
         if self.rung == Rung::Steady {

@@ -25,6 +25,7 @@ impl Intercom {
         for key in talking {
             self.answered(&key);
         }
+        self.admit_waiting(now);
         let company = if self.peers.values().any(is_here) {
             CallInput::Accompanied
         } else {
@@ -37,7 +38,6 @@ impl Intercom {
         {
             self.call(now, CallInput::Freed);
         }
-        self.admit_waiting(now);
         self.show(self.to_show());
         self.tell_stage();
         self.indicate();
@@ -47,18 +47,41 @@ impl Intercom {
         }
     }
 
-    /// Who waits for a place gets it as soon as there is one, in the order of coming.
+    /// Who waits for a place gets it as soon as there is one: those who answered first, then in the order of
+    /// coming. For somebody who answered, one who only watches makes room.
     fn admit_waiting(&mut self, now: Instant) {
-        while self.has_room() {
+        loop {
             let is_in = |key: &PeerKey| {
                 let roster = self.rosters.get(&key.uplink);
                 roster.is_some_and(|roster| matches!(roster.attachment(), Attachment::In(_)))
             };
             let waiting = self.peers.iter().filter(|(key, peer)| peer.is_waiting() && is_in(key));
-            let Some((key, _)) = waiting.min_by_key(|(_, peer)| peer.arrival()) else { return };
-            let key = key.clone();
+            let rank =
+                |peer: &Peer| (!matches!(peer.stance(), Stance::Answered(_)), peer.arrival());
+            let Some((key, next)) = waiting.min_by_key(|(_, peer)| rank(peer)) else { return };
+            let (key, answered) = (key.clone(), matches!(next.stance(), Stance::Answered(_)));
+            if !(self.has_room() || answered && self.make_room(now)) {
+                return;
+            }
             self.admit(now, &key, None);
         }
+    }
+
+    /// Takes the place of the last comer who has not answered. Returns whether there was one.
+    fn make_room(&mut self, now: Instant) -> bool {
+        let served = self.peers.iter().filter(|(_, peer)| peer.generation().is_some());
+        let idle = served.filter(|(_, peer)| !matches!(peer.stance(), Stance::Answered(_)));
+        let Some(key) = idle.max_by_key(|(_, peer)| peer.arrival()).map(|(key, _)| key.clone())
+        else {
+            return false;
+        };
+        self.with_peer(now, &key, |peer, cx| {
+            peer.close(cx);
+            peer.wait();
+        });
+        self.report(Report::Waits(key.clone()));
+        self.send(&key, Outgoing::Full);
+        true
     }
 
     /// The first to answer is on the display as long as it is within reach: whoever can be seen goes
@@ -111,6 +134,10 @@ impl Intercom {
             answered_by: answered_by.map(|peer| peer.id.clone()),
         };
         self.send(key, Outgoing::Notice(notice));
+        // A page looks at this only once it knows of the call.
+        if self.peers.get(key).is_some_and(Peer::is_waiting) {
+            self.send(key, Outgoing::Full);
+        }
     }
 
     pub(super) fn send(&mut self, key: &PeerKey, what: Outgoing) {

@@ -192,9 +192,9 @@ impl Links {
         id: LinkId,
         servers: Vec<IceServer>,
     ) -> (LinkHandle, impl Future<Output = ()> + Send + use<>) {
-        // 64: an offer or answer and all candidates of one exchange; a fuller queue means that the
+        // 256: a description and the 200 candidates that may wait for it; a fuller queue means that the
         // link does not get on, which its owner reports as a broken link.
-        let (orders, order_queue) = mpsc::channel(64);
+        let (orders, order_queue) = mpsc::channel(256);
         let (shown, shown_watch) = watch::channel(false);
         let (targets, video) = watch::channel(tracks::Targets::default());
         let (way_in, way) = watch::channel(None);

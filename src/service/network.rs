@@ -53,7 +53,7 @@ pub async fn watch(inbox: mpsc::Sender<Input>) -> Result<(), NetworkError> {
     let failed = |source: io::Error| NetworkError::Netlink { source };
     let events = open().map_err(failed)?;
     // After the socket, so that no change falls between the two.
-    let mut known = addresses();
+    let mut known = addresses().unwrap_or_default();
     debug!(?known, "watches the addresses of this board");
     loop {
         tokio::select! {
@@ -61,7 +61,7 @@ pub async fn watch(inbox: mpsc::Sender<Input>) -> Result<(), NetworkError> {
             () = inbox.closed() => return Ok(()),
         }
         tokio::time::sleep(SETTLE).await;
-        let present = addresses();
+        let Some(present) = addresses() else { continue };
         let Some(change) = difference(&known, &present) else {
             continue;
         };
@@ -104,12 +104,12 @@ async fn next(events: &UnixDatagram) -> io::Result<()> {
 }
 
 /// The addresses others can reach, on interfaces that are up and have a carrier.
-fn addresses() -> BTreeSet<Place> {
-    let Ok(interfaces) = getifaddrs() else {
-        return BTreeSet::new();
-    };
+///
+/// `None`: the kernel does not say now, which is no news of the network.
+fn addresses() -> Option<BTreeSet<Place>> {
+    let interfaces = getifaddrs().ok()?;
     let works = InterfaceFlags::IFF_UP | InterfaceFlags::IFF_RUNNING;
-    interfaces
+    let places = interfaces
         .filter(|interface| {
             interface.flags.contains(works)
                 && !interface.flags.contains(InterfaceFlags::IFF_LOOPBACK)
@@ -120,7 +120,8 @@ fn addresses() -> BTreeSet<Place> {
             let ip = v4.or_else(|| address.as_sockaddr_in6().map(|at| IpAddr::V6(at.ip())))?;
             is_of_use(&ip).then_some((interface.interface_name, ip))
         })
-        .collect()
+        .collect();
+    Some(places)
 }
 
 fn is_of_use(ip: &IpAddr) -> bool {
@@ -186,7 +187,8 @@ mod tests {
         for ip in ips(&["192.168.1.2", "10.0.0.1", "2001:db8::1", "fd00::1"]) {
             assert!(is_of_use(&ip), "{ip}");
         }
-        assert!(addresses().iter().all(|(_, ip)| is_of_use(ip)));
+        let present = addresses().expect("the kernel says");
+        assert!(present.iter().all(|(_, ip)| is_of_use(ip)));
     }
 
     #[tokio::test]

@@ -15,6 +15,8 @@ use crate::intercom::{
 pub const DOOR_PROTOCOL: u64 = 1;
 /// Longest candidate line taken, in characters (protocol.md section 4.2).
 pub const MAX_CANDIDATE: usize = 1000;
+/// Longest mid or ufrag heeded, in bytes (RFC 8839 section 5.4: a ufrag has 256 characters at most).
+const MAX_NAME: usize = 256;
 
 /// What the `data` of a `direct` frame turned out to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +82,10 @@ fn candidate(value: &Value) -> Option<Content> {
         return Some(Content::TooLong);
     }
     let text = |key: &str| fields.get(key).and_then(Value::as_str).map(str::to_owned);
+    let too_long = |key: &str| text(key).is_some_and(|text| text.len() > MAX_NAME);
+    if too_long("sdpMid") || too_long("usernameFragment") {
+        return Some(Content::TooLong);
+    }
     let index = fields.get("sdpMLineIndex").and_then(Value::as_u64);
     Some(Content::Signal(Signal::Candidate(Candidate {
         candidate: line.to_owned(),

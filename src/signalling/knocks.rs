@@ -4,7 +4,7 @@
 //! Pure: the clock, any that only moves forward, is given by the caller.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Connects one address may make within [`WINDOW`].
@@ -22,7 +22,9 @@ pub struct Knocks {
 impl Knocks {
     /// Counts one connect. `false`: there were too many; this one does not count.
     pub fn admit(&mut self, now: Duration, from: IpAddr) -> bool {
-        let from = household(from);
+        // Whole addresses: all devices of a house share one IPv6 network, and one that loops must not shut
+        // the others out. What the table forgets bounds what a device with many addresses can do.
+        let from = from.to_canonical();
         if !self.callers.contains_key(&from) && self.callers.len() >= CALLERS {
             self.forget_one();
         }
@@ -42,17 +44,6 @@ impl Knocks {
         if let Some(quietest) = quietest.map(|(caller, _)| *caller) {
             self.callers.remove(&quietest);
         }
-    }
-}
-
-/// A device may take any address of its IPv6 network (RFC 8981), so the network is what counts.
-fn household(ip: IpAddr) -> IpAddr {
-    match ip.to_canonical() {
-        IpAddr::V6(ip) => {
-            let network = u128::from(ip) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(network))
-        }
-        v4 => v4,
     }
 }
 
@@ -83,7 +74,7 @@ mod tests {
         assert_eq!(admitted(&mut knocks, 0, "192.0.2.1"), 60);
         assert_eq!(admitted(&mut knocks, 0, "192.0.2.2"), 60);
         assert_eq!(admitted(&mut knocks, 0, "2001:db8::1"), 60);
-        assert_eq!(admitted(&mut knocks, 0, "2001:db8::2"), 0, "the same network");
+        assert_eq!(admitted(&mut knocks, 0, "2001:db8::2"), 60, "another phone of the house");
         assert_eq!(admitted(&mut knocks, 0, "::ffff:192.0.2.1"), 0, "the same address");
     }
 

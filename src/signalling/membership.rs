@@ -157,7 +157,10 @@ impl Membership {
         self.wanted = true;
         match self.phase {
             Phase::Out => self.ask(now),
-            Phase::In(_) => self.steps.push_back(Step::Subscribe),
+            Phase::In(_) => {
+                self.steps.push_back(Step::Subscribe);
+                self.tell(UplinkEvent::Joined);
+            }
             Phase::Offline | Phase::Asking(_) | Phase::Leaving { .. } => {}
         }
     }
@@ -262,7 +265,11 @@ impl Membership {
         // A snapshot names nobody who left; whatever does is a change that was quicker than the snapshot.
         let is_list = match inside.list {
             List::First { .. } => true,
-            List::Renewed { .. } => left.is_empty(),
+            // A notice of somebody who comes looks the same, but names nobody we know.
+            List::Renewed { .. } => {
+                let knows = joined.iter().any(|peer| inside.roster.contains(peer));
+                left.is_empty() && (knows || inside.roster.is_empty())
+            }
             List::Known => false,
         };
         if is_list {
@@ -542,12 +549,24 @@ mod tests {
     fn a_repeated_subscribe_brings_a_new_snapshot() {
         let mut desk = Desk::inside(&["a", "b"]);
         desk.member.join(desk.now);
-        assert_eq!(desk.steps(), [Step::Subscribe]);
+        assert_eq!(desk.steps(), [Step::Subscribe, joined()], "whoever asks hears that we are in");
         desk.member.subscribed(desk.now);
         desk.member.presence(ids(&["c"]), ids(&["b"]));
         assert_eq!(desk.steps(), [came("c"), gone("b")], "a change, not the list");
         desk.member.presence(ids(&["c", "d"]), vec![]);
         assert_eq!(desk.steps(), [snapshot(&["c", "d"])]);
+    }
+
+    #[test]
+    fn a_notice_of_somebody_new_is_not_taken_for_the_list() {
+        let mut desk = Desk::inside(&["a", "b"]);
+        desk.member.join(desk.now);
+        desk.steps();
+        desk.member.subscribed(desk.now);
+        desk.member.presence(ids(&["x"]), vec![]);
+        assert_eq!(desk.steps(), [came("x")]);
+        desk.member.presence(ids(&["a", "x"]), vec![]);
+        assert_eq!(desk.steps(), [snapshot(&["a", "x"])]);
     }
 
     #[test]

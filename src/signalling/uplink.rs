@@ -33,7 +33,7 @@ use crate::intercom::{self, UplinkCommand, UplinkEvent, UplinkId};
 
 /// Commands waiting for the task. Full means that the task is stuck; `try_command` then hands the command
 /// back, and its sender treats it as undelivered.
-const COMMANDS: usize = 64;
+const COMMANDS: usize = 1024;
 /// How long `stop` waits for the task, which itself closes within `Timings::close`.
 const STOP: Duration = Duration::from_secs(2);
 

@@ -1,8 +1,8 @@
 //! Links and uplinks that fail and come back.
 
 use intercomd::intercom::{
-    CallState, Cause, Description, DescriptionKind, Input, Lamp, LinkEvent, NetworkChange, PageId,
-    PageMessage, Path, Rules, Signal, UplinkEvent, VideoMode,
+    CallState, Cause, Description, DescriptionKind, Health, Input, Lamp, LinkEvent, NetworkChange,
+    PageId, PageMessage, Path, Rules, Signal, UplinkEvent, VideoMode,
 };
 
 use crate::world::{Fault, Mishap, SERVICE, World, ms};
@@ -373,7 +373,7 @@ fn the_seventh_phone_waits_for_its_turn() {
     world.run(ms(3_000));
     assert_eq!(world.open_links(), 6);
     assert!(!world.connected("7phone"));
-    assert_eq!(world.browsers["7phone"].told_full, 1);
+    assert!(world.browsers["7phone"].told_full > 0);
     assert_eq!(world.state(), CallState::Ringing);
     world.browser_leaves("3phone");
     world.run(ms(20_000));
@@ -412,4 +412,73 @@ fn a_phone_is_told_how_much_of_the_picture_it_gets() {
     }
     world.run(ms(100));
     assert_eq!(world.browsers["7phone"].video, [VideoMode::Keyframes, VideoMode::Full]);
+}
+
+#[test]
+fn a_page_that_does_not_answer_an_offer_keeps_the_picture_that_flows() {
+    for door in ["-door", "zdoor"] {
+        let mut world = talking(door);
+        let link = world.shown.clone();
+        // Its socket is half open: it is listed, but hears and says nothing.
+        world.browsers.get_mut("7phone").expect("just made").deaf = true;
+        world.uplink_blinks(SERVICE, door);
+        world.run(ms(20_000));
+        assert!(world.connected("7phone"), "{door}");
+        assert_eq!(world.shown, link, "{door}: the same link");
+        assert_eq!(world.state(), CallState::Talking);
+    }
+}
+
+#[test]
+fn a_link_that_looks_for_a_way_in_vain_is_not_left_alone() {
+    let mut world = talking("-door");
+    let link = world.shown.clone().expect("somebody is shown");
+    world.cut("7phone");
+    world.input(Input::Link(link, LinkEvent::Health(Health::Connecting)));
+    assert_eq!(world.lamp, Lamp::Reconnecting);
+    world.run(ms(12_000));
+    assert!(world.connected("7phone"));
+    assert_eq!(world.lamp, Lamp::Talking);
+}
+
+#[test]
+fn who_answers_while_the_door_is_full_takes_the_place_of_one_who_watches() {
+    let mut world = World::up("-door");
+    for phone in 1..=7 {
+        world.browser(&format!("{phone}phone"), false);
+        world.run(ms(300));
+    }
+    world.press();
+    world.run(ms(3_000));
+    world.page("7phone", PageMessage::Answer);
+    world.run(ms(3_000));
+    assert!(world.connected("7phone"));
+    assert!(!world.connected("6phone"), "the last who came and only watches");
+    assert_eq!(world.open_links(), 6);
+    assert_eq!(world.state(), CallState::Talking);
+    assert!(world.browsers["6phone"].told_full > 0);
+}
+
+#[test]
+fn a_talker_who_comes_back_to_a_full_door_has_its_place() {
+    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"));
+    let mut world = World::up("-door");
+    world.browser("1anna", true);
+    for phone in 2..=7 {
+        world.browser(&format!("{phone}viewer"), false);
+        world.run(ms(300));
+    }
+    world.press();
+    world.run(ms(3_000));
+    world.page("1anna", page());
+    world.run(ms(500));
+    assert_eq!(world.state(), CallState::Talking);
+    world.browser("9anna", true);
+    world.run(ms(100));
+    world.page("9anna", page());
+    world.run(ms(3_000));
+    assert!(world.connected("9anna"));
+    assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("9anna"));
+    assert_eq!(world.state(), CallState::Talking);
+    assert_eq!(world.open_links(), 6);
 }

@@ -85,6 +85,8 @@ pub struct Browser {
     pub notices: Vec<CallNotice>,
     /// Signals from this browser are lost while set.
     pub mute: bool,
+    /// Nothing reaches its page.
+    pub deaf: bool,
     /// The browser sends no candidates and never connects until it makes a new connection.
     pub stuck: bool,
     /// Its network carries no media.
@@ -232,6 +234,16 @@ impl World {
         self.input(Input::Uplink(uplink, UplinkEvent::Down));
     }
 
+    /// The socket is lost and back under the same id, and nobody in the channel was told.
+    pub fn uplink_blinks(&mut self, uplink: UplinkId, own: &str) {
+        self.input(Input::Uplink(uplink, UplinkEvent::Down));
+        self.input(Input::Uplink(uplink, UplinkEvent::Up { own: own.into() }));
+        self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Joined)));
+        let there = self.members(uplink);
+        let list = there.iter().map(|id| PeerId::from(id.as_str())).collect();
+        self.later(ms(21), Event::Input(Input::Uplink(uplink, UplinkEvent::Snapshot(list))));
+    }
+
     fn enter(&mut self, uplink: UplinkId) {
         let fake = self.uplinks.get_mut(&uplink).expect("an uplink of this world");
         let Some(own) = fake.own.clone() else { return };
@@ -274,6 +286,7 @@ impl World {
             offers_seen: 0,
             notices: Vec::new(),
             mute: false,
+            deaf: false,
             stuck: false,
             in_a_hole: false,
             frozen: None,
@@ -426,6 +439,9 @@ impl World {
 
     fn browser_takes(&mut self, id: &str, door: &PeerId, what: Outgoing) {
         let Some(browser) = self.browsers.get_mut(id) else { return };
+        if browser.deaf {
+            return;
+        }
         if let Some(waiting) = &mut browser.frozen {
             return waiting.push((door.clone(), what));
         }

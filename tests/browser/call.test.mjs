@@ -311,9 +311,10 @@ describe("the answer page", () => {
       30_000,
       () => ({ settled, now: door.usage() }),
     );
-    const { rss } = door.usage();
+    // The peak: what is resident at one moment depends on when the allocator last gave something back.
+    const { peak } = door.usage();
     t.diagnostic(`after call ${SETTLED_AFTER}: ${JSON.stringify(settled)}; after call ${SOAK_CALLS}: ${JSON.stringify(door.usage())}`);
-    assert.ok(rss < settled.rss + 15, `resident memory grew from ${settled.rss.toFixed(0)} to ${rss.toFixed(0)} MiB`);
+    assert.ok(peak < settled.peak + 15, `the peak of resident memory grew from ${settled.peak.toFixed(0)} to ${peak.toFixed(0)} MiB`);
     assert.equal(await phone.page.evaluate(() => window.intercom.rings), SOAK_CALLS);
     assert.deepEqual(phone.errors, []);
     assert.deepEqual(await door.stop(), { code: 0, signal: null });

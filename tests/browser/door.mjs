@@ -132,13 +132,14 @@ export class Door {
     return this.until((status) => callState(status) === "idle" && captureState(status) === "off", "idle with the camera off", ms);
   }
 
-  /** Threads, open descriptors and resident memory (MiB) of the daemon. */
+  /** Threads, open descriptors, resident memory and its highest value so far (MiB) of the daemon. */
   usage() {
     const status = readFileSync(`/proc/${this.pid}/status`, "utf8");
     return {
       threads: Number(/^Threads:\s+(\d+)/m.exec(status)[1]),
       descriptors: readdirSync(`/proc/${this.pid}/fd`).length,
       rss: Number(/^VmRSS:\s+(\d+)/m.exec(status)[1]) / 1024,
+      peak: Number(/^VmHWM:\s+(\d+)/m.exec(status)[1]) / 1024,
     };
   }
 

@@ -68,6 +68,7 @@ browser "a real browser, the real SDKs" page.test.mjs signs.test.mjs call.test.m
 network "calls across bad networks" tools/test-net.sh short
 
 printf '\nafter %s s:\n' "$SECONDS"
-if [ "$skipped" -gt 0 ]; then printf '%s passed, %s failed, %s skipped\n' "$passed" "$failed" "$skipped"
-else printf '%s passed, %s failed\n' "$passed" "$failed"; fi
+# Rust tests that are ignored here run inside others, each in a network of its own.
+if [ "$skipped" -gt 0 ]; then printf '%s are not run by themselves\n' "$skipped"; fi
+printf '%s passed, %s failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtc::peer_connection::configuration::RTCOfferOptions;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpParameters};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -15,6 +14,7 @@ use webrtc::peer_connection::{
 };
 use webrtc::rtp_transceiver::RtpSender;
 
+use super::ask::{add, bounded, extension, failed, operation, parameters, payload_type};
 use super::bandwidth::{self, Gauge};
 use super::events::{Event, Handler};
 use super::numbers::Numbers;
@@ -28,8 +28,6 @@ use crate::intercom::{
 };
 use crate::media::{Fanout, Kind, Playback, Share};
 
-/// How long one operation on the peer connection may take.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long closing may take; the driver is stopped by then or abandoned.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a connected link looks at its way and for the peer's farewell.
@@ -464,48 +462,4 @@ impl Link {
         // The daemon is gone when nobody takes the report any more; then this task ends too.
         let _ = self.inbox.send(Input::Link(self.id.clone(), event)).await;
     }
-}
-
-async fn add(
-    connection: &Arc<dyn PeerConnection>,
-    outgoing: &Outgoing,
-) -> Result<Arc<dyn RtpSender>, RtcError> {
-    operation("adding a track", connection.add_track(outgoing.track.clone())).await
-}
-
-async fn parameters(sender: &Arc<dyn RtpSender>) -> Option<RTCRtpParameters> {
-    let reading = operation("reading what was negotiated", sender.get_parameters()).await;
-    reading.ok().map(|parameters| parameters.rtp_parameters)
-}
-
-fn payload_type(parameters: &RTCRtpParameters, mime_type: &str, fmtp: &str) -> Option<u8> {
-    let fits = |codec: &RTCRtpCodec| {
-        codec.mime_type.eq_ignore_ascii_case(mime_type) && codec.sdp_fmtp_line.contains(fmtp)
-    };
-    let codec = parameters.codecs.iter().find(|codec| fits(&codec.rtp_codec))?;
-    Some(codec.payload_type)
-}
-
-fn extension(parameters: &RTCRtpParameters, uri: &str) -> Option<u8> {
-    let extension = parameters.header_extensions.iter().find(|extension| extension.uri == uri)?;
-    // Beyond that the crate writes numbers that mean something else.
-    u8::try_from(extension.id).ok().filter(|id| super::numbers::RANGE.contains(&u16::from(*id)))
-}
-
-async fn operation<T>(
-    name: &'static str,
-    future: impl Future<Output = Result<T, webrtc::error::Error>>,
-) -> Result<T, RtcError> {
-    bounded(name, future).await?.map_err(|error| failed(name, &error))
-}
-
-async fn bounded<T>(name: &'static str, future: impl Future<Output = T>) -> Result<T, RtcError> {
-    timeout(OPERATION_TIMEOUT, future).await.map_err(|_| RtcError::TimedOut(name))
-}
-
-/// Some of the crate's errors quote what they could not parse; only the first words are kept.
-fn failed(operation: &'static str, error: &webrtc::error::Error) -> RtcError {
-    let text = error.to_string();
-    let reason = text.split([':', '\n', '"']).next().unwrap_or("").chars().take(80).collect();
-    RtcError::Operation { operation, reason }
 }

@@ -14,6 +14,7 @@ use crate::config::names::IcePolicy;
 use crate::intercom::{Input, LinkCommand, LinkId, VideoMode};
 use crate::media::{Bandwidth, Fanout, Playback};
 
+mod ask;
 mod bandwidth;
 mod candidates;
 mod engine;

@@ -165,12 +165,20 @@ struct End {
 impl End {
     fn order(&mut self, make: impl FnOnce(OpId) -> LinkCommand) {
         self.op += 1;
-        self.handle.order(make(OpId(self.op))).expect("the link takes orders");
+        let command = make(OpId(self.op));
+        self.give(command);
+    }
+
+    /// A link that has ended takes no orders; its last report says so.
+    fn give(&mut self, command: LinkCommand) {
+        let taken = self.handle.order(command);
+        assert!(taken.is_ok() || self.inbox.is_closed(), "the link takes orders");
     }
 
     async fn event(&mut self) -> LinkEvent {
         match soon("an event of a link", self.inbox.recv()).await {
             Some(Input::Link(_, event)) => event,
+            None if self.health == Health::Failed => std::future::pending().await,
             other => panic!("a link sent {other:?}"),
         }
     }
@@ -250,7 +258,7 @@ impl Call {
                 // Orders run in turn: candidates sent now come behind the description.
                 there.ready = true;
                 for early in std::mem::take(&mut there.early) {
-                    there.handle.order(early).expect("the link takes orders");
+                    there.give(early);
                 }
             }
             LinkEvent::Done { outcome: Outcome::Failed(reason), .. } => panic!("{reason}"),
@@ -258,7 +266,7 @@ impl Call {
                 here.candidates += 1;
                 let command = LinkCommand::AddCandidate(candidate);
                 if there.ready {
-                    there.handle.order(command).expect("the link takes orders");
+                    there.give(command);
                 } else {
                     there.early.push_back(command);
                 }
@@ -272,6 +280,8 @@ impl Call {
                 }
             }
             LinkEvent::Path(path) => here.path = Some(path),
+            // A link whose connection is no more ends, and says so last.
+            LinkEvent::Closed => here.health = Health::Failed,
             _ => {}
         }
     }

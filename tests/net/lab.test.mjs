@@ -93,8 +93,9 @@ describe("a router", () => {
   test("loses the share of datagrams it is told to", { timeout: TEST_MS }, () =>
     withEcho("routed", (net, ask) => {
       net.dropUdp("door", "out", 20);
-      const heard = ask(...Array.from({ length: 500 }, () => ["hello", 7001])).length;
-      assert.ok(heard > 300 && heard < 470, `${heard} of 500 came through`);
+      // Few enough for the receiver's buffer: what is lost is lost by the router.
+      const heard = ask(...Array.from({ length: 200 }, () => ["hello", 7001])).length;
+      assert.ok(heard > 120 && heard < 195, `${heard} of 200 came through`);
     }));
 
   test("keeps the house on line when it moves to another subnet", { timeout: TEST_MS }, () =>

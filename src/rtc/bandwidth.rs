@@ -14,6 +14,7 @@ use rtc::interceptor::{
     NackResponderBuilder, Packet, PacketReport, Registry, Slot, StreamInfo, TaggedPacket,
     TwccSenderBuilder, TwccSenderInterceptor,
 };
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use tokio::sync::mpsc;
@@ -36,6 +37,10 @@ const FRESH: Duration = Duration::from_secs(1);
 /// How long sent packets are remembered for a late report, as a queue can be long.
 const MEMORY: Duration = Duration::from_secs(10);
 
+/// Without any packet of the peer for so long, the path was dead. Sound comes each 20 ms, and pictures of a
+/// muted peer as often as a browser likes.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How many packets of a picture can be sent again: those of some 5 s at 2 Mbit/s. A power of two.
 const SENT_AGAIN: u16 = 1024;
 
@@ -52,7 +57,38 @@ struct State {
     estimator: Estimator,
     /// When the last packet left that the peer reports on.
     sent: Duration,
+    /// When the last packet of the peer's media came; none before the first.
+    arrived: Option<Duration>,
+    reports: Reports,
     mode: VideoMode,
+}
+
+/// Which packets the peer's reports speak of. A report that is lost tells nothing of its packets, which is
+/// not the same as telling that they are lost: on a path that loses both ways the difference is the picture.
+#[derive(Debug, Default)]
+struct Reports {
+    /// The number after the last one reported on; none before the first report.
+    next: Option<u16>,
+    /// Numbers the last report left out: `from` and how many.
+    skipped: (u16, u16),
+}
+
+impl Reports {
+    /// A report on `count` packets from the number `base` on has come.
+    fn take(&mut self, base: u16, count: u16) {
+        let skipped = self.next.map_or(0, |next| base.wrapping_sub(next));
+        // One that was overtaken by a newer one says nothing new.
+        if skipped > u16::MAX / 2 {
+            return;
+        }
+        self.skipped = (base.wrapping_sub(skipped), skipped);
+        self.next = Some(base.wrapping_add(count));
+    }
+
+    fn is_skipped(&self, number: u16) -> bool {
+        let (from, count) = self.skipped;
+        number.wrapping_sub(from) < count
+    }
 }
 
 impl Gauge {
@@ -61,7 +97,13 @@ impl Gauge {
     pub fn new(configured: u32) -> Self {
         let ceiling = 1.03 * (f64::from(configured) / USABLE + VOICE);
         let estimator = Estimator::new(ceiling);
-        let state = State { estimator, sent: Duration::ZERO, mode: VideoMode::Full };
+        let state = State {
+            estimator,
+            sent: Duration::ZERO,
+            arrived: None,
+            reports: Reports::default(),
+            mode: VideoMode::Full,
+        };
         Self { origin: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -108,6 +150,20 @@ impl Gauge {
         let now = self.at(now);
         let state = self.lock();
         (!state.estimator.is_congested(now, state.sent)).then(|| state.estimator.rate())
+    }
+
+    /// A packet of the peer's media has come. Whether it ends a silence: then the way out is most likely
+    /// whole again, too, and what it takes is a keyframe.
+    pub fn peer_heard(&self) -> bool {
+        let now = self.now();
+        let mut state = self.lock();
+        let before = state.arrived.replace(now);
+        let over = before.is_some_and(|before| now.saturating_sub(before) >= SILENCE);
+        if over {
+            let sent = state.sent;
+            state.estimator.hole_is_over(sent);
+        }
+        over && state.mode == VideoMode::Full
     }
 
     /// The link is to carry so much from now on.
@@ -183,8 +239,13 @@ struct Feedback(Arc<Gauge>);
 
 impl BandwidthEstimator for Feedback {
     fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
+        let now = self.0.at(now);
+        let mut state = self.0.lock();
         let fates: Vec<Fate> = reports
             .iter()
+            .filter(|report| {
+                report.arrived || !state.reports.is_skipped(report.twcc_sequence_number)
+            })
             // Firefox numbers pictures only; of what has no number nobody can say that it was lost. Arrived
             // at an unknown time: no sign of anything.
             .filter(|report| report.is_twcc && (!report.arrived || report.arrival.is_some()))
@@ -194,8 +255,7 @@ impl BandwidthEstimator for Feedback {
                 size: report.size,
             })
             .collect();
-        let now = self.0.at(now);
-        self.0.lock().estimator.take(now, &fates);
+        state.estimator.take(now, &fates);
     }
 
     fn target_bitrate(&self) -> f64 {
@@ -306,6 +366,15 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for History {
     type Time = Instant;
 
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &message.message.packet {
+            let feedback = |packet: &Box<dyn rtc::rtcp::Packet>| {
+                let feedback = packet.as_any().downcast_ref::<TransportLayerCc>()?;
+                Some((feedback.base_sequence_number, feedback.packet_status_count))
+            };
+            for (base, count) in packets.iter().filter_map(feedback) {
+                self.gauge.lock().reports.take(base, count);
+            }
+        }
         self.inner.handle_read(message)
     }
 
@@ -355,6 +424,41 @@ mod tests {
     use crate::media::Capture;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn packets_of_a_lost_report_count_neither_as_lost_nor_as_arrived() {
+        let mut reports = Reports::default();
+        reports.take(65_530, 4);
+        assert!(!reports.is_skipped(65_531));
+        reports.take(2, 10);
+        let skipped: Vec<u16> =
+            (65_520..=65_535).chain(0..20).filter(|number| reports.is_skipped(*number)).collect();
+        assert_eq!(skipped, [65_534, 65_535, 0, 1]);
+        // The one that was overtaken comes after all: its packets are known as skipped already.
+        reports.take(65_534, 4);
+        reports.take(12, 5);
+        assert!((0..100).all(|number| !reports.is_skipped(number)), "nothing is missing now");
+    }
+
+    #[tokio::test]
+    async fn the_first_packet_after_a_silence_opens_the_road_again() {
+        let gauge = Gauge::new(1_000_000);
+        assert!(!gauge.peer_heard(), "the first packet of all ends no silence");
+        assert!(!gauge.peer_heard());
+        {
+            let mut state = gauge.lock();
+            state.arrived = Some(Duration::ZERO);
+            let fate = Fate { sent: MS, arrived: Some(MS), size: 100 };
+            state.estimator.take(MS, &[fate]);
+            state.sent = 3000 * MS;
+            assert!(state.estimator.is_congested(3001 * MS, state.sent), "a hole");
+        }
+        // The gauge's own clock is younger than that: a silence is made by hand.
+        let gauge = Gauge { origin: Instant::now() - 3001 * MS, ..gauge };
+        assert!(gauge.peer_heard());
+        assert!(!gauge.road().congested);
+        assert!(!gauge.peer_heard(), "only once");
+    }
 
     #[tokio::test]
     async fn a_path_that_turns_narrow_is_told_to_the_share_and_the_mode_to_the_heart() {

@@ -183,6 +183,13 @@ impl Estimator {
             && (self.queue > TOO_LONG_QUEUE || sent.saturating_sub(self.reached) > patience)
     }
 
+    /// The peer was heard again after a hole: what is sent from now on arrives again, as far as can be told,
+    /// and waits for no report on what fell into the hole. `sent` as in [`is_congested`](Self::is_congested).
+    pub fn hole_is_over(&mut self, sent: Duration) {
+        self.reached = self.reached.max(sent);
+        self.queue = 0.0;
+    }
+
     /// Says whether little is sent on purpose. Then nothing tests the path, and the estimate must not
     /// run away from what really arrives.
     pub fn set_sparing(&mut self, sparing: bool) {
@@ -452,6 +459,9 @@ mod tests {
         depth: f64,
         /// Every so many packets one is lost; 0 for none.
         loss_every: u64,
+        /// Each packet and each report is lost with this chance.
+        loss: f64,
+        dice: u64,
         delay: Duration,
         dead: bool,
         free_at: f64,
@@ -461,7 +471,26 @@ mod tests {
     impl Path {
         fn new(capacity: f64) -> Self {
             let delay = 10 * MS;
-            Self { capacity, depth: 5.0, loss_every: 0, delay, dead: false, free_at: 0.0, count: 0 }
+            Self {
+                capacity,
+                depth: 5.0,
+                loss_every: 0,
+                loss: 0.0,
+                dice: 1,
+                delay,
+                dead: false,
+                free_at: 0.0,
+                count: 0,
+            }
+        }
+
+        fn loses(&mut self) -> bool {
+            // Knuth's MMIX generator: any will do that repeats itself from run to run.
+            self.dice = self
+                .dice
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            ((self.dice >> 33) as f64 / f64::from(1_u32 << 31)) < self.loss
         }
 
         fn carry(&mut self, sent: Duration, size: usize) -> Fate {
@@ -469,6 +498,7 @@ mod tests {
             let now = sent.as_secs_f64();
             let start = self.free_at.max(now);
             let random = self.loss_every > 0 && self.count.is_multiple_of(self.loss_every);
+            let random = self.loses() || random;
             if self.dead || random || start - now > self.depth {
                 return Fate { sent, arrived: None, size };
             }
@@ -552,7 +582,10 @@ mod tests {
                 .rposition(|fate| fate.arrived.is_some_and(|arrived| arrived <= there));
             if let Some(newest) = newest {
                 let fates: Vec<Fate> = self.under_way.drain(..=newest).collect();
-                self.estimator.take(self.now, &fates);
+                // Of the packets of a lost report nothing is known.
+                if !self.path.loses() {
+                    self.estimator.take(self.now, &fates);
+                }
             }
         }
     }
@@ -637,6 +670,23 @@ mod tests {
             talk.path.loss_every = 0;
             talk.run(7.0);
             assert!(!talk.estimator.wants_copies(talk.now));
+        }
+    }
+
+    #[test]
+    fn loss_by_chance_both_ways_does_not_starve_the_picture_either() {
+        for (percent, least) in [(5, 0.9), (10, 0.7), (20, 0.4)] {
+            for seed in 1..=20 {
+                let mut talk = Talk::over(Path::new(20_000_000.0));
+                talk.path.dice = seed;
+                talk.path.loss = f64::from(percent) / 100.0;
+                talk.run(10.0);
+                let rates: Vec<f64> = (0..20).map(|_| talk.run(1.0)).collect();
+                let mean = rates.iter().sum::<f64>() / 20.0;
+                let lowest = rates.iter().copied().fold(f64::INFINITY, f64::min);
+                assert!(mean >= least * CEILING, "{percent} %, seed {seed}: {mean} of {rates:?}");
+                assert!(lowest >= 300_000.0, "{percent} %, seed {seed}: {rates:?}");
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rtc::media_stream::MediaStreamTrack;
@@ -264,7 +264,14 @@ pub struct Receiving {
     pub playback: Playback,
     /// Where it is counted.
     pub stats: Arc<LinkStats>,
+    /// What the path takes; it hears that the peer is heard.
+    pub gauge: Arc<Gauge>,
+    /// Asked for a keyframe when the peer is heard again after a silence.
+    pub fanout: Fanout,
 }
+
+/// A track whose packets stopped for so long has lost pictures: the next can only be shown after a keyframe.
+const STOPPED: Duration = Duration::from_secs(1);
 
 /// Reads one of the peer's tracks until it ends; plays it while the peer is shown.
 pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
@@ -277,12 +284,21 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
     let (ask, mut asked) = mpsc::channel(1);
     let mut playing: Option<(u8, RtpInput)> = None;
     let mut media_ssrc = 0;
+    let mut last = Instant::now();
     loop {
         tokio::select! {
             event = track.poll() => match event {
                 Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
                     media_ssrc = packet.header.ssrc;
                     count(kind, &packet, &receiving.stats);
+                    if receiving.gauge.peer_heard() {
+                        receiving.fanout.request_keyframe();
+                    }
+                    let stopped = last.elapsed() >= STOPPED;
+                    last = Instant::now();
+                    if stopped && kind == Kind::Video && playing.is_some() {
+                        let _ = ask.try_send(());
+                    }
                     if *receiving.shown.borrow() {
                         play(kind, packet, &receiving, &ask, &mut playing);
                     }

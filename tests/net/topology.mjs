@@ -42,7 +42,7 @@ export class Topology {
 
   /**
    * @param {{door: string, phone: string, family?: "v4" | "v6"}} kinds of the two routers, see `ROUTERS`;
-   *   with `v6` there is no IPv4 anywhere but on the loopback interfaces, and no NAT
+   *   with `v6` the houses have no IPv4 but on their loopback interfaces, and no NAT; the services have both
    */
   static make({ door, phone, family = "v4" }) {
     sweep();
@@ -125,6 +125,7 @@ export class Topology {
     }
     this.run("wan", "ip", "link", "set", "hub", "up");
     this.#address("wan", "hub", SERVICE[this.#family]);
+    if (this.#family === "v6") this.run("wan", "ip", "address", "add", `${SERVICE.v4}/32`, "dev", "hub");
     this.#void();
   }
 

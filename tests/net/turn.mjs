@@ -5,6 +5,7 @@ import { createHmac } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { until, within } from "../browser/wait.mjs";
+import { SERVICE } from "./topology.mjs";
 
 const PROGRAM = "/usr/bin/turnserver";
 const BUNDLE = "/etc/ssl/certs/ca-certificates.crt";
@@ -88,8 +89,9 @@ export class Turn {
 }
 
 function settings(folder, address, secret) {
+  const relays = new Set([address, SERVICE.v4]);
   return `listening-ip=${address}
-relay-ip=${address}
+${[...relays].map((relay) => `relay-ip=${relay}`).join("\n")}
 listening-port=${PORT}
 tls-listening-port=${TLS_PORT}
 min-port=50000

@@ -29,6 +29,7 @@ const PURE: &[&str] = &[
     "src/media/packetise.rs",
     "src/media/plan.rs",
     "src/media/plan_playback.rs",
+    "src/media/plan_sound.rs",
     "src/media/rate.rs",
     "src/rtc/candidates.rs",
     "src/rtc/estimate.rs",

@@ -15,9 +15,9 @@ pub mod found;
 pub mod packetise;
 pub mod plan;
 pub mod plan_playback;
+pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
-
 pub mod rate;
 
 pub use bandwidth::{Bandwidth, Share};

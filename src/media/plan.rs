@@ -6,9 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use super::found::{
-    Camera, CameraFormat, Probe, alsa_name, found_cards, missing_element, plughw, quoted,
-};
+use super::found::{Camera, CameraFormat, Probe, quoted};
+use super::plan_sound;
 use crate::config::{Board, Source};
 
 /// One half of the capture: the picture or the sound.
@@ -67,16 +66,7 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
             }),
         },
     };
-    let microphone = match microphone_source(board, probe, &mut reasons) {
-        Err(part) => part,
-        Ok(_) if !probe.has("opusenc") => Part::Missing(missing_element("opusenc")),
-        Ok((source, text)) => Part::Ready(Fragment {
-            text: format!("{text} ! {SOUND_TO_ENCODER} ! {OPUS} ! {OUT}"),
-            source,
-            encoder: "opusenc".to_owned(),
-            bitrate: 0,
-        }),
-    };
+    let microphone = plan_sound::microphone(board, probe, &mut reasons);
     for (what, part) in [("camera", &camera), ("microphone", &microphone)] {
         match part {
             Part::Off => reasons.push(format!("{what}: off, as the board says")),
@@ -93,17 +83,9 @@ const AFTER_VIDEO: &str = "h264parse config-interval=-1 \
     ! video/x-h264,stream-format=byte-stream,alignment=au \
     ! appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
 
-const OUT: &str = "appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
-
-// When the encoder is late, the oldest sound is dropped here: delay in a talk is worse than a gap.
-const SOUND_TO_ENCODER: &str = "queue name=microphone-queue leaky=downstream max-size-buffers=0 \
-    max-size-bytes=0 max-size-time=60000000 ! audioconvert ! audioresample \
-    ! audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1";
-
-// `voice` rather than `restricted-lowdelay`: the latter saves 2.5 ms but has no in-band error correction
-// (RFC 6716 section 2.1.7), which phones on a bad radio link need more.
-const OPUS: &str = "opusenc name=encoder audio-type=voice frame-size=20 bitrate=32000 \
-    bitrate-type=constrained-vbr inband-fec=true packet-loss-percentage=10 complexity=5";
+/// Where a part of the capture ends.
+pub(super) const OUT: &str =
+    "appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
 
 /// From the source to the encoder. The queue holds two pictures and drops the oldest, so that a slow encoder
 /// costs pictures and never delay.
@@ -336,47 +318,6 @@ fn full_bitrate(board: &Board) -> u32 {
 /// The Raspberry Pi's encoder takes steps of 25,000 bit/s.
 fn hardware_bitrate(bitrate: u32) -> u32 {
     bitrate.div_ceil(25_000) * 25_000
-}
-
-fn microphone_source(
-    board: &Board,
-    probe: &Probe,
-    reasons: &mut Vec<String>,
-) -> Result<(String, String), Part> {
-    const TONE: &str =
-        "audiotestsrc is-live=true wave=sine freq=660 volume=0.2 samplesperbuffer=480";
-    let alsa = |device: &str| {
-        if !probe.has("alsasrc") {
-            return Err(Part::Missing(missing_element("alsasrc")));
-        }
-        Ok(format!("alsasrc device={} latency-time=10000 buffer-time=60000", quoted(device)))
-    };
-    match &board.microphone.source {
-        Source::Off => Err(Part::Off),
-        Source::Test => Ok(("test tone".to_owned(), TONE.to_owned())),
-        Source::Pipeline(fragment) => {
-            reasons.push("microphone: the board's own pipeline".to_owned());
-            Ok(("own pipeline".to_owned(), fragment.trim().to_owned()))
-        }
-        Source::Device(wanted) => match alsa_name(wanted, probe) {
-            Some(device) => Ok((device.clone(), alsa(&device)?)),
-            None => Err(Part::Missing(format!(
-                "no sound card called \"{wanted}\"; {}",
-                found_cards(probe)
-            ))),
-        },
-        Source::Auto => match probe.sound_cards.iter().find(|card| card.records) {
-            Some(card) => {
-                reasons.push(format!("microphone: {} is the first card that records", card.name));
-                Ok((card.name.clone(), alsa(&plughw(card))?))
-            }
-            None if board.name == "sim" => {
-                reasons.push("microphone: no card records, so the test tone".to_owned());
-                Ok(("test tone".to_owned(), TONE.to_owned()))
-            }
-            None => Err(Part::Missing(format!("no card records; {}", found_cards(probe)))),
-        },
-    }
 }
 
 #[cfg(test)]

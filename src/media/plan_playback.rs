@@ -2,7 +2,8 @@
 //!
 //! Pure: looks at nothing itself and builds nothing; `playback.rs` does the building.
 
-use super::found::{Probe, Screen, alsa_name, missing_element, plughw, quoted};
+use super::found::{Probe, Screen, missing_element, quoted};
+use super::plan_sound::speaker;
 use crate::config::{Board, Source};
 
 /// Audio or video.
@@ -100,47 +101,6 @@ pub fn display(board: &Board, probe: &Probe) -> Sink {
             Some(_) => counted("no kmssink element for the screen"),
             None => counted("the named connector does not exist"),
         },
-    }
-}
-
-/// Where remote sound goes.
-pub fn speaker(board: &Board, probe: &Probe) -> Sink {
-    // Paced by the clock, so that a door without a speaker behaves like one with a speaker.
-    let counted = |why: &str| Sink {
-        text: "fakesink sync=true".to_owned(),
-        label: format!("none, only counted ({why})"),
-    };
-    let alsa = |device: &str, label: String| {
-        if !probe.has("alsasink") {
-            return counted(&missing_element("alsasink"));
-        }
-        Sink {
-            text: format!(
-                "audioconvert ! audioresample ! alsasink device={} latency-time=10000 buffer-time=60000",
-                quoted(device)
-            ),
-            label,
-        }
-    };
-    match &board.speaker.source {
-        Source::Off => counted("off, as the board says"),
-        Source::Test => counted("test"),
-        Source::Pipeline(fragment) => Sink {
-            text: format!("audioconvert ! audioresample ! {}", fragment.trim()),
-            label: "own pipeline".to_owned(),
-        },
-        Source::Device(wanted) => match alsa_name(wanted, probe) {
-            Some(device) => alsa(&device, device.clone()),
-            None => counted("the named card does not exist"),
-        },
-        Source::Auto => {
-            let plays = || probe.sound_cards.iter().filter(|card| card.plays);
-            // A card of an HDMI socket plays into nothing when no screen hangs on it.
-            match plays().find(|card| !card.is_hdmi()).or_else(|| plays().next()) {
-                Some(card) => alsa(&plughw(card), card.name.clone()),
-                None => counted("no card plays"),
-            }
-        }
     }
 }
 

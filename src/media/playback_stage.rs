@@ -15,6 +15,7 @@ use gstreamer_video as gst_video;
 
 use super::bell::lock;
 use super::plan_playback::{self, Kind};
+use super::plan_sound;
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
 use super::{devices, init};
@@ -128,7 +129,7 @@ impl Stage {
         let found = devices::probe();
         let mut words = lock(&self.shared.words);
         words.display = plan_playback::display(&self.board, &found).label;
-        words.speaker = plan_playback::speaker(&self.board, &found).label;
+        words.speaker = plan_sound::speaker(&self.board, &found).label;
     }
 
     fn tend(board: &Board, shared: &Arc<Shared>, track: &Arc<Track>, act: &mut Act) {

@@ -54,6 +54,9 @@ const SOUND_JITTER_MS: u32 = 60;
 /// Packets in order pass at once, and as the sinks show pictures as they come, this is no delay. It is also what
 /// fits in while the branch is being built; were it less, the first keyframe would be dropped.
 const PICTURE_JITTER_MS: u32 = 300;
+/// A gap of more pictures than this, in ms, is a hole: what is missing will not come, and the jitter buffer begins
+/// anew instead of waiting for it.
+const PICTURE_HOLE_MS: u32 = 600;
 
 /// Where a remote picture goes.
 pub fn display(board: &Board, probe: &Probe) -> Sink {
@@ -132,7 +135,7 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
     let (sink, jitter, asks, tail) = match stream.kind {
         Kind::Video => (
             display(board, probe),
-            format!("latency={PICTURE_JITTER_MS}"),
+            format!("latency={PICTURE_JITTER_MS} max-dropout-time={PICTURE_HOLE_MS}"),
             " automatic-request-sync-points=true",
             format!(
                 "queue leaky=downstream max-size-buffers={} max-size-bytes=0 max-size-time=0",

@@ -188,6 +188,7 @@ impl Link {
                 stats: Arc::clone(&parts.stats),
                 gauge: Arc::clone(&parts.gauge),
                 fanout: parts.fanout,
+                heard_again: Arc::default(),
             },
             stats: parts.stats,
             gauge: parts.gauge,

@@ -26,6 +26,10 @@ const ASK_INTERVAL: Duration = Duration::from_millis(40);
 /// How often one packet is asked for. After that a picture has no use for it.
 const ASK_LIMIT: u16 = 10;
 
+/// What was lost before a silence of this length is asked for no more: pictures that old are of no use, and what the
+/// path takes is wanted for a keyframe.
+const HOLE: Duration = Duration::from_millis(600);
+
 /// Packets on their way through one interceptor. The chain empties it after each.
 #[derive(Default)]
 struct Belt {
@@ -106,7 +110,14 @@ pub struct Requests {
     generator: NackGeneratorInterceptor,
     /// The stream that each stream of packets sent again repairs.
     repairs: BTreeMap<u32, u32>,
+    streams: BTreeMap<u32, Heard>,
     belt: Belt,
+}
+
+/// A stream of the peer, and when its last packet came; none before the first.
+struct Heard {
+    info: StreamInfo,
+    last: Option<Instant>,
 }
 
 impl Default for Requests {
@@ -114,11 +125,27 @@ impl Default for Requests {
         let generator = NackGeneratorBuilder::new()
             .with_interval(ASK_INTERVAL)
             .with_max_nacks_per_packet(ASK_LIMIT);
-        Self { generator: generator.build(), repairs: BTreeMap::new(), belt: Belt::default() }
+        Self {
+            generator: generator.build(),
+            repairs: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            belt: Belt::default(),
+        }
     }
 }
 
 impl Requests {
+    /// Begins anew with a stream that was silent for long.
+    fn forget_before_a_hole(&mut self, message: &TaggedPacket) {
+        let Packet::Rtp(packet) = &message.message.packet else { return };
+        let Some(stream) = self.streams.get_mut(&packet.header.ssrc) else { return };
+        let before = stream.last.replace(message.now);
+        if before.is_some_and(|last| message.now.saturating_duration_since(last) >= HOLE) {
+            self.generator.unbind_remote_stream(&stream.info);
+            self.generator.bind_remote_stream(&stream.info);
+        }
+    }
+
     /// Only the header of the packet that was sent again, under its first number (RFC 4588 section 4).
     fn first_sent(&self, message: &TaggedPacket) -> Option<TaggedPacket> {
         let Packet::Rtp(packet) = &message.message.packet else { return None };
@@ -150,6 +177,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Requests {
                 self.belt.inbound.push_back(message);
             }
             None => {
+                self.forget_before_a_hole(&message);
                 self.generator.handle_read(message)?;
                 while let Some(message) = self.generator.poll_read() {
                     self.belt.inbound.push_back(message);
@@ -193,10 +221,12 @@ impl Interceptor for Requests {
         if let Some(repair) = info.ssrc_rtx {
             self.repairs.insert(repair, info.ssrc);
         }
+        self.streams.insert(info.ssrc, Heard { info: info.clone(), last: None });
         self.generator.bind_remote_stream(info);
     }
 
     fn unbind_remote_stream(&mut self, info: &StreamInfo) {
+        self.streams.remove(&info.ssrc);
         if let Some(repair) = info.ssrc_rtx {
             self.repairs.remove(&repair);
         }
@@ -380,6 +410,26 @@ mod tests {
             asks += asked.len();
         }
         assert_eq!(asks, usize::from(ASK_LIMIT), "a packet that never comes is given up");
+    }
+
+    #[test]
+    fn what_was_lost_in_a_hole_is_not_asked_for_and_what_is_lost_after_it_is() {
+        let gauge = Arc::new(Gauge::new(2_000_000));
+        let mut chain = chain(&gauge);
+        chain.bind_remote_stream(&video());
+        let mut now = Instant::now();
+        let mut ask_after = |numbers: &[u16], pause: Duration| {
+            for sequence in numbers {
+                chain.handle_read(tagged(now, rtp(VIDEO, *sequence, vec![1; 10]))).expect("taken");
+            }
+            now += ASK_INTERVAL;
+            chain.handle_timeout(now).expect("time passes");
+            let asked = asked(&leaving(&mut chain));
+            now += pause;
+            asked
+        };
+        assert_eq!(ask_after(&[100, 101, 103], HOLE), [102]);
+        assert_eq!(ask_after(&[300, 301, 303, 304], Duration::ZERO), [302]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What flows over a link once it is up: the fan-out's units out as RTP, the peer's RTP into playback.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RtpCodecKind,
 };
 use rtc::shared::marshal::{Marshal, MarshalSize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, trace};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
@@ -268,6 +269,9 @@ pub struct Receiving {
     pub gauge: Arc<Gauge>,
     /// Asked for a keyframe when the peer is heard again after a silence.
     pub fanout: Fanout,
+    /// Tells all tracks of the link that the peer is heard again after a silence: whichever of them it was heard on,
+    /// its picture goes on with a keyframe.
+    pub heard_again: Arc<Notify>,
 }
 
 /// A track whose packets stopped for so long has lost pictures: the next can only be shown after a keyframe.
@@ -285,6 +289,8 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
     let mut playing: Option<(u8, RtpInput)> = None;
     let mut media_ssrc = 0;
     let mut last = Instant::now();
+    let notify = Arc::clone(&receiving.heard_again);
+    let mut heard_again = pin!(notify.notified());
     loop {
         tokio::select! {
             event = track.poll() => match event {
@@ -293,6 +299,7 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
                     count(kind, &packet, &receiving.stats);
                     if receiving.gauge.peer_heard() {
                         receiving.fanout.request_keyframe();
+                        receiving.heard_again.notify_waiters();
                     }
                     let stopped = last.elapsed() >= STOPPED;
                     last = Instant::now();
@@ -312,6 +319,12 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
                 }
                 if !*receiving.shown.borrow() {
                     playing = None;
+                }
+            }
+            () = &mut heard_again => {
+                heard_again.set(notify.notified());
+                if kind == Kind::Video && playing.is_some() {
+                    let _ = ask.try_send(());
                 }
             }
             Some(()) = asked.recv(), if media_ssrc != 0 => {

@@ -18,7 +18,7 @@ use crate::hands::{Hands, ice_server};
 use crate::hardware::{Panel, Press};
 use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
 use crate::media::{self, Capture, Playback};
-use crate::rtc::{Links, Network};
+use crate::rtc::{Links, Network, Picture};
 use crate::service::control::{Happening, Reply};
 use crate::service::network;
 use crate::service::notify::{self, Progress, Watchdog};
@@ -121,7 +121,9 @@ impl House {
             extra_roots: Vec::new(),
         };
         let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
-        let links = Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network);
+        let picture = Picture::default();
+        let links =
+            Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture);
 
         let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {

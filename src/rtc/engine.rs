@@ -22,16 +22,13 @@ use webrtc::peer_connection::{
     SettingEngineBuilder,
 };
 
-use super::RtcError;
 use super::bandwidth::{self, Gauge};
 use super::keyframes::KeyframeRequests;
 use super::numbers::Extensions;
 use super::servers::Ready;
+use super::{Picture, RtcError};
 use crate::config::names::IcePolicy;
 
-/// The H.264 we send and take: constrained baseline, level 3.1, one packetization mode
-/// (RFC 6184 section 8.1).
-const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
 const OPUS_FMTP: &str = "minptime=10;useinbandfec=1";
 /// Place of our interceptor: behind all of the crate's own.
 const LAST: usize = 14_000;
@@ -41,10 +38,17 @@ pub fn opus() -> RTCRtpCodec {
     codec("audio/opus", 48_000, 2, OPUS_FMTP, &[("transport-cc", "")])
 }
 
-/// The video codec of our camera.
-pub fn h264() -> RTCRtpCodec {
-    codec("video/H264", 90_000, 0, H264_FMTP, VIDEO_FEEDBACK)
+/// The video codec of our camera: constrained baseline in one packetization mode, up to level 3.1 or the camera's own
+/// if that is higher (RFC 6184 section 8.1). Phones count on 3.1 at least, whatever the camera.
+pub fn h264(picture: Picture) -> RTCRtpCodec {
+    let level = picture.level.max(LEVEL_3_1);
+    let fmtp =
+        format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e0{level:02x}");
+    codec("video/H264", 90_000, 0, &fmtp, VIDEO_FEEDBACK)
 }
+
+/// level_idc of level 3.1 (H.264 Annex A): 1280x720 at 30 pictures a second.
+const LEVEL_3_1: u8 = 31;
 
 const VIDEO_FEEDBACK: &[(&str, &str)] =
     &[("ccm", "fir"), ("nack", ""), ("nack", "pli"), ("transport-cc", "")];
@@ -92,7 +96,7 @@ pub async fn build(
     servers: &[Ready],
     policy: IcePolicy,
     handler: Arc<dyn PeerConnectionEventHandler>,
-    gauge: &Arc<Gauge>,
+    (gauge, picture): (&Arc<Gauge>, Picture),
     numbers: &Extensions,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
     let names = [MulticastDnsMode::QueryOnly, MulticastDnsMode::Disabled];
@@ -104,7 +108,8 @@ pub async fn build(
             // TCP for networks without UDP (RFC 6544); UDP has the higher priority.
             let tcp = if policy == IcePolicy::All { addresses } else { &[] };
             let handler = Arc::clone(&handler);
-            match build_with(configuration, handler, gauge, numbers, addresses, tcp, mdns).await {
+            let media = media(gauge, picture, numbers).map_err(RtcError::build)?;
+            match build_with(configuration, handler, media, addresses, tcp, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -139,13 +144,11 @@ pub fn configuration(servers: &[Ready], policy: IcePolicy) -> RTCConfiguration {
 async fn build_with(
     configuration: RTCConfiguration,
     handler: Arc<dyn PeerConnectionEventHandler>,
-    gauge: &Arc<Gauge>,
-    numbers: &Extensions,
+    (media_engine, registry): (MediaEngine, Registry),
     udp: &[&'static str],
     tcp: &[&'static str],
     mdns: MulticastDnsMode,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
-    let (media_engine, registry) = media(gauge, numbers).map_err(RtcError::build)?;
     let settings = SettingEngineBuilder::new()
         // Keepalives each second: a hole in the network is over for us as soon as it is over, because
         // any packet of the peer's revives a `disconnected` pair. A `failed` one sends none, and when to
@@ -185,13 +188,14 @@ async fn build_with(
     Ok(Arc::new(connection))
 }
 
-/// The codecs and interceptors of a link whose path `gauge` watches.
+/// The codecs and interceptors of a link that sends such a picture, and whose path `gauge` watches.
 ///
 /// # Errors
 ///
 /// When the crate refuses one of them, which it does not.
 pub fn media(
     gauge: &Arc<Gauge>,
+    picture: Picture,
     numbers: &Extensions,
 ) -> Result<(MediaEngine, Registry), webrtc::error::Error> {
     let mut engine = MediaEngine::default();
@@ -209,7 +213,9 @@ pub fn media(
     engine.register_codec(audio, RtpCodecKind::Audio)?;
     // H.264 first: it is what we send. VP8 is what browsers like to send (protocol.md trap 11).
     let vp8 = codec("video/VP8", 90_000, 0, "", VIDEO_FEEDBACK);
-    for (rtp_codec, payload_type) in [(h264(), 102), (rtx(102), 103), (vp8, 96), (rtx(96), 97)] {
+    for (rtp_codec, payload_type) in
+        [(h264(picture), 102), (rtx(102), 103), (vp8, 96), (rtx(96), 97)]
+    {
         let video = RTCRtpCodecParameters { rtp_codec, payload_type };
         engine.register_codec(video, RtpCodecKind::Video)?;
     }

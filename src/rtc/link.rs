@@ -21,7 +21,9 @@ use super::numbers::Numbers;
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
 use super::tracks::{Outgoing, Receiving, Sending, Targets};
-use super::{IceServer, LinkStats, RtcError, candidates, engine, path, sdp, servers, tracks};
+use super::{
+    IceServer, LinkStats, Picture, RtcError, Taste, candidates, engine, path, sdp, servers, tracks,
+};
 use crate::config::names::IcePolicy;
 use crate::intercom::{
     Candidate, Description, DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, Outcome,
@@ -57,6 +59,7 @@ pub struct Parts {
     pub share: Share,
     pub gauge: Arc<Gauge>,
     pub numbers: Numbers,
+    pub picture: Picture,
 }
 
 /// Runs a link until its orders end. `LinkEvent::Closed` is the last report.
@@ -96,6 +99,7 @@ struct Link {
     id: LinkId,
     numbers: Numbers,
     policy: IcePolicy,
+    taste: Taste,
     servers: Servers,
     /// The servers the connection knows.
     configured: Vec<Ready>,
@@ -131,11 +135,16 @@ impl Link {
         let (handler, events) = mpsc::channel(256);
         let numbers = parts.numbers.of(&parts.id.peer);
         let handler_of_all = Arc::new(Handler(handler.clone()));
-        let building =
-            engine::build(&configured, parts.policy, handler_of_all, &parts.gauge, &numbers);
+        let building = engine::build(
+            &configured,
+            parts.policy,
+            handler_of_all,
+            (&parts.gauge, parts.picture),
+            &numbers,
+        );
         let connection = bounded("building the connection", building).await??;
-        let audio = Outgoing::new(Kind::Audio);
-        let video = Outgoing::new(Kind::Video);
+        let audio = Outgoing::new(Kind::Audio, parts.picture);
+        let video = Outgoing::new(Kind::Video, parts.picture);
         let added =
             async { Ok((add(&connection, &audio).await?, add(&connection, &video).await?)) };
         let (audio_sender, video_sender) = match added.await {
@@ -166,6 +175,7 @@ impl Link {
             id: parts.id,
             numbers: parts.numbers,
             policy: parts.policy,
+            taste: parts.picture.taste,
             servers: parts.servers,
             configured,
             heard: BTreeSet::new(),
@@ -264,6 +274,10 @@ impl Link {
     }
 
     async fn take_offer(&mut self, sdp: String) -> Result<Outcome, RtcError> {
+        let sdp = match self.taste {
+            Taste::Any => sdp,
+            Taste::H264 => sdp::h264_first(&sdp),
+        };
         let offer = RTCSessionDescription::offer(sdp.clone())
             .map_err(|error| failed("reading the peer's offer", &error))?;
         operation("setting the peer's offer", self.connection.set_remote_description(offer))

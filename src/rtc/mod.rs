@@ -63,6 +63,25 @@ pub struct Network {
     pub extra_roots: Vec<Vec<u8>>,
 }
 
+/// What links say of pictures in their descriptions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// level_idc of the pictures we send (H.264 Annex A: ten times the level's number).
+    pub level: u8,
+    /// What we would rather be sent.
+    pub taste: Taste,
+}
+
+/// Which of the codecs that we understand we would rather be sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Taste {
+    /// Whatever the phone likes.
+    #[default]
+    Any,
+    /// H.264: this board decodes it without work for its cores.
+    H264,
+}
+
 /// What can go wrong with a peer connection.
 #[derive(Debug, thiserror::Error)]
 pub enum RtcError {
@@ -145,6 +164,7 @@ pub struct Links {
     inbox: mpsc::Sender<Input>,
     kit: servers::Kit,
     numbers: numbers::Numbers,
+    picture: Picture,
 }
 
 /// One link, as its owner holds it. Dropping it closes the link.
@@ -165,19 +185,28 @@ pub struct LinkStuck;
 
 impl Links {
     /// A builder of links that send what `fanout` carries, share `bandwidth`, play into `playback`, report to
-    /// `inbox` and reach their peers as `network` says.
+    /// `inbox`, reach their peers as `network` says and say of pictures what `picture` does.
     pub fn new(
         fanout: Fanout,
         bandwidth: Bandwidth,
         playback: Playback,
         inbox: mpsc::Sender<Input>,
         network: Network,
+        picture: Picture,
     ) -> Self {
         let names = names::Names::default();
         let roots = network.extra_roots.iter().cloned().map(Into::into).collect();
         let dial = turn_dial::Dial::new(names.clone(), roots);
         let kit = servers::Kit { names, dial, network: Arc::new(network) };
-        Self { fanout, bandwidth, playback, inbox, kit, numbers: numbers::Numbers::default() }
+        Self {
+            fanout,
+            bandwidth,
+            playback,
+            inbox,
+            kit,
+            numbers: numbers::Numbers::default(),
+            picture,
+        }
     }
 
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
@@ -218,6 +247,7 @@ impl Links {
             share,
             gauge: Arc::clone(&gauge),
             numbers: self.numbers.clone(),
+            picture: self.picture,
         });
         (LinkHandle { orders, shown, video, way, stats, mode, gauge }, task)
     }

@@ -285,7 +285,10 @@ mod tests {
     }
 
     fn chain(gauge: &Arc<Gauge>) -> impl Interceptor {
-        engine::media(gauge, &Default::default()).expect("the codecs are fine").1.build()
+        engine::media(gauge, Default::default(), &Default::default())
+            .expect("the codecs are fine")
+            .1
+            .build()
     }
 
     fn leaving(chain: &mut impl Interceptor) -> Vec<Packet> {

@@ -73,6 +73,27 @@ pub fn extensions(sdp: &str) -> BTreeMap<u16, String> {
     sdp.lines().filter_map(extmap).collect()
 }
 
+/// The description with H.264 before the other codecs of its pictures. Who answers keeps the order of the offer, and a
+/// browser sends what the answer names first.
+pub fn h264_first(sdp: &str) -> String {
+    let h264 = |number: &str| {
+        let codec = number.parse().ok().and_then(|number: u8| codecs(sdp).remove(&number));
+        codec.is_some_and(|codec| codec.encoding == "H264")
+    };
+    let reorder = |line: &str| {
+        // m=video PORT PROTOCOL and the payload types (RFC 8866 section 5.14).
+        let mut words = line.split(' ');
+        let head: Vec<&str> = words.by_ref().take(3).collect();
+        let (first, rest): (Vec<&str>, Vec<&str>) = words.partition(|number| h264(number));
+        [head, first, rest].concat().join(" ")
+    };
+    let lines = sdp.lines().map(|line| match line.starts_with("m=video ") {
+        true => reorder(line),
+        false => line.to_owned(),
+    });
+    lines.map(|line| line + "\r\n").collect()
+}
+
 struct Section<'a> {
     kind: &'a str,
     rejected: bool,
@@ -127,6 +148,16 @@ mod tests {
             a=extmap:12/recvonly urn:b with=parameters\r\na=extmap:x urn:c\r\n";
         let expected = [(4, "urn:a".to_owned()), (12, "urn:b".to_owned())];
         assert_eq!(extensions(sdp), BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn h264_is_put_before_the_other_codecs_and_nothing_else_changes() {
+        let offer = OFFER.replace("SAVPF 102 96", "SAVPF 96 97 102");
+        let wanted = OFFER.replace("SAVPF 102 96", "SAVPF 102 96 97");
+        assert_eq!(h264_first(&offer), wanted);
+        assert_eq!(h264_first(OFFER), OFFER);
+        let none = "v=0\r\nm=video 9 X 96\r\na=rtpmap:96 VP8/90000\r\n";
+        assert_eq!(h264_first(none), none);
     }
 
     #[test]

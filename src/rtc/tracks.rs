@@ -23,7 +23,7 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::bandwidth::Gauge;
 use super::pace::Lane;
-use super::{LinkStats, engine, sdp};
+use super::{LinkStats, Picture, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
 use crate::intercom::VideoMode;
 use crate::media::{AudioUnit, Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
@@ -58,14 +58,14 @@ pub struct Outgoing {
 
 impl Outgoing {
     /// A track of this kind with fresh random numbers.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Kind, picture: Picture) -> Self {
         let random = uuid::Uuid::new_v4().as_u128();
         let ssrc = (random as u32) | 1;
         let (codec, codec_kind, id, rtx) = match kind {
             Kind::Audio => (engine::opus(), RtpCodecKind::Audio, AUDIO_TRACK, None),
             Kind::Video => {
                 let rtx = RTCRtpRtxParameters { ssrc: ssrc ^ 0x5555_5554 };
-                (engine::h264(), RtpCodecKind::Video, VIDEO_TRACK, Some(rtx))
+                (engine::h264(picture), RtpCodecKind::Video, VIDEO_TRACK, Some(rtx))
             }
         };
         Self {

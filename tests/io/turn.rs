@@ -18,7 +18,7 @@ use intercomd::intercom::{
     PeerKey, UplinkId,
 };
 use intercomd::media::{Capture, Playback};
-use intercomd::rtc::{IceServer, LinkHandle, Links, Network};
+use intercomd::rtc::{IceServer, LinkHandle, Links, Network, Picture};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
@@ -206,7 +206,14 @@ impl Call {
         let ends = servers.map(|servers| {
             let (events, inbox) = mpsc::channel(256);
             let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
-            let links = Links::new(fanout, bandwidth, playback.clone(), events, network.clone());
+            let links = Links::new(
+                fanout,
+                bandwidth,
+                playback.clone(),
+                events,
+                network.clone(),
+                Picture::default(),
+            );
             generation += 1;
             let peer = PeerKey { uplink: UplinkId::Lan, id: PeerId::new("phone") };
             let (handle, task) = links.open(LinkId { peer, generation }, servers);

@@ -2,6 +2,7 @@
 //!
 //! Plain values; how they are written in TOML is the business of `parts`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -159,11 +160,34 @@ pub struct CameraSettings {
     pub height: u32,
     /// Pictures per second, 5 to 30.
     pub rate: u32,
+    /// Whether H.264 of the camera's own is used.
+    pub native_h264: NativeH264,
+    /// What is set on the camera before it starts, by the names `v4l2-ctl` and `intercomd devices` show.
+    pub controls: BTreeMap<String, i64>,
+}
+
+/// Whether H.264 of the camera's own is used.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum NativeH264 {
+    /// Only where no encoder of this machine is fast enough.
+    #[default]
+    Auto,
+    /// Whenever the camera has it.
+    On,
+    /// Never.
+    Off,
 }
 
 impl Default for CameraSettings {
     fn default() -> Self {
-        Self { source: Source::Auto, width: 640, height: 480, rate: 30 }
+        Self {
+            source: Source::Auto,
+            width: 640,
+            height: 480,
+            rate: 30,
+            native_h264: NativeH264::Auto,
+            controls: BTreeMap::new(),
+        }
     }
 }
 

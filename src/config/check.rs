@@ -2,6 +2,8 @@
 //!
 //! Only judges; the values are read and put together in `parts`.
 
+use std::collections::BTreeMap;
+
 use super::board::{Active, CameraSettings, EncoderSettings};
 use super::board::{Bias, LineName, PanelKind, Source};
 use super::notes::{Notes, nearest};
@@ -179,6 +181,29 @@ pub(super) fn picture(draft: &Draft, notes: &Notes) {
             ),
         );
     }
+}
+
+/// Checks how controls of a camera are called.
+pub(super) fn controls(written: Vec<(String, At<i64>)>, notes: &Notes) -> BTreeMap<String, i64> {
+    let mut controls = BTreeMap::new();
+    for (name, At { value, place }) in written {
+        let lower = name.to_ascii_lowercase();
+        let words: Vec<&str> = lower
+            .split(|letter: char| !letter.is_ascii_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .collect();
+        let shown = words.join("_");
+        if shown.is_empty() {
+            let fix = "write it as `intercomd devices` shows it";
+            notes.problem(&place, wrong("is not the name of a control", fix));
+        } else if shown != name {
+            let fix = format!("write {shown}, as `intercomd devices` shows it");
+            notes.problem(&place, wrong("is not how a control is called", fix));
+        } else {
+            controls.insert(name, value);
+        }
+    }
+    controls
 }
 
 /// Checks the list of encoders.

@@ -30,7 +30,8 @@ use std::path::{Path, PathBuf};
 
 pub use board::{
     Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
+    LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, SoundSettings,
+    Source,
 };
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;

@@ -4,12 +4,13 @@
 //! Both documents are read into one draft, the board first, so that the later one overrides key by
 //! key. Rules that need more than one key are in `check`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::board::{
     Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
+    LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, SoundSettings,
+    Source,
 };
 use super::check;
 use super::notes::Notes;
@@ -30,6 +31,9 @@ pub(super) struct Draft {
     pub(super) camera: Option<At<Source>>,
     pub(super) size: Option<At<[u32; 2]>>,
     pub(super) rate: Option<At<u32>>,
+    pub(super) native_h264: Option<At<NativeH264>>,
+    /// Later documents add to it, and win where they name the same.
+    pub(super) controls: BTreeMap<String, i64>,
     pub(super) encoders: Option<At<Vec<String>>>,
     pub(super) bitrate: Option<At<u32>>,
     pub(super) keyframes: Option<At<Duration>>,
@@ -148,6 +152,10 @@ impl Draft {
         let ranges = [160..=1920, 120..=1080];
         lay(&mut self.size, table.pair("size", ranges, "[640, 480]"));
         lay(&mut self.rate, table.whole("rate", 5..=30));
+        let words = [("auto", NativeH264::Auto), ("on", NativeH264::On), ("off", NativeH264::Off)];
+        lay(&mut self.native_h264, table.word("native_h264", &words));
+        let written = table.numbers("controls");
+        self.controls.extend(check::controls(written, table.notes()));
         for (key, example) in [("width", "[640, 480]"), ("height", "[640, 480]")] {
             let fault = wrong(
                 "is not a key that exists",
@@ -187,6 +195,8 @@ impl Draft {
                 width,
                 height,
                 rate: self.rate.map_or(camera.rate, |rate| rate.value),
+                native_h264: self.native_h264.map_or(camera.native_h264, |word| word.value),
+                controls: self.controls,
             },
             encoder: EncoderSettings {
                 try_: self.encoders.map_or(encoder.try_, |list| list.value),

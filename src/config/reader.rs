@@ -285,6 +285,35 @@ impl<'d> Reader<'d> {
         good.then_some(At { value: texts, place })
     }
 
+    /// A table of numbers under names of the writer's choice; `true` and `false` count as 1 and 0.
+    pub(super) fn numbers(&mut self, key: &'static str) -> Vec<(String, At<i64>)> {
+        let table = self.table(key);
+        let Some(rows) = table.table else { return Vec::new() };
+        let mut numbers = Vec::new();
+        for (name, value) in rows.iter() {
+            let place = table.place_of(name);
+            let name = name.get_ref().as_ref();
+            let value = match value.get_ref() {
+                DeValue::Boolean(on) => Some(i64::from(*on)),
+                DeValue::Integer(number) => {
+                    i64::from_str_radix(number.as_str(), number.radix()).ok()
+                }
+                _ => None,
+            };
+            match value {
+                Some(value) => numbers.push((name.to_owned(), At { value, place })),
+                None => {
+                    let fault = wrong(
+                        "is no whole number",
+                        format!("write {name} = 1, or true or false for a switch"),
+                    );
+                    self.notes.problem(&place, fault);
+                }
+            }
+        }
+        numbers
+    }
+
     /// A text or a whole number not below 0.
     pub(super) fn text_or_whole(
         &mut self,

@@ -5,13 +5,14 @@
 
 use super::LineError;
 use super::button::{Edge, Edges};
+use super::list::{Hold, ListedChip, ListedLine, Way};
 use super::output::Drive;
 use crate::config::{Active, Bias, ButtonWiring, Line, LineName};
-use gpiocdev::line::{EdgeDetection, EdgeKind, EventClock, Offset, Value};
+use gpiocdev::line::{Direction, EdgeDetection, EdgeKind, EventClock, Offset, Value};
 use gpiocdev::request::{Builder, Request};
 use std::fs::File;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -44,6 +45,53 @@ fn chips() -> Result<Vec<gpiocdev::Chip>, LineError> {
     match refused {
         Some(path) if open.is_empty() => Err(LineError::Permission(path.display().to_string())),
         _ => Ok(open),
+    }
+}
+
+/// Every chip and line, claimed or not.
+pub(super) fn list() -> Vec<ListedChip> {
+    let paths = gpiocdev::chip::chips().unwrap_or_default();
+    paths.into_iter().map(|path| list_chip(&path)).collect()
+}
+
+fn list_chip(path: &Path) -> ListedChip {
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let shown = path.display().to_string();
+    let mut listed =
+        ListedChip { name, label: String::new(), path: shown, lines: Vec::new(), fault: None };
+    match read_chip(path) {
+        Ok((label, lines)) => (listed.label, listed.lines) = (label, lines),
+        Err(fault) => listed.fault = Some(fault),
+    }
+    listed
+}
+
+fn read_chip(path: &Path) -> Result<(String, Vec<ListedLine>), String> {
+    if let Err(why) = File::open(path) {
+        return Err(match why.kind() {
+            ErrorKind::PermissionDenied => {
+                LineError::Permission(path.display().to_string()).to_string()
+            }
+            _ => why.to_string(),
+        });
+    }
+    let told = |why: gpiocdev::Error| why.to_string();
+    let chip = gpiocdev::Chip::from_path(path).map_err(told)?;
+    let label = chip.info().map_err(told)?.label;
+    let infos = chip.line_info_iter().map_err(told)?;
+    let lines = infos.map(|info| info.map(listed_line).map_err(told)).collect::<Result<_, _>>()?;
+    Ok((label, lines))
+}
+
+fn listed_line(info: gpiocdev::line::Info) -> ListedLine {
+    ListedLine {
+        offset: info.offset,
+        name: (!info.name.is_empty()).then_some(info.name),
+        way: match info.direction {
+            Direction::Input => Way::Input,
+            Direction::Output => Way::Output,
+        },
+        hold: if info.used { Hold::Held(info.consumer) } else { Hold::Free },
     }
 }
 
@@ -182,5 +230,20 @@ impl Edges for Input {
     async fn next(&mut self) -> Result<Edge, String> {
         let edge = self.0.recv().await;
         edge.ok_or_else(|| "the kernel gives no more edges for its line".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chip_that_cannot_be_asked_is_listed_with_its_fault() {
+        for (path, name) in [("/dev/null", "null"), ("/dev/no-such-chip", "no-such-chip")] {
+            let chip = list_chip(Path::new(path));
+            assert_eq!((chip.name.as_str(), chip.path.as_str()), (name, path));
+            assert_eq!((chip.label.as_str(), chip.lines.len()), ("", 0));
+            assert!(chip.fault.is_some_and(|fault| !fault.is_empty()), "{path}");
+        }
     }
 }

@@ -14,11 +14,13 @@ mod button;
 mod chardev;
 pub mod debounce;
 mod lamps;
+mod list;
 mod output;
 #[cfg(feature = "rpi")]
 mod rpi;
 mod sim;
 
+pub use list::{Hold, ListedChip, ListedLine, Way, list};
 pub use output::{OutputRecord, all_outputs_off};
 
 use crate::config::{Board, ButtonWiring, Line, LineName, PanelKind};

@@ -3,134 +3,155 @@
 //! Changes nothing on them and chooses nothing; the plans choose. Everything answers "none" where the kernel
 //! offers no such devices.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Once;
 
 use alsa::Direction;
 use alsa::ctl::{Ctl, DeviceIter};
+use alsa::mixer::{MilliBel, Mixer, Selem};
 use gstreamer as gst;
-use v4l::capability::Flags;
-use v4l::framesize::FrameSizeEnum;
-use v4l::video::Capture as _;
 
-use super::found::{Camera, CameraFormat, ELEMENTS, PictureSize, Probe, Screen, SoundCard};
+use super::found::{
+    ELEMENTS, Knob, MixerControl, NodeKind, PictureSize, Probe, Screen, SoundCard, VideoNode,
+};
+use super::{controls, devices_video, plan, speed};
+use crate::config::Board;
+
+pub use super::controls::apply_controls;
+
+// What ALSA says when a user may not open a card.
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
 
 /// Looks at everything a plan may ask for. Opens devices, so it can take tens of milliseconds: not for an
 /// async task.
 pub fn probe() -> Probe {
+    let (video_nodes, cameras) = devices_video::nodes();
+    look_for_late_codecs(&video_nodes);
+    let mut trouble = Vec::new();
+    let (major, minor, patch, _) = gst::version();
     Probe {
+        gstreamer: (major, minor, patch),
         elements: ELEMENTS
             .iter()
             .filter(|name| gst::ElementFactory::find(name).is_some())
             .map(|name| (*name).to_owned())
             .collect(),
-        cameras: cameras(),
-        sound_cards: sound_cards(),
+        software_speed: None,
+        cores: std::thread::available_parallelism()
+            .ok()
+            .and_then(|cores| u32::try_from(cores.get()).ok())
+            .unwrap_or(0),
+        cameras,
+        video_nodes,
+        libcamera: Vec::new(),
+        sound_cards: sound_cards(&mut trouble),
         screens: screens(Path::new("/sys/class/drm")),
         windows: ["WAYLAND_DISPLAY", "DISPLAY"]
             .iter()
             .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        trouble,
     }
 }
 
-/// The nodes that capture pictures. Codecs, image processors and metadata nodes are left out.
-pub fn cameras() -> Vec<Camera> {
-    let links = links(&[Path::new("/dev/v4l/by-id"), Path::new("/dev/v4l/by-path")]);
-    let mut nodes: Vec<(u32, PathBuf)> = v4l::context::enum_devices()
-        .iter()
-        .filter_map(|node| {
-            let path = node.path();
-            let number = path.file_name()?.to_str()?.strip_prefix("video")?;
-            Some((number.parse().ok()?, path.to_owned()))
-        })
-        .collect();
-    nodes.sort();
-    nodes.into_iter().filter_map(|(number, path)| camera(number, &path, &links)).collect()
-}
-
-fn camera(number: u32, path: &Path, links: &[(PathBuf, String)]) -> Option<Camera> {
-    // The v4l crate panics on a card name that is not UTF-8; sysfs shows the same name and lets us look first.
-    let name = fs::read_to_string(format!("/sys/class/video4linux/video{number}/name"));
-    let name = match name {
-        Ok(name) => name.trim().to_owned(),
-        Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "no readable name: left out");
-            return None;
-        }
-    };
-    let device = match v4l::Device::with_path(path) {
-        Ok(device) => device,
-        Err(error) => {
-            tracing::debug!(path = %path.display(), %error, "a video node that cannot be opened");
-            return None;
-        }
-    };
-    let flags = device.query_caps().ok()?.capabilities;
-    if !flags.contains(Flags::VIDEO_CAPTURE) || flags.contains(Flags::VIDEO_M2M) {
-        return None;
+/// As [`probe`], and measures how fast this machine encodes where the plan for this board would use that: once
+/// per process, for 0.1 to 0.6 s.
+pub fn probe_for(board: &Board, broken: &BTreeSet<String>) -> Probe {
+    let mut probe = probe();
+    if plan::asks_for_speed(board, &probe, broken) {
+        probe.software_speed = speed::software_speed();
     }
-    let formats = device.enum_formats().unwrap_or_default();
-    let formats = formats.iter().map(|format| CameraFormat {
-        fourcc: format.fourcc.to_string(),
-        sizes: device
-            .enum_framesizes(format.fourcc)
-            .unwrap_or_default()
-            .into_iter()
-            .map(|size| picture_size(&size.size))
-            .collect(),
-    });
-    Some(Camera {
-        name,
-        path: path.to_string_lossy().into_owned(),
-        links: links
-            .iter()
-            .filter(|(target, _)| target == path)
-            .map(|(_, link)| link.clone())
-            .collect(),
-        formats: formats.collect(),
-    })
+    probe
 }
 
-fn picture_size(size: &FrameSizeEnum) -> PictureSize {
-    match size {
-        FrameSizeEnum::Discrete(size) => {
-            PictureSize::Exact { width: size.width, height: size.height }
+/// Looks at what only an owner asks for, too: controls, mixers, libcamera's names. Takes up to some seconds.
+pub fn probe_all() -> Probe {
+    let mut probe = probe();
+    for camera in &mut probe.cameras {
+        match controls::controls(&camera.path) {
+            Ok(list) => camera.controls = list,
+            Err(why) => probe.trouble.push(format!("controls of {}: {why}", camera.path)),
         }
-        FrameSizeEnum::Stepwise(size) => PictureSize::Range {
-            least: (size.min_width, size.min_height),
-            most: (size.max_width, size.max_height),
-        },
+    }
+    for card in &mut probe.sound_cards {
+        match mixer(&card.id) {
+            Ok(knobs) => card.mixer = knobs,
+            Err(error) => probe.trouble.push(format!("mixer of {}: {error}", card.id)),
+        }
+    }
+    if probe.has("libcamerasrc") {
+        probe.libcamera = devices_video::libcamera_names();
+    }
+    probe
+}
+
+/// GStreamer makes its codec elements from the nodes that were there when it looked; a driver that was loaded
+/// later has none. It is told to look again, once.
+fn look_for_late_codecs(nodes: &[VideoNode]) {
+    static LOOKED: Once = Once::new();
+    let missing = [(NodeKind::Encoder, "v4l2h264enc"), (NodeKind::Decoder, "v4l2h264dec")]
+        .into_iter()
+        .filter(|(kind, element)| {
+            nodes.iter().any(|node| node.kind == *kind)
+                && gst::ElementFactory::find(element).is_none()
+        });
+    for (_, element) in missing {
+        LOOKED.call_once(|| {
+            let outcome = gst::Registry::update();
+            tracing::debug!(element, ?outcome, "a codec node without its element: looked again");
+        });
     }
 }
 
-/// The symbolic links in these folders: where each leads, and its own path.
-fn links(folders: &[&Path]) -> Vec<(PathBuf, String)> {
-    let mut links: Vec<(PathBuf, String)> = folders
-        .iter()
-        .filter_map(|folder| fs::read_dir(folder).ok())
-        .flatten()
-        .flatten()
-        .filter_map(|entry| {
-            let target = fs::canonicalize(entry.path()).ok()?;
-            Some((target, entry.path().to_string_lossy().into_owned()))
-        })
-        .collect();
-    links.sort();
-    links
-}
-
-/// The sound cards, with what they can do.
-pub fn sound_cards() -> Vec<SoundCard> {
+/// The sound cards, with what they can do. What cannot be asked is told to `trouble`.
+fn sound_cards(trouble: &mut Vec<String>) -> Vec<SoundCard> {
     alsa::card::Iter::new()
         .map_while(Result::ok)
         .filter_map(|card| match sound_card(&card) {
             Ok(card) => Some(card),
             Err(error) => {
-                tracing::debug!(card = card.get_index(), %error, "a sound card that cannot be asked");
+                let hint = match error.errno() {
+                    EACCES | EPERM => "; run as root or join the group audio",
+                    _ => "",
+                };
+                trouble.push(format!("sound card {}: {error}{hint}", card.get_index()));
                 None
             }
         })
         .collect()
+}
+
+/// The knobs of a card.
+fn mixer(card: &str) -> alsa::Result<Vec<MixerControl>> {
+    let mixer = Mixer::new(&format!("hw:CARD={card}"), false)?;
+    let knobs = mixer.iter().filter_map(Selem::new).filter_map(|knob| {
+        let id = knob.get_id();
+        let playback = (knob.has_playback_volume() || knob.has_playback_switch()).then(|| Knob {
+            volume: knob.has_playback_volume().then(|| knob.get_playback_volume_range()),
+            millibels: decibels(knob.has_playback_volume(), || knob.get_playback_db_range()),
+            switch: knob.has_playback_switch(),
+        });
+        let capture = (knob.has_capture_volume() || knob.has_capture_switch()).then(|| Knob {
+            volume: knob.has_capture_volume().then(|| knob.get_capture_volume_range()),
+            millibels: decibels(knob.has_capture_volume(), || knob.get_capture_db_range()),
+            switch: knob.has_capture_switch(),
+        });
+        (playback.is_some() || capture.is_some()).then_some(MixerControl {
+            name: id.get_name().unwrap_or_default().to_owned(),
+            index: id.get_index(),
+            playback,
+            capture,
+        })
+    });
+    Ok(knobs.collect())
+}
+
+/// A range in hundredths of a decibel. The crate says 0 to 0 for a card that does not tell.
+fn decibels(has: bool, range: impl FnOnce() -> (MilliBel, MilliBel)) -> Option<(i64, i64)> {
+    let (least, most) = has.then(range)?;
+    (least != most).then_some((least.0, most.0))
 }
 
 fn sound_card(card: &alsa::Card) -> alsa::Result<SoundCard> {
@@ -144,6 +165,7 @@ fn sound_card(card: &alsa::Card) -> alsa::Result<SoundCard> {
         name: info.get_name()?.to_owned(),
         records: can(Direction::Capture),
         plays: can(Direction::Playback),
+        mixer: Vec::new(),
     })
 }
 
@@ -156,12 +178,20 @@ pub fn screens(folder: &Path) -> Vec<Screen> {
         .filter_map(|entry| {
             let status = fs::read_to_string(entry.path().join("status")).ok()?;
             let name = entry.file_name().to_str()?.to_owned();
-            let (_card, connector) = name.split_once('-')?;
+            let (card, connector) = name.split_once('-')?;
             let id = fs::read_to_string(entry.path().join("connector_id")).ok();
+            // A connector lies below its card, and the card's device names its driver.
+            let driver = fs::canonicalize(entry.path().join("device/device/driver")).ok();
+            let modes = fs::read_to_string(entry.path().join("modes")).unwrap_or_default();
             Some(Screen {
                 connector: connector.to_owned(),
                 connected: status.trim() == "connected",
                 id: id.and_then(|id| id.trim().parse().ok()),
+                driver: driver
+                    .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()))
+                    .unwrap_or_default(),
+                card: card.to_owned(),
+                modes: modes_of(&modes),
             })
         })
         .collect();
@@ -169,8 +199,21 @@ pub fn screens(folder: &Path) -> Vec<Screen> {
     screens
 }
 
+/// The sizes in a connector's list of modes, each once. Interlaced ones (`1920x1080i`) are left out.
+fn modes_of(text: &str) -> Vec<PictureSize> {
+    let mut modes = Vec::new();
+    for mode in text.lines().filter_map(|line| line.trim().parse().ok()) {
+        if !modes.contains(&mode) {
+            modes.push(mode);
+        }
+    }
+    modes
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -179,7 +222,7 @@ mod tests {
         let found = probe();
         assert!(found.has("x264enc") || found.has("openh264enc"));
         assert!(screens(Path::new("/nonexistent")).is_empty());
-        assert!(links(&[Path::new("/nonexistent")]).is_empty());
+        assert!(devices_video::links(&[Path::new("/nonexistent")]).is_empty());
     }
 
     #[test]
@@ -194,14 +237,29 @@ mod tests {
             fs::write(path.join("status"), status).expect("its status");
             if let Some(id) = id {
                 fs::write(path.join("connector_id"), id).expect("its number");
+                fs::write(path.join("modes"), "1920x1080\n1920x1080\n1920x1080i\n1280x720\n")
+                    .expect("its modes");
             }
+            symlink("../card1", path.join("device")).expect("its card");
         }
-        fs::create_dir(folder.path().join("card1")).expect("the card itself");
+        let card = folder.path().join("card1");
+        fs::create_dir_all(folder.path().join("drivers/vc4")).expect("the driver");
+        fs::create_dir_all(card.join("device")).expect("the card itself");
+        symlink("../../drivers/vc4", card.join("device/driver")).expect("its driver");
+        let exact = |width, height| PictureSize::Exact { width, height };
+        let screen = |connector: &str, connected, id, modes| Screen {
+            connector: connector.to_owned(),
+            connected,
+            id,
+            driver: "vc4".to_owned(),
+            card: "card1".to_owned(),
+            modes,
+        };
         assert_eq!(
             screens(folder.path()),
             [
-                Screen { connector: "HDMI-A-1".to_owned(), connected: true, id: Some(33) },
-                Screen { connector: "HDMI-A-2".to_owned(), connected: false, id: None },
+                screen("HDMI-A-1", true, Some(33), vec![exact(1920, 1080), exact(1280, 720)]),
+                screen("HDMI-A-2", false, None, Vec::new()),
             ]
         );
     }

@@ -4,35 +4,65 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
+pub use super::found_video::{
+    Camera, CameraControl, CameraFormat, ControlKind, MenuEntry, NodeKind, PictureSize, Rate,
+    RateOffer, SizeOffer, VideoNode,
+};
+
 /// What was found on this machine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Probe {
+    /// GStreamer's version: major, minor, patch.
+    pub gstreamer: (u32, u32, u32),
     /// Which of [`ELEMENTS`] exist.
     pub elements: BTreeSet<String>,
+    /// How many macroblocks (16 by 16 pixels) `x264enc` encodes in a second on one core at its fastest preset,
+    /// where that was measured.
+    pub software_speed: Option<u32>,
+    /// Processor cores; 0 when nobody looked.
+    pub cores: u32,
     /// Cameras, in the kernel's order.
     pub cameras: Vec<Camera>,
+    /// All video nodes, cameras too, with what each is.
+    pub video_nodes: Vec<VideoNode>,
+    /// What libcamera calls its cameras. Only looked for by `intercomd devices`.
+    pub libcamera: Vec<String>,
     /// Sound cards, in the kernel's order.
     pub sound_cards: Vec<SoundCard>,
     /// Display connectors.
     pub screens: Vec<Screen>,
     /// Whether a window can be opened (X11 or Wayland).
     pub windows: bool,
+    /// What could not be looked at, and why.
+    pub trouble: Vec<String>,
 }
 
 /// The elements a plan may choose between; a [`Probe`] says which exist.
 pub const ELEMENTS: &[&str] = &[
     "v4l2h264enc",
+    "vah264enc",
+    "vah264lpenc",
+    "mpph264enc",
     "x264enc",
     "openh264enc",
+    "v4l2h264dec",
+    "v4l2slh264dec",
+    "vah264dec",
     "avdec_h264",
     "openh264dec",
     "vp8dec",
+    "v4l2convert",
     "opusenc",
     "opusdec",
     "timeoverlay",
     "clockoverlay",
+    "textoverlay",
     "libcamerasrc",
     "jpegdec",
+    "webrtcdsp",
     "alsasrc",
     "alsasink",
     "autovideosink",
@@ -41,61 +71,9 @@ pub const ELEMENTS: &[&str] = &[
     "fakevideosink",
 ];
 
-/// A video capture node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Camera {
-    /// The name the kernel gives it, such as `UVC Camera (046d:0825)`.
-    pub name: String,
-    /// Its node, such as `/dev/video0`. Changes with the order of plugging.
-    pub path: String,
-    /// Stable links to the node, below `/dev/v4l/by-id` and `/dev/v4l/by-path`.
-    pub links: Vec<String>,
-    /// What it delivers.
-    pub formats: Vec<CameraFormat>,
-}
-
-/// One pixel format of a camera.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CameraFormat {
-    /// Four letters, such as `YUYV` or `MJPG` (Linux media API, "Image Formats").
-    pub fourcc: String,
-    /// Picture sizes; empty when the driver does not tell.
-    pub sizes: Vec<PictureSize>,
-}
-
-/// A picture size, or a range of them, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PictureSize {
-    /// Just this one.
-    Exact {
-        /// Width.
-        width: u32,
-        /// Height.
-        height: u32,
-    },
-    /// Any size between the two.
-    Range {
-        /// Smallest width and height.
-        least: (u32, u32),
-        /// Largest width and height.
-        most: (u32, u32),
-    },
-}
-
-impl PictureSize {
-    /// Whether pictures of this width and height can be had.
-    pub(super) fn offers(self, wanted: (u32, u32)) -> bool {
-        match self {
-            Self::Exact { width, height } => (width, height) == wanted,
-            Self::Range { least, most } => {
-                (least.0..=most.0).contains(&wanted.0) && (least.1..=most.1).contains(&wanted.1)
-            }
-        }
-    }
-}
-
 /// A sound card.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct SoundCard {
     /// ALSA's short id, such as `Headphones`; stands after `CARD=`.
     pub id: String,
@@ -105,10 +83,42 @@ pub struct SoundCard {
     pub records: bool,
     /// It plays.
     pub plays: bool,
+    /// Its mixer. Only looked for by `intercomd devices`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mixer: Vec<MixerControl>,
+}
+
+/// One knob of a sound card (ALSA's "simple element").
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MixerControl {
+    /// Its name, such as `PCM` or `Mic`.
+    pub name: String,
+    /// Tells several of one name apart; 0 for the first.
+    pub index: u32,
+    /// What it does to the played sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub playback: Option<Knob>,
+    /// What it does to the recorded sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Knob>,
+}
+
+/// What a knob can do in one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Knob {
+    /// Smallest and largest volume in the card's own steps.
+    pub volume: Option<(i64, i64)>,
+    /// The same in hundredths of a decibel, where the card tells.
+    pub millibels: Option<(i64, i64)>,
+    /// It can be switched on and off.
+    pub switch: bool,
 }
 
 /// A display connector.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Screen {
     /// Such as `HDMI-A-1`.
     pub connector: String,
@@ -116,17 +126,12 @@ pub struct Screen {
     pub connected: bool,
     /// The kernel's number for it, where the kernel tells.
     pub id: Option<u32>,
-}
-
-impl Camera {
-    /// Whether the owner means this one.
-    pub(super) fn answers_to(&self, wanted: &str) -> bool {
-        self.path == wanted
-            || self.name == wanted
-            || self.links.iter().any(|link| {
-                link == wanted || link.rsplit('/').next().is_some_and(|name| name == wanted)
-            })
-    }
+    /// The display's driver, such as `vc4`; `kmssink` finds the display by it. Empty when the kernel does not tell.
+    pub driver: String,
+    /// Its card, such as `card1`. Changes with the order of loading.
+    pub card: String,
+    /// Picture sizes, the preferred first.
+    pub modes: Vec<PictureSize>,
 }
 
 impl SoundCard {
@@ -145,6 +150,11 @@ impl Probe {
     /// Whether an element exists. Always `false` for names outside [`ELEMENTS`].
     pub fn has(&self, element: &str) -> bool {
         self.elements.contains(element)
+    }
+
+    /// Whether one of the video nodes is of this kind.
+    pub fn has_node(&self, kind: NodeKind) -> bool {
+        self.video_nodes.iter().any(|node| node.kind == kind)
     }
 }
 
@@ -199,13 +209,5 @@ mod tests {
         assert_eq!(alsa_name("hw:1,0", &none).as_deref(), Some("hw:1,0"));
         assert_eq!(alsa_name("default", &none).as_deref(), Some("default"));
         assert_eq!(alsa_name("panel", &none), None);
-    }
-
-    #[test]
-    fn a_range_of_sizes_offers_what_lies_inside() {
-        let range = PictureSize::Range { least: (160, 120), most: (1280, 720) };
-        assert!(range.offers((640, 480)));
-        assert!(!range.offers((1920, 1080)));
-        assert!(!range.offers((1280, 960)));
     }
 }

@@ -1,14 +1,22 @@
 //! What the capture is built of: board settings and what was found on the machine become pipeline text, with
 //! reasons.
 //!
-//! Pure: looks at nothing itself and builds nothing. `devices.rs` does the looking, `capture.rs` the building;
-//! `plan_playback.rs` is the same for the other direction.
+//! Pure: looks at nothing itself and builds nothing. `devices.rs` does the looking, `capture.rs` the building. The
+//! choices themselves are made in `plan_camera.rs`, `plan_encoder.rs` and `plan_sound.rs`; `plan_playback.rs` is
+//! the same for the other direction.
 
 use std::collections::BTreeSet;
 
-use super::found::{Camera, CameraFormat, Probe, quoted};
+use super::found::Probe;
+use super::plan_camera::{self, ControlsPlan, NATIVE};
+use super::plan_encoder::{self, SOFTWARE, blocks_per_second, floor, full_bitrate, layouts};
 use super::plan_sound;
-use crate::config::{Board, Source};
+use crate::config::{Board, NativeH264};
+
+pub use super::plan_encoder::{
+    BitrateSetting, KeyframeSetting, bitrate_setting, keyframe_setting, level, preset,
+};
+pub use super::plan_notice::notice;
 
 /// One half of the capture: the picture or the sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +36,7 @@ pub struct Fragment {
     pub text: String,
     /// The source in words.
     pub source: String,
-    /// The encoder's element name.
+    /// The encoder's element name, or `camera` when the camera itself encodes.
     pub encoder: String,
     /// The rate the text asks of a video encoder, in bit/s; 0 for sound.
     pub bitrate: u32,
@@ -39,32 +47,20 @@ pub struct Fragment {
 pub struct CapturePlan {
     /// The picture.
     pub camera: Part,
+    /// What is to be set on the camera before it starts.
+    pub controls: Option<ControlsPlan>,
     /// The sound.
     pub microphone: Part,
     /// What was picked and why, in sentences for `status` and the log.
     pub reasons: Vec<String>,
 }
 
-const ENCODERS: &[&str] = &["v4l2h264enc", "x264enc", "openh264enc"];
-
 /// Plans the capture. Encoders named in `broken` failed on this machine before and come last.
 pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> CapturePlan {
     let mut reasons = Vec::new();
-    let camera = match camera_source(board, probe, &mut reasons) {
-        Err(part) => part,
-        Ok((source, text)) => match video_encoder(board, probe, broken, &mut reasons) {
-            Err(why) => Part::Missing(why),
-            Ok((encoder, encode)) => Part::Ready(Fragment {
-                text: format!(
-                    "{text} ! {} ! {encode} ! {}",
-                    to_encoder(board, &encoder),
-                    AFTER_VIDEO
-                ),
-                source,
-                encoder,
-                bitrate: full_bitrate(board),
-            }),
-        },
+    let (camera, controls) = match camera(board, probe, broken, &mut reasons) {
+        Ok((fragment, controls)) => (Part::Ready(fragment), controls),
+        Err(part) => (part, None),
     };
     let microphone = plan_sound::microphone(board, probe, &mut reasons);
     for (what, part) in [("camera", &camera), ("microphone", &microphone)] {
@@ -74,12 +70,69 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
             Part::Ready(_) => {}
         }
     }
-    CapturePlan { camera, microphone, reasons }
+    CapturePlan { camera, controls, microphone, reasons }
 }
 
-// h264parse repeats the parameter sets before each IDR picture. The appsink hands over in the encoder's
-// own thread, so nothing waits behind the encoder.
-const AFTER_VIDEO: &str = "h264parse config-interval=-1 \
+/// Whether the plan could come to use the software encoder, whose speed it then wants to know.
+pub fn asks_for_speed(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> bool {
+    let mut unread = Vec::new();
+    probe.software_speed.is_none()
+        && plan_encoder::choose(board, probe, broken, &mut unread)
+            .is_ok_and(|chosen| chosen.name == "x264enc")
+}
+
+fn camera(
+    board: &Board,
+    probe: &Probe,
+    broken: &BTreeSet<String>,
+    reasons: &mut Vec<String>,
+) -> Result<(Fragment, Option<ControlsPlan>), Part> {
+    let mut about_encoder = Vec::new();
+    let chosen = plan_encoder::choose(board, probe, broken, &mut about_encoder);
+    let camera = &board.camera;
+    let wanted = match camera.native_h264 {
+        NativeH264::On => true,
+        NativeH264::Off => false,
+        // Nobody can ask such a camera for a keyframe or another rate, nor know its profile before it runs.
+        NativeH264::Auto => match &chosen {
+            Err(_) => true,
+            Ok(chosen) => {
+                let blocks = blocks_per_second(camera.width, camera.height, camera.rate);
+                SOFTWARE.contains(&chosen.name.as_str()) && !plan_encoder::keeps_up(probe, blocks)
+            }
+        },
+    };
+    let picture = plan_camera::choose(board, probe, wanted, reasons)?;
+    if picture.coded {
+        let controls = plan_camera::controls(board, &picture, NATIVE, reasons);
+        let fragment = Fragment {
+            text: format!("{} ! {AFTER_VIDEO}", picture.text),
+            source: picture.source,
+            encoder: NATIVE.to_owned(),
+            bitrate: full_bitrate(board),
+        };
+        return Ok((fragment, controls));
+    }
+    reasons.append(&mut about_encoder);
+    let chosen = chosen.map_err(Part::Missing)?;
+    let controls = plan_camera::controls(board, &picture, &chosen.name, reasons);
+    let fragment = Fragment {
+        text: format!(
+            "{} ! {} ! {} ! {AFTER_VIDEO}",
+            picture.text,
+            to_encoder(board, &chosen.name),
+            chosen.text
+        ),
+        source: picture.source,
+        encoder: chosen.name,
+        bitrate: full_bitrate(board),
+    };
+    Ok((fragment, controls))
+}
+
+/// From an encoder to the fan-out. h264parse repeats the parameter sets before each IDR picture. The appsink
+/// hands over in the encoder's own thread, so nothing waits behind the encoder.
+pub(super) const AFTER_VIDEO: &str = "h264parse config-interval=-1 \
     ! video/x-h264,stream-format=byte-stream,alignment=au \
     ! appsink name=out sync=false qos=false enable-last-sample=false max-buffers=1";
 
@@ -91,239 +144,39 @@ pub(super) const OUT: &str =
 /// costs pictures and never delay.
 fn to_encoder(board: &Board, encoder: &str) -> String {
     let camera = &board.camera;
-    let format = match encoder {
-        "v4l2h264enc" => "{I420,NV12}",
-        _ => "I420",
+    let (rate, fixed) = match floor(encoder) {
+        // Pictures of a camera that is slower, as in the dark, are sent twice. Not those of one that stood
+        // still: they would come all at once.
+        Some(floor) => {
+            let rate = camera.rate.max(floor);
+            (
+                "videorate skip-to-first=true max-duplication-time=500000000".to_owned(),
+                format!(",framerate={rate}/1"),
+            )
+        }
+        None => (
+            format!("videorate drop-only=true skip-to-first=true max-rate={}", camera.rate.max(1)),
+            String::new(),
+        ),
     };
     format!(
         "queue name=camera-queue leaky=downstream max-size-buffers=2 max-size-bytes=0 max-size-time=0 \
-         ! videoconvert ! videoscale ! videorate drop-only=true skip-to-first=true max-rate={} \
-         ! video/x-raw,format=(string){format},width={},height={},pixel-aspect-ratio=1/1",
-        camera.rate.max(1),
+         ! videoconvert ! videoscale ! {rate} \
+         ! video/x-raw,format=(string){},width={},height={},pixel-aspect-ratio=1/1{fixed}",
+        layouts(encoder, camera.width),
         camera.width,
         camera.height
     )
 }
 
-fn camera_source(
-    board: &Board,
-    probe: &Probe,
-    reasons: &mut Vec<String>,
-) -> Result<(String, String), Part> {
-    match &board.camera.source {
-        Source::Off => Err(Part::Off),
-        Source::Test => Ok(test_picture(board, probe)),
-        Source::Pipeline(fragment) => {
-            reasons.push("camera: the board's own pipeline".to_owned());
-            Ok(("own pipeline".to_owned(), fragment.trim().to_owned()))
-        }
-        Source::Device(wanted) => {
-            let found = probe.cameras.iter().find(|camera| camera.answers_to(wanted));
-            match found {
-                Some(camera) => v4l2(board, probe, camera).map_err(Part::Missing),
-                None if wanted.starts_with("/dev/") => {
-                    Ok((wanted.clone(), format!("v4l2src device={}", quoted(wanted))))
-                }
-                None => Err(Part::Missing(format!(
-                    "no camera called \"{wanted}\"; {}",
-                    found_cameras(probe)
-                ))),
-            }
-        }
-        Source::Auto => {
-            let mut why_not = Vec::new();
-            for camera in &probe.cameras {
-                match v4l2(board, probe, camera) {
-                    Ok(planned) => {
-                        reasons.push(format!("camera: {} is the first that fits", planned.0));
-                        return Ok(planned);
-                    }
-                    Err(why) => why_not.push(why),
-                }
-            }
-            if !probe.cameras.is_empty() && probe.has("libcamerasrc") {
-                reasons.push("camera: only bare sensors, so libcamera drives them".to_owned());
-                return Ok(("libcamera".to_owned(), "libcamerasrc".to_owned()));
-            }
-            if board.name == "sim" {
-                reasons.push("camera: none found, so the test picture".to_owned());
-                return Ok(test_picture(board, probe));
-            }
-            why_not.insert(0, "none found".to_owned());
-            Err(Part::Missing(why_not.join("; ")))
-        }
-    }
-}
-
-/// An orange ball on dark blue with a running clock: nothing a camera would show by accident.
-fn test_picture(board: &Board, probe: &Probe) -> (String, String) {
-    let camera = &board.camera;
-    let mut text = format!(
-        "videotestsrc is-live=true pattern=ball animation-mode=running-time motion=sweep \
-         background-color=0xff1e3a5f foreground-color=0xffff9020 \
-         ! video/x-raw,format=I420,width={},height={},framerate={}/1",
-        camera.width,
-        camera.height,
-        camera.rate.max(1)
-    );
-    if probe.has("timeoverlay") {
-        text.push_str(" ! timeoverlay halignment=center valignment=bottom");
-    } else if probe.has("clockoverlay") {
-        text.push_str(" ! clockoverlay halignment=center valignment=bottom");
-    }
-    ("test picture".to_owned(), text)
-}
-
-/// Raw pictures of the wanted size if there are any, else JPEG of that size, else raw of any size.
-fn v4l2(board: &Board, probe: &Probe, camera: &Camera) -> Result<(String, String), String> {
-    let wanted = (board.camera.width, board.camera.height);
-    let offers = |format: &CameraFormat| format.sizes.iter().any(|size| size.offers(wanted));
-    let raw = |format: &&CameraFormat| RAW_FORMATS.contains(&format.fourcc.as_str());
-    let jpeg = |format: &&CameraFormat| {
-        matches!(format.fourcc.as_str(), "MJPG" | "JPEG") && probe.has("jpegdec")
-    };
-    let size = format!("width={},height={}", wanted.0, wanted.1);
-    let formats = || camera.formats.iter();
-    let tail = if formats().filter(raw).any(offers) {
-        format!(" ! video/x-raw,{size}")
-    } else if formats().filter(jpeg).any(offers) {
-        format!(" ! image/jpeg,{size} ! jpegdec")
-    } else if formats().any(|format| raw(&format)) {
-        " ! video/x-raw".to_owned()
-    } else if formats().any(|format| jpeg(&format)) {
-        " ! image/jpeg ! jpegdec".to_owned()
-    } else {
-        return Err(format!(
-            "{} ({}) offers no format this door can use",
-            camera.name, camera.path
-        ));
-    };
-    Ok((
-        format!("{} ({})", camera.name, camera.path),
-        format!("v4l2src device={}{tail}", quoted(&camera.path)),
-    ))
-}
-
-const RAW_FORMATS: &[&str] = &[
-    "YUYV", "UYVY", "YVYU", "VYUY", "NV12", "NV21", "NV16", "YU12", "YV12", "422P", "RGB3", "BGR3",
-    "BX24", "XR24", "GREY",
-];
-
-fn found_cameras(probe: &Probe) -> String {
-    if probe.cameras.is_empty() {
-        return "none is there at all".to_owned();
-    }
-    let names = probe.cameras.iter().map(|camera| {
-        let link = camera.links.first().unwrap_or(&camera.path);
-        format!("{} ({link})", camera.name)
-    });
-    format!("found: {}", names.collect::<Vec<_>>().join(", "))
-}
-
-fn video_encoder(
-    board: &Board,
-    probe: &Probe,
-    broken: &BTreeSet<String>,
-    reasons: &mut Vec<String>,
-) -> Result<(String, String), String> {
-    let asked = board.encoder.try_.iter().map(String::as_str);
-    let mut order: Vec<&str> = Vec::new();
-    for name in asked.chain(ENCODERS.iter().copied()) {
-        if !order.contains(&name) {
-            order.push(name);
-        }
-    }
-    order.sort_by_key(|name| broken.contains(*name));
-    for name in order {
-        match encoder_text(name, board) {
-            None => reasons.push(format!("encoder: {name} is not one this door knows")),
-            Some(_) if !probe.has(name) => {
-                reasons.push(format!("encoder: {name} does not exist here"))
-            }
-            Some(text) => {
-                let why =
-                    match (broken.contains(name), board.encoder.try_.iter().any(|n| n == name)) {
-                        (true, _) => "the others are missing or failed too",
-                        (false, true) => "the first in the board's list that exists and works",
-                        (false, false) => "none of the board's list exists or works",
-                    };
-                reasons.push(format!("encoder: {name}, {why}"));
-                return Ok((name.to_owned(), text));
-            }
-        }
-    }
-    Err(
-        "no H.264 encoder exists; install the x264 plugin (gst-plugins-ugly) or the board's codec driver"
-            .to_owned(),
-    )
-}
-
-fn encoder_text(name: &str, board: &Board) -> Option<String> {
-    let (camera, encoder) = (&board.camera, &board.encoder);
-    let bitrate = full_bitrate(board);
-    let kbps = bitrate / 1000;
-    let distance =
-        (f64::from(camera.rate.max(1)) * encoder.keyframe_interval.as_secs_f64()).round().max(1.0);
-    let blocks = camera.width.div_ceil(16) * camera.height.div_ceil(16);
-    let blocks_per_second = blocks * camera.rate.max(1);
-    let text = match name {
-        // One thread encodes without delay; two add the delay of one picture and are only taken where
-        // one core of a small board would not do (more than 720p at 15 pictures per second).
-        "x264enc" => format!(
-            "x264enc name=encoder tune=zerolatency speed-preset=ultrafast bframes=0 sliced-threads=false \
-             threads={} key-int-max={distance} bitrate={kbps} vbv-buf-capacity=250 byte-stream=true aud=false \
-             ! video/x-h264,profile=constrained-baseline",
-            if blocks_per_second > 54_000 { 2 } else { 1 }
-        ),
-        // The driver of the Raspberry Pi refuses to start without a level in the caps.
-        "v4l2h264enc" => format!(
-            "v4l2h264enc name=encoder extra-controls=\"controls,video_bitrate={},h264_i_frame_period={distance},\
-             repeat_sequence_header=1\" ! video/x-h264,profile=(string)constrained-baseline,level=(string){}",
-            hardware_bitrate(bitrate),
-            if blocks <= 3_600 && blocks_per_second <= 108_000 { "3.1" } else { "4" }
-        ),
-        "openh264enc" => format!(
-            "openh264enc name=encoder usage-type=camera complexity=low rate-control=bitrate multi-thread=1 \
-             gop-size={distance} bitrate={} ! video/x-h264,profile=constrained-baseline",
-            bitrate
-        ),
-        _ => return None,
-    };
-    Some(text)
-}
-
-/// How an encoder is told another rate while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BitrateSetting {
-    /// The property `bitrate`, in the encoder's own unit.
-    Number(u32),
-    /// The driver's control `video_bitrate` in bit/s, through the property `extra-controls`.
-    Control(i32),
-}
-
-/// The setting for a rate in bit/s; `None` for an encoder that is not known.
-pub fn bitrate_setting(encoder: &str, bitrate: u32) -> Option<BitrateSetting> {
-    match encoder {
-        "x264enc" => Some(BitrateSetting::Number((bitrate / 1000).max(1))),
-        "openh264enc" => Some(BitrateSetting::Number(bitrate)),
-        "v4l2h264enc" => i32::try_from(hardware_bitrate(bitrate)).ok().map(BitrateSetting::Control),
-        _ => None,
-    }
-}
-
-fn full_bitrate(board: &Board) -> u32 {
-    board.encoder.bitrate_kbps.clamp(50, 1_000_000) * 1000
-}
-
-/// The Raspberry Pi's encoder takes steps of 25,000 bit/s.
-fn hardware_bitrate(bitrate: u32) -> u32 {
-    bitrate.div_ceil(25_000) * 25_000
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::found::{PictureSize, SoundCard};
+    use crate::config::Source;
+    use crate::media::found::{
+        Camera, CameraFormat, NodeKind, PictureSize, Rate, RateOffer, SizeOffer, SoundCard,
+        VideoNode,
+    };
 
     fn machine() -> Probe {
         Probe {
@@ -341,19 +194,22 @@ mod tests {
             name: "UVC Camera".to_owned(),
             path: "/dev/video2".to_owned(),
             links: vec!["/dev/v4l/by-id/usb-Acme_Cam-video-index0".to_owned()],
+            driver: "uvcvideo".to_owned(),
+            bus: "usb-1".to_owned(),
             formats: formats
                 .iter()
                 .map(|(fourcc, sizes)| CameraFormat {
                     fourcc: (*fourcc).to_owned(),
                     sizes: sizes
                         .iter()
-                        .map(|(width, height)| PictureSize::Exact {
-                            width: *width,
-                            height: *height,
+                        .map(|(width, height)| SizeOffer {
+                            size: PictureSize::Exact { width: *width, height: *height },
+                            rates: Vec::new(),
                         })
                         .collect(),
                 })
                 .collect(),
+            controls: Vec::new(),
         }
     }
 
@@ -417,7 +273,7 @@ mod tests {
         let plan = plan(&board("door", Source::Auto), &probe);
         let camera = fragment(&plan.camera);
         assert!(camera.text.starts_with(
-            "v4l2src device=\"/dev/video2\" ! video/x-raw,width=640,height=480 ! queue"
+            "v4l2src device=\"/dev/video2\" ! video/x-raw,format=(string)YUY2,width=640,height=480 ! queue"
         ));
         assert!(plan.reasons.iter().any(|r| r.contains("UVC Camera")), "{:?}", plan.reasons);
     }
@@ -431,7 +287,10 @@ mod tests {
         assert!(text.contains("image/jpeg,width=640,height=480 ! jpegdec"), "{text}");
         probe.elements.remove("jpegdec");
         let text = &fragment(&plan(&door, &probe).camera).text.clone();
-        assert!(text.contains("\" ! video/x-raw ! queue"), "scaled instead: {text}");
+        assert!(
+            text.contains("format=(string)YUY2,width=320,height=240 ! queue"),
+            "scaled: {text}"
+        );
     }
 
     #[test]
@@ -451,7 +310,9 @@ mod tests {
         let door = board("door", Source::Auto);
         assert!(why(&plan(&door, &probe).camera).contains("no format"));
         probe.elements.insert("libcamerasrc".to_owned());
-        assert!(fragment(&plan(&door, &probe).camera).text.starts_with("libcamerasrc ! queue"));
+        assert!(
+            fragment(&plan(&door, &probe).camera).text.starts_with("libcamerasrc ! video/x-raw")
+        );
     }
 
     #[test]
@@ -463,6 +324,7 @@ mod tests {
             name: "Door Panel".to_owned(),
             records: true,
             plays: true,
+            ..SoundCard::default()
         }];
         for name in [
             "usb-Acme_Cam-video-index0",

@@ -192,7 +192,12 @@ mod tests {
     }
 
     fn card(id: &str) -> SoundCard {
-        SoundCard { id: id.to_owned(), name: format!("Card {id}"), records: false, plays: true }
+        SoundCard {
+            id: id.to_owned(),
+            name: format!("Card {id}"),
+            plays: true,
+            ..SoundCard::default()
+        }
     }
 
     #[test]
@@ -209,8 +214,13 @@ mod tests {
     fn a_window_goes_before_a_screen_and_off_before_both() {
         let mut probe = machine();
         probe.screens = vec![
-            Screen { connector: "HDMI-A-1".to_owned(), connected: false, id: Some(32) },
-            Screen { connector: "DSI-1".to_owned(), connected: true, id: Some(45) },
+            Screen { connector: "HDMI-A-1".to_owned(), id: Some(32), ..Screen::default() },
+            Screen {
+                connector: "DSI-1".to_owned(),
+                connected: true,
+                id: Some(45),
+                ..Screen::default()
+            },
         ];
         assert!(
             display(&board(Source::Auto), &probe)

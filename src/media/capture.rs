@@ -400,14 +400,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pipeline_that_ends_is_built_again_and_time_runs_on() {
+    async fn a_camera_that_ends_is_started_again_and_time_runs_on() {
         let ends = "videotestsrc num-buffers=5 ! video/x-raw,width=160,height=120,framerate=30/1";
         let capture = Capture::new(&board(Source::Pipeline(ends.to_owned()), Source::Off));
         let mut feed = capture.fanout().feed();
         capture.set(true);
         let mut last = None;
         let mut keyframes = 0;
-        while keyframes < 3 {
+        while keyframes < 5 {
             let unit = next_video(&mut feed).await;
             keyframes += u32::from(unit.keyframe);
             if let Some(last) = last {
@@ -415,8 +415,35 @@ mod tests {
             }
             last = Some(unit.rtp_time);
         }
-        let status = until(&capture, "built three times", |s| s.pipelines_built >= 3).await;
-        assert!(status.failures >= 2);
+        let status = until(&capture, "started three times", |s| s.failures >= 2).await;
+        assert_eq!(status.pipelines_built, 1, "the notice between two starts keeps it alive");
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn while_the_camera_is_away_a_notice_is_sent_and_the_sound_goes_on() {
+        let ends = "videotestsrc is-live=true num-buffers=5 ! video/x-raw,width=160,height=120,framerate=30/1";
+        let capture = Capture::new(&board(Source::Pipeline(ends.to_owned()), Source::Test));
+        let mut feed = capture.fanout().feed();
+        capture.set(true);
+        for round in 1..=2 {
+            let away = |s: &CaptureStatus| {
+                s.failures >= round && s.camera.ends_with("; phones see a notice")
+            };
+            let status = until(&capture, "showed a notice", away).await;
+            assert!(running(&status), "the sound goes on: {status:?}");
+            let back = |s: &CaptureStatus| s.camera == "own pipeline";
+            until(&capture, "had the camera back", back).await;
+        }
+        // What came in all that time: two pieces of the camera, notices between them, and sound throughout.
+        let (mut pictures, mut sounds) = (0, 0);
+        while pictures < 20 || sounds < 20 {
+            match next(&mut feed).await {
+                Unit::Video(_) => pictures += 1,
+                Unit::Audio(_) => sounds += 1,
+            }
+        }
+        assert!(capture.status().keyframes >= 4, "each part begins with one");
         capture.stop().await;
     }
 

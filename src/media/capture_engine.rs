@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use super::bandwidth::Bandwidth;
 use super::bell::lock;
 use super::capture::{CaptureState, CaptureStatus, Shared, Want};
+use super::capture_notice::Notice;
 use super::capture_part::{Health, LivePart, Outlet};
 use super::fanout::Fanout;
+use super::found::Probe;
 use super::plan::{self, CapturePlan, Part};
 use super::plan_playback::Kind;
 use super::rate::{KeyframeGate, pause};
@@ -75,6 +77,7 @@ pub(super) struct Engine {
     status: watch::Sender<CaptureStatus>,
     pipeline: Option<gst::Pipeline>,
     camera: Seat,
+    notice: Notice,
     microphone: Seat,
     broken_encoders: BTreeSet<String>,
     gate: KeyframeGate,
@@ -104,6 +107,7 @@ impl Engine {
             status,
             pipeline: None,
             camera: Seat::Unused("off".to_owned()),
+            notice: Notice::Hidden,
             microphone: Seat::Unused("off".to_owned()),
             broken_encoders: BTreeSet::new(),
             gate: KeyframeGate::new(),
@@ -118,6 +122,8 @@ impl Engine {
             self.status.send_modify(|status| status.state = CaptureState::Broken { reason });
             return;
         }
+        // The first call should not wait for what can be measured now.
+        self.probe();
         loop {
             let want = *lock(&self.shared.want);
             let rest = match want {
@@ -151,7 +157,9 @@ impl Engine {
         self.start_due();
         self.read_bus();
         self.look_at_parts();
-        if self.camera.live().is_none() && self.microphone.live().is_none() {
+        self.show_notice();
+        let parts = [self.camera.live(), self.notice.live(), self.microphone.live()];
+        if parts.iter().all(Option::is_none) {
             self.drop_pipeline();
         }
         let bitrate = self.bandwidth.bitrate();
@@ -162,9 +170,26 @@ impl Engine {
             self.gate.request();
         }
         if self.gate.take(self.origin.elapsed())
-            && let Seat::Live(part) = &self.camera
+            && let Some(part) = self.camera.live().or(self.notice.live())
         {
             part.force_keyframe();
+        }
+    }
+
+    /// What is on this machine now, and how fast it encodes if the plan may want to know.
+    fn probe(&mut self) -> Probe {
+        self.blocking(|engine| devices::probe_for(&engine.board, &engine.broken_encoders))
+    }
+
+    /// Says in the camera's place that it is away, once it has failed.
+    fn show_notice(&mut self) {
+        let away = matches!(self.camera, Seat::Resting { attempt: 1.., .. });
+        if !away || !matches!(self.notice, Notice::Hidden) {
+            return;
+        }
+        let probe = self.probe();
+        if let Some(pipeline) = self.pipeline() {
+            self.notice.show(&self.board, &probe, &pipeline, &self.outlet);
         }
     }
 
@@ -174,9 +199,13 @@ impl Engine {
         if !is_due(&self.camera) && !is_due(&self.microphone) {
             return;
         }
-        let plan = self.blocking(|engine| {
-            plan::capture(&engine.board, &devices::probe(), &engine.broken_encoders)
-        });
+        let probe = self.probe();
+        let mut plan = plan::capture(&self.board, &probe, &self.broken_encoders);
+        if is_due(&self.camera)
+            && let Some(controls) = &plan.controls
+        {
+            plan.reasons.extend(self.blocking(|_| devices::apply_controls(controls)));
+        }
         self.show_reasons(&plan);
         for (kind, part) in [(Kind::Video, &plan.camera), (Kind::Audio, &plan.microphone)] {
             let attempt = match self.seat(kind) {
@@ -204,6 +233,7 @@ impl Engine {
             // An encoder begins with a keyframe anyway.
             self.fanout.take_wish();
             self.gate = KeyframeGate::new();
+            self.notice.hide(Some(&pipeline));
         }
         let started = self.blocking(|_| part.start(&pipeline));
         *self.seat(kind) = Seat::Live(part);
@@ -260,6 +290,9 @@ impl Engine {
                 Some(kind) => self.fail(kind, &words),
                 None if source == pipeline.upcast_ref::<gst::Object>() => {
                     KINDS.into_iter().for_each(|kind| self.fail(kind, &words));
+                }
+                None if self.notice.live().is_some_and(|part| part.owns(source)) => {
+                    self.notice.fail(&pipeline);
                 }
                 // A last word of a part that has been taken out.
                 None => {}
@@ -340,6 +373,7 @@ impl Engine {
                 self.blocking(|_| part.stop(&pipeline));
             }
         }
+        self.notice.hide(self.pipeline.as_ref());
         self.drop_pipeline();
         self.status.send_modify(|status| status.state = CaptureState::Off);
         tracing::debug!("capture is off");
@@ -368,7 +402,10 @@ impl Engine {
                 format!("camera: {}; microphone: {}", self.camera.words(), self.microphone.words());
             CaptureState::Broken { reason }
         };
-        let (camera, microphone) = (self.camera.words(), self.microphone.words());
+        let (mut camera, microphone) = (self.camera.words(), self.microphone.words());
+        if self.notice.live().is_some() {
+            camera.push_str("; phones see a notice");
+        }
         let encoder = self.camera.live().map(|part| part.encoder.clone()).unwrap_or_default();
         self.status.send_if_modified(|status| {
             let before = status.clone();

@@ -17,7 +17,7 @@ use super::fanout::Writer;
 use super::packetise::{
     AUDIO_CLOCK, AudioUnit, Packetiser, VIDEO_CLOCK, profile_level_id, rtp_time,
 };
-use super::plan::{BitrateSetting, Fragment, bitrate_setting};
+use super::plan::{BitrateSetting, Fragment, KeyframeSetting, bitrate_setting, keyframe_setting};
 use super::plan_playback::Kind;
 
 /// What both halves write to.
@@ -223,8 +223,20 @@ impl LivePart {
 
     /// Asks the encoder for a keyframe.
     pub(super) fn force_keyframe(&self) {
-        let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build();
-        let taken = self.bin.by_name("encoder").is_some_and(|encoder| encoder.send_event(event));
+        let Some(encoder) = self.bin.by_name("encoder") else { return };
+        let (major, minor, patch, _) = gst::version();
+        let taken = match keyframe_setting(&self.encoder, (major, minor, patch)) {
+            KeyframeSetting::Event => {
+                let event = gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true);
+                encoder.send_event(event.build())
+            }
+            KeyframeSetting::Control => {
+                let controls = gst::Structure::builder("controls").field("force_key_frame", 1);
+                encoder.set_property("extra-controls", controls.build());
+                true
+            }
+            KeyframeSetting::None => false,
+        };
         if !taken {
             tracing::debug!(encoder = self.encoder, "the encoder takes no keyframe requests now");
         }

@@ -8,6 +8,7 @@ pub mod bandwidth;
 mod bell;
 pub mod capture;
 mod capture_engine;
+mod capture_notice;
 mod capture_part;
 pub mod controls;
 pub mod devices;

@@ -22,4 +22,5 @@ pub mod service;
 pub mod signalling;
 
 pub mod daemon;
+pub mod devices;
 mod hands;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use intercomd::config::{self, LoadArgs, Loaded};
-use intercomd::daemon;
 use intercomd::service::{ctl, logging};
+use intercomd::{daemon, devices};
 use tracing::{debug, error, warn};
 
 /// Exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h).
@@ -27,6 +27,8 @@ enum Command {
     Run(ConfigArgs),
     /// Check the configuration and print every problem. Exit codes: 0 good, 1 problems.
     CheckConfig(ConfigArgs),
+    /// List what this machine has, and what the door would take of it and why. Exit codes: 0 listed, 1 failed.
+    Devices(DevicesArgs),
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
 }
@@ -44,6 +46,18 @@ struct ConfigArgs {
     socket: Option<PathBuf>,
 }
 
+#[derive(Debug, Args)]
+struct DevicesArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// As one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Only the controls of this camera node, as JSON; the program asks itself
+    #[arg(long, value_name = "NODE", hide = true)]
+    controls: Option<String>,
+}
+
 impl From<ConfigArgs> for LoadArgs {
     fn from(args: ConfigArgs) -> Self {
         Self { config: args.config, board: args.board, socket: args.socket }
@@ -54,6 +68,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run(&args.into()),
         Command::CheckConfig(args) => check_config(&args.into()),
+        Command::Devices(args) => list_devices(args),
         Command::Ctl(args) => ctl::run(args),
     }
 }
@@ -126,6 +141,39 @@ fn check_config(args: &LoadArgs) -> ExitCode {
         }
         Err(problems) => {
             eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+fn list_devices(args: DevicesArgs) -> ExitCode {
+    if let Some(node) = args.controls {
+        return match devices::controls_of(&node) {
+            Ok(list) => {
+                println!("{list}");
+                ExitCode::SUCCESS
+            }
+            Err(why) => {
+                // The program that asks reads this end only.
+                println!("{why}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let listing = devices::list(&args.config.into());
+    let text = match listing {
+        Ok(listing) if args.json => listing.json().map_err(|error| error.to_string()),
+        Ok(listing) => Ok(listing.text()),
+        Err(error) => Err(error.to_string()),
+    };
+    match text {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("{why}");
             ExitCode::FAILURE
         }
     }

@@ -272,32 +272,74 @@ pub fn load_within(args: &LoadArgs, around: &Surroundings) -> Result<Loaded, Pro
     }
 }
 
+/// Loads the board as [`load`] does, whatever may be wrong with the rest of the configuration: for looking at
+/// the hardware before the channel is chosen, or as a user who may not read the keys.
+///
+/// # Errors
+/// What is wrong with the tables of the board.
+pub fn load_board(args: &LoadArgs) -> Result<Board, Problems> {
+    load_board_within(args, &Surroundings::of_this_process())
+}
+
+/// Loads the board as [`load_board`] does, with the given surroundings.
+///
+/// # Errors
+/// What is wrong with the tables of the board.
+pub fn load_board_within(args: &LoadArgs, around: &Surroundings) -> Result<Board, Problems> {
+    let notes = Notes::default();
+    let board = gather_board(args, around, &notes);
+    notes.finish()?;
+    board.ok_or_else(|| Problems(Vec::new()))
+}
+
+fn gather_board(args: &LoadArgs, around: &Surroundings, notes: &Notes) -> Option<Board> {
+    let document = open(args, around, &mut Vec::new(), notes)?;
+    let table = document.parse(notes)?;
+    let unread = Notes::default();
+    let wishes = file::read(&mut Reader::new(&document, &table, &unread), around);
+    let mut draft = Draft::default();
+    let (wish, base) = board_wish(args, &wishes.board, document.dir());
+    let search = profile::Search { folders: &around.board_dirs, device_tree: &around.device_tree };
+    let (name, compatible) = search.pick(&wish, base, notes)?.read(&mut draft, notes)?;
+    draft.read(&mut Reader::new(&document, &table, notes));
+    Some(draft.settle(name, compatible, notes))
+}
+
+/// Opens the configuration file; an absent one that nobody asked for reads as empty.
+fn open(
+    args: &LoadArgs,
+    around: &Surroundings,
+    sources: &mut Vec<PathBuf>,
+    notes: &Notes,
+) -> Option<Document> {
+    let path = args.config.as_ref().unwrap_or(&around.config_file);
+    let name = path.display().to_string();
+    match Document::open(Kind::Config, path) {
+        Ok(document) => {
+            sources.push(path.clone());
+            Some(document)
+        }
+        // A container may be set up by its environment alone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && args.config.is_none() => {
+            Some(Document::new(Kind::Config, &name, PathBuf::new(), String::new()))
+        }
+        Err(error) => {
+            let place = Place::new(name.into(), None, "");
+            let what = format!("cannot be read: {error}");
+            let fix = "name a readable configuration with --config";
+            notes.problem(&place, wrong(what, fix));
+            None
+        }
+    }
+}
+
 fn gather(
     args: &LoadArgs,
     around: &Surroundings,
     notes: &Notes,
 ) -> Option<(Settings, Vec<PathBuf>)> {
-    let path = args.config.as_ref().unwrap_or(&around.config_file);
     let mut sources = Vec::new();
-    let document = match Document::open(Kind::Config, path) {
-        Ok(document) => {
-            sources.push(path.clone());
-            document
-        }
-        // A container may be set up by its environment alone.
-        Err(error) if error.kind() == io::ErrorKind::NotFound && args.config.is_none() => {
-            let name = path.display().to_string();
-            Document::new(Kind::Config, &name, PathBuf::new(), String::new())
-        }
-        Err(error) => {
-            let name = path.display().to_string();
-            let place = Place::new(name.into(), None, "");
-            let what = format!("cannot be read: {error}");
-            let fix = "name a readable configuration with --config";
-            notes.problem(&place, wrong(what, fix));
-            return None;
-        }
-    };
+    let document = open(args, around, &mut sources, notes)?;
     let table = document.parse(notes)?;
     let mut root = Reader::new(&document, &table, notes);
     let wishes = file::read(&mut root, around);

@@ -91,10 +91,12 @@ pub fn probe_all() -> Probe {
 /// later has none. It is told to look again, once.
 fn look_for_late_codecs(nodes: &[VideoNode]) {
     static LOOKED: Once = Once::new();
+    // Codecs of other pictures than H.264.
+    const OTHERS: &[&str] = &["rpi-hevc-dec", "rpivid", "vicodec"];
     let missing = [(NodeKind::Encoder, "v4l2h264enc"), (NodeKind::Decoder, "v4l2h264dec")]
         .into_iter()
         .filter(|(kind, element)| {
-            nodes.iter().any(|node| node.kind == *kind)
+            nodes.iter().any(|node| node.kind == *kind && !OTHERS.contains(&node.driver.as_str()))
                 && gst::ElementFactory::find(element).is_none()
         });
     for (_, element) in missing {

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::found::Probe;
-use super::plan_camera::{self, ControlsPlan, NATIVE};
+use super::plan_camera::{self, ControlsPlan, NATIVE, Purpose};
 use super::plan_encoder::{self, SOFTWARE, blocks_per_second, floor, full_bitrate, layouts};
 use super::plan_sound;
 use crate::config::{Board, NativeH264};
@@ -102,7 +102,9 @@ fn camera(
             }
         },
     };
-    let picture = plan_camera::choose(board, probe, wanted, reasons)?;
+    let encoder = chosen.as_ref().map_or("", |chosen| chosen.name.as_str());
+    let purpose = Purpose { coded: wanted, layouts: layouts(encoder, camera.width) };
+    let picture = plan_camera::choose(board, probe, purpose, reasons)?;
     if picture.coded {
         let controls = plan_camera::controls(board, &picture, NATIVE, reasons);
         let fragment = Fragment {
@@ -173,16 +175,16 @@ fn to_encoder(board: &Board, encoder: &str) -> String {
 mod tests {
     use super::*;
     use crate::config::Source;
-    use crate::media::found::{
-        Camera, CameraFormat, NodeKind, PictureSize, Rate, RateOffer, SizeOffer, SoundCard,
-        VideoNode,
-    };
+    use crate::media::found::{Camera, CameraFormat, PictureSize, SizeOffer, SoundCard};
 
     fn machine() -> Probe {
         Probe {
             elements: super::super::found::ELEMENTS
                 .iter()
-                .filter(|name| !["v4l2h264enc", "libcamerasrc"].contains(name))
+                .filter(|name| {
+                    !["libcamerasrc"].contains(name)
+                        && !["v4l2", "va", "mpp"].iter().any(|kind| name.starts_with(kind))
+                })
                 .map(|name| (*name).to_owned())
                 .collect(),
             ..Probe::default()

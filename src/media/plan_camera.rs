@@ -68,11 +68,20 @@ pub(super) struct Picture {
     pub(super) coded: bool,
 }
 
-/// Chooses the source. `coded`: H.264 of the camera's own is wanted, if it has any.
+/// What the picture is wanted for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Purpose {
+    /// H.264 of the camera's own is wanted, if it has any.
+    pub(super) coded: bool,
+    /// GStreamer's names of the layouts the encoder takes as they are.
+    pub(super) layouts: &'static str,
+}
+
+/// Chooses the source.
 pub(super) fn choose(
     board: &Board,
     probe: &Probe,
-    coded: bool,
+    purpose: Purpose,
     reasons: &mut Vec<String>,
 ) -> Result<Picture, Part> {
     let missing = |why: String| Err(Part::Missing(why));
@@ -90,7 +99,7 @@ pub(super) fn choose(
                 return libcamera(board, probe, name.strip_prefix(':')).map_err(Part::Missing);
             }
             if let Some(camera) = probe.cameras.iter().find(|camera| camera.answers_to(wanted)) {
-                return v4l2(board, probe, camera, coded, reasons).map_err(Part::Missing);
+                return v4l2(board, probe, camera, purpose, reasons).map_err(Part::Missing);
             }
             match probe.video_nodes.iter().find(|node| node.path == *wanted) {
                 Some(node) if node.kind == NodeKind::BareSensor => missing(format!(
@@ -108,20 +117,20 @@ pub(super) fn choose(
                 None => missing(format!("no camera called \"{wanted}\"; {}", found(probe))),
             }
         }
-        Source::Auto => auto(board, probe, coded, reasons),
+        Source::Auto => auto(board, probe, purpose, reasons),
     }
 }
 
 fn auto(
     board: &Board,
     probe: &Probe,
-    coded: bool,
+    purpose: Purpose,
     reasons: &mut Vec<String>,
 ) -> Result<Picture, Part> {
     let mut why_not = Vec::new();
     for camera in &probe.cameras {
         let mut formats = Vec::new();
-        match v4l2(board, probe, camera, coded, &mut formats) {
+        match v4l2(board, probe, camera, purpose, &mut formats) {
             Ok(planned) => {
                 reasons.push(format!("camera: {} is the first that fits", planned.source));
                 reasons.append(&mut formats);
@@ -230,10 +239,11 @@ fn libcamera(board: &Board, probe: &Probe, name: Option<&str>) -> Result<Picture
     Ok(Picture { source, text, ..Picture::default() })
 }
 
-/// The formats a door can use: fourcc, GStreamer's name, and what it costs to make it fit for an encoder.
+/// The formats a door can use: fourcc, GStreamer's name, and what it costs to make it fit for an encoder that
+/// does not take it as it is.
 const RAW_FORMATS: &[(&str, &str, u8)] = &[
-    ("NV12", "NV12", 0),
-    ("YU12", "I420", 0),
+    ("NV12", "NV12", 1),
+    ("YU12", "I420", 1),
     ("YV12", "YV12", 1),
     ("YUYV", "YUY2", 1),
     ("UYVY", "UYVY", 1),
@@ -352,11 +362,11 @@ fn v4l2(
     board: &Board,
     probe: &Probe,
     camera: &Camera,
-    coded: bool,
+    purpose: Purpose,
     reasons: &mut Vec<String>,
 ) -> Result<Picture, String> {
     let source = format!("{} ({})", camera.name, camera.path);
-    if coded {
+    if purpose.coded {
         match coded_offer(board, probe, camera) {
             Some(offer) => {
                 reasons.push(format!("camera: it encodes by itself, {}", offer.words()));
@@ -376,7 +386,8 @@ fn v4l2(
             let raw = RAW_FORMATS.iter().find(|(fourcc, ..)| *fourcc == format.fourcc);
             match (raw, format.fourcc.as_str()) {
                 (Some((_, layout, cost)), _) => {
-                    offers(board, &camera.path, format, Some(layout), *cost)
+                    let cost = if purpose.layouts.contains(layout) { 0 } else { *cost };
+                    offers(board, &camera.path, format, Some(layout), cost)
                 }
                 (None, "MJPG" | "JPEG") if probe.has("jpegdec") => {
                     offers(board, &camera.path, format, None, JPEG_COST)

@@ -140,7 +140,7 @@ fn threads(blocks_per_second: u32) -> u32 {
     if blocks_per_second > 54_000 { 2 } else { 1 }
 }
 
-/// What each of x264's presets costs, the fastest being 1, in tenths. Measured: docs/media.md.
+/// What each of x264's presets costs, the fastest being 1, in tenths. From measurements: docs/media.md.
 const PRESETS: &[(&str, u32)] =
     &[("fast", 55), ("faster", 45), ("veryfast", 25), ("superfast", 15), ("ultrafast", 10)];
 

@@ -479,7 +479,7 @@ mod tests {
             Capture::new(&board(Source::Device("/dev/nonexistent".to_owned()), Source::Test));
         let mut feed = capture.fanout().feed();
         capture.set(true);
-        assert!(matches!(next(&mut feed).await, Unit::Audio(_)));
+        while !matches!(next(&mut feed).await, Unit::Audio(_)) {}
         let status = until(&capture, "camera failed", |s| running(s) && s.failures >= 1).await;
         assert!(status.camera.contains("/dev/nonexistent"), "{status:?}");
         capture.stop().await;

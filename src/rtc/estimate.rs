@@ -118,6 +118,9 @@ pub struct Estimator {
     heard: Option<Duration>,
     /// When the newest packet was sent that is known to have arrived.
     reached: Duration,
+    /// When the last hole was over. What was sent before says nothing: it may have been lost in it, or have waited
+    /// for its end, and is reported on piece by piece.
+    whole_since: Duration,
     round_trip: Duration,
     /// The rate grows no further than what arrived allows: little is sent on purpose.
     tested: Option<f64>,
@@ -142,6 +145,7 @@ impl Estimator {
             updated: Duration::ZERO,
             heard: None,
             reached: Duration::ZERO,
+            whole_since: Duration::ZERO,
             round_trip: Duration::ZERO,
             tested: None,
         }
@@ -187,7 +191,15 @@ impl Estimator {
     /// and waits for no report on what fell into the hole. `sent` as in [`is_congested`](Self::is_congested).
     pub fn hole_is_over(&mut self, sent: Duration) {
         self.reached = self.reached.max(sent);
+        self.whole_again(sent);
+    }
+
+    fn whole_again(&mut self, sent: Duration) {
+        self.whole_since = self.whole_since.max(sent);
         self.queue = 0.0;
+        self.outcomes.clear();
+        self.trial = None;
+        self.long_since = None;
     }
 
     /// Says whether little is sent on purpose. Then nothing tests the path, and the estimate must not
@@ -202,10 +214,17 @@ impl Estimator {
 
     /// Takes in a report, packets in the order of sending. `now` is on the clock of `sent`.
     pub fn take(&mut self, now: Duration, fates: &[Fate]) {
-        let Some((newest, lowest)) = travel(fates) else { return };
+        let Some((newest, _)) = travel(fates) else { return };
         let silence = self.heard.map_or(Duration::ZERO, |heard| now.saturating_sub(heard));
         self.heard = Some(now);
         self.reached = self.reached.max(newest);
+        if silence > HOLE {
+            self.updated = now;
+            self.whole_again(now);
+        }
+        let hole = fates.partition_point(|fate| fate.sent <= self.whole_since);
+        let fates = &fates[hole..];
+        let Some((newest, lowest)) = travel(fates) else { return };
         let trip = now.saturating_sub(newest);
         self.round_trip = match self.round_trip.is_zero() {
             true => trip,
@@ -214,18 +233,10 @@ impl Estimator {
         let before = self.queue;
         self.queue = lowest - self.base.least(now, lowest);
         self.count(now, fates);
-        if silence > HOLE {
-            // What fell into the hole says nothing about how wide the path is.
-            self.outcomes.clear();
-            self.trial = None;
-            self.long_since = None;
-            self.updated = now;
-        } else {
-            let queued = self.queue_rule(now, before);
-            let lossy = self.loss_rule(now);
-            if !queued && !lossy {
-                self.grow(now);
-            }
+        let queued = self.queue_rule(now, before);
+        let lossy = self.loss_rule(now);
+        if !queued && !lossy {
+            self.grow(now);
         }
     }
 
@@ -702,6 +713,31 @@ mod tests {
         assert_eq!(talk.run(0.5), CEILING);
         assert!(!talk.estimator.is_congested(talk.now, talk.sent));
         assert!(talk.pictures >= 10, "{}", talk.pictures);
+    }
+
+    #[test]
+    fn what_waited_out_a_hole_or_was_lost_in_it_says_nothing_however_it_is_reported() {
+        let mut talk = Talk::over(Path::new(20_000_000.0));
+        talk.run(5.0);
+        let begun = talk.now;
+        // The peer's program stops for 10 s: what is sent waits until no more fits, and the rest is lost.
+        for step in 1..=500_u32 {
+            talk.now = begun + step * 20 * MS;
+            let end = begun + 10_000 * MS + Duration::from_secs(1000);
+            let arrived = (step < 200).then_some(end + step * MS / 100);
+            talk.under_way.push_back(Fate { sent: talk.now, arrived, size: 90 });
+            talk.sent = talk.now;
+        }
+        talk.estimator.hole_is_over(talk.sent);
+        let fates: Vec<Fate> = talk.under_way.drain(..).collect();
+        // A report says some of it at a time, while new packets go as ever.
+        for fates in fates.chunks(60) {
+            talk.now += 50 * MS;
+            talk.estimator.take(talk.now, fates);
+            talk.path.free_at = 0.0;
+        }
+        assert_eq!(talk.run(3.0), CEILING);
+        assert!(!talk.estimator.is_congested(talk.now, talk.sent));
     }
 
     #[test]

@@ -199,7 +199,7 @@ impl Listing {
             writeln!(out, "  {:<14}{} ({}){why}", node.path, node.name, node.kind.words())?;
         }
 
-        let (major, minor, patch) = probe.gstreamer;
+        let (major, minor, patch) = probe.gst_version;
         writeln!(out, "\nEncoders and decoders (GStreamer {major}.{minor}.{patch})")?;
         let codecs = |what: &str| {
             let names =

@@ -14,7 +14,9 @@ use crate::hardware::{self, Hold, ListedChip, Way};
 use crate::media::found::{Camera, Knob, MixerControl, NodeKind, PictureSize, Probe, SoundCard};
 use crate::media::plan::{CapturePlan, Part};
 use crate::media::plan_playback::{Kind, RemoteStream};
-use crate::media::{self, MediaError, controls, devices, plan, plan_playback, plan_sound, speed};
+use crate::media::{
+    self, MediaError, controls, devices, plan, plan_encoder, plan_playback, plan_sound, speed,
+};
 
 /// Everything `intercomd devices` tells. Its JSON is described in docs/exit-codes-and-control.md.
 #[derive(Debug, Serialize)]
@@ -197,24 +199,21 @@ impl Listing {
             writeln!(out, "  {:<14}{} ({}){why}", node.path, node.name, node.kind.words())?;
         }
 
-        let (major, minor, patch) = probe.gstreamer;
+        let (major, minor, patch) = probe.gst_version;
         writeln!(out, "\nEncoders and decoders (GStreamer {major}.{minor}.{patch})")?;
         let codecs = |what: &str| {
-            let names = probe.elements.iter().filter(|name| name.contains(what));
+            let names =
+                probe.elements.iter().filter(|name| name.contains("264") && name.contains(what));
             names.map(String::as_str).collect::<Vec<_>>().join(", ")
         };
-        writeln!(out, "  H.264 encoders  {}", or_none(&codecs("264enc")))?;
-        writeln!(
-            out,
-            "  H.264 decoders  {}",
-            or_none(&codecs("264dec").replace("avdec_h264", ""))
-        )?;
+        writeln!(out, "  H.264 encoders  {}", or_none(&codecs("enc")))?;
+        writeln!(out, "  H.264 decoders  {}", or_none(&codecs("dec")))?;
         if let Some(speed) = probe.software_speed {
             writeln!(
                 out,
-                "  x264 at its fastest: {speed} blocks of 16x16 a second on one of {} cores, which is 640x480 at {}",
+                "  x264 at its fastest, on one of {} cores: {speed} blocks a second, as 640x480 at {}",
                 probe.cores,
-                speed / 1200
+                speed / plan_encoder::blocks_per_second(640, 480, 1)
             )?;
         }
 

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, Credential, IceSettings, LineName, LoadArgs, Loaded, PanelKind, Problems, Secret,
-    Source, Surroundings, UplinkSettings, load_within,
+    Active, Bias, Credential, IceSettings, LineName, LoadArgs, Loaded, NativeH264, PanelKind,
+    Problems, Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -565,6 +565,54 @@ fn two_chips_may_use_the_same_number() {
 fn a_slow_camera_is_fine_when_there_is_another_encoder() {
     let config = "channel = \"d\"\nboard = \"pc\"\n[camera]\nrate = 5\n[encoder]\ntry = [\"v4l2h264enc\", \"x264enc\"]";
     assert_eq!(Machine::new().with(config).settings.board.camera.rate, 5);
+}
+
+#[test]
+fn a_slow_camera_before_the_pis_encoder_is_warned_of() {
+    let config = "channel = \"d\"\nboard = \"rpi4\"\n[camera]\nrate = 5";
+    let warnings = Machine::new().with(config).warnings.join("\n");
+    assert!(warnings.contains("config.toml:4: camera.rate: "), "{warnings}");
+    assert!(warnings.contains("sent twice"), "{warnings}");
+}
+
+#[test]
+fn controls_of_the_camera_are_taken_from_profile_and_file_key_by_key() {
+    let machine = Machine::new();
+    let profile = "[panel]\nkind = \"sim\"\n[camera]\nnative_h264 = \"off\"\n[camera.controls]\n\
+                   gain = 3\nauto_exposure = 1\n";
+    machine.file("own.toml", profile);
+    let config = r#"
+        channel = "d"
+        board = "./own.toml"
+        [camera.controls]
+        gain = -7
+        focus_automatic_continuous = true
+        privacy = false
+    "#;
+    let camera = machine.with(config).settings.board.camera;
+    assert_eq!(camera.native_h264, NativeH264::Off);
+    let controls: Vec<_> = camera.controls.iter().map(|(name, value)| (&**name, *value)).collect();
+    assert_eq!(
+        controls,
+        [("auto_exposure", 1), ("focus_automatic_continuous", 1), ("gain", -7), ("privacy", 0)]
+    );
+}
+
+#[test]
+fn the_board_can_be_had_alone_whatever_else_is_wrong() {
+    let machine = Machine::new();
+    let load = |config: &str| {
+        machine.file("config.toml", config);
+        load_board_within(&machine.args, &machine.around)
+    };
+    let board = load(
+        "board = \"pc\"\nnonsense = 1\n[uplink]\nkey_file = \"/nonexistent\"\n[camera]\nrate = 12",
+    )
+    .expect("the board is good");
+    assert_eq!((board.name.as_str(), board.camera.rate), ("pc", 12));
+    let problems =
+        load("channel = \"d\"\nboard = \"pc\"\n[camera]\nrate = 99").expect_err("it is not");
+    assert!(problems.to_string().contains("config.toml:4: camera.rate: is 99"), "{problems}");
 }
 
 #[test]

@@ -405,7 +405,7 @@ fn the_command_lists_this_machine_in_both_forms() {
     let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(json["board"], "sim");
     let probe: Probe = serde_json::from_value(json["probe"].clone()).expect("a probe");
-    assert!(probe.gstreamer >= (1, 20, 0), "{:?}", probe.gstreamer);
+    assert!(probe.gst_version >= (1, 20, 0), "{:?}", probe.gst_version);
     assert_eq!(probe.software_speed.is_some(), probe.has("x264enc"));
 }
 

@@ -172,6 +172,13 @@ pub(super) fn picture(draft: &Draft, notes: &Notes) {
     }
     let rate = draft.rate.as_ref().map_or(CameraSettings::default().rate, |rate| rate.value);
     let only_pi = !encoders.is_empty() && encoders.iter().all(|name| name == PI_ENCODER);
+    let pi_first = encoders.first().is_some_and(|name| name == PI_ENCODER) && !only_pi;
+    if let (Some(at), true, true) = (&draft.rate, rate < PI_ENCODER_SLOWEST, pi_first) {
+        let why = format!(
+            "{PI_ENCODER} hangs below {PI_ENCODER_SLOWEST}; while it is used, pictures are sent twice"
+        );
+        notes.warn(&at.place, &why);
+    }
     if let (Some(at), true, true) = (&draft.rate, rate < PI_ENCODER_SLOWEST, only_pi) {
         notes.problem(
             &at.place,

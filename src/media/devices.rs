@@ -33,7 +33,7 @@ pub fn probe() -> Probe {
     let mut trouble = Vec::new();
     let (major, minor, patch, _) = gst::version();
     Probe {
-        gstreamer: (major, minor, patch),
+        gst_version: (major, minor, patch),
         elements: ELEMENTS
             .iter()
             .filter(|name| gst::ElementFactory::find(name).is_some())

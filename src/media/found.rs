@@ -16,7 +16,7 @@ pub use super::found_video::{
 #[serde(default)]
 pub struct Probe {
     /// GStreamer's version: major, minor, patch.
-    pub gstreamer: (u32, u32, u32),
+    pub gst_version: (u32, u32, u32),
     /// Which of [`ELEMENTS`] exist.
     pub elements: BTreeSet<String>,
     /// How many macroblocks (16 by 16 pixels) `x264enc` encodes in a second on one core at its fastest preset,

@@ -105,23 +105,22 @@ const PROCESSORS: &[&str] = &[
 
 /// Tells what a node is from its driver, its name and what it can do.
 pub fn classify(driver: &str, name: &str, ability: NodeAbility) -> NodeKind {
-    let (driver, name) = (driver.to_ascii_lowercase(), name.to_ascii_lowercase());
-    let says =
-        |words: &[&str]| words.iter().any(|word| name.contains(word) || driver.contains(word));
+    let driver = driver.to_ascii_lowercase();
+    // "codec" says neither what it codes nor which way.
+    let both = format!("{driver} {}", name.to_ascii_lowercase()).replace("codec", "");
+    let says = |words: &[&str]| words.iter().any(|word| both.contains(word));
     if ability.metadata && !ability.captures && !ability.takes && !ability.converts {
         return NodeKind::Metadata;
     }
     if ability.converts {
         // The Raspberry Pi calls its nodes bcm2835-codec-decode, -encode, -isp, -image_fx, -encode_image.
-        return if says(&["encode_image", "jpeg", "jpgenc"]) {
+        let image = ["encode_image", "jpeg", "jpgenc", "isp", "image_fx", "rga", "rotate"];
+        return if says(&image) || says(&["deinterlace", "scaler", "csc", "pxp"]) {
             NodeKind::ImageProcessor
-        } else if says(&["isp", "image_fx", "rga", "rotate", "deinterlace", "scaler", "csc", "pxp"])
-        {
-            NodeKind::ImageProcessor
-        } else if says(&["dec"]) && !says(&["-enc", "encode", "encoder"]) {
-            NodeKind::Decoder
         } else if says(&["enc"]) {
             NodeKind::Encoder
+        } else if says(&["dec"]) {
+            NodeKind::Decoder
         } else {
             NodeKind::Other
         };

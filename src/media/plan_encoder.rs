@@ -239,9 +239,9 @@ pub enum KeyframeSetting {
 
 /// How this encoder is asked for a keyframe under this version of GStreamer (major, minor, patch). Before 1.26
 /// GStreamer's V4L2 encoders do not hear the event.
-pub fn keyframe_setting(encoder: &str, gstreamer: (u32, u32, u32)) -> KeyframeSetting {
+pub fn keyframe_setting(encoder: &str, version: (u32, u32, u32)) -> KeyframeSetting {
     match encoder {
-        "v4l2h264enc" if (gstreamer.0, gstreamer.1) < (1, 26) => KeyframeSetting::Control,
+        "v4l2h264enc" if (version.0, version.1) < (1, 26) => KeyframeSetting::Control,
         super::plan_camera::NATIVE => KeyframeSetting::None,
         _ => KeyframeSetting::Event,
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::read;
-use super::tree::Blob;
 
 const RULES: &str = "systemd/60-intercomd.rules";
 
@@ -94,12 +93,20 @@ fn udev_rules_cover_what_systemd_itself_leaves_to_root() {
 }
 
 #[test]
-fn the_led_of_the_overlay_is_one_the_rules_give_away() {
-    let led = Blob::base("rpi4")
-        .with(&Blob::overlay("intercom-lamp"))
-        .text("/intercom-leds/led-door", "label");
-    let given = rules().into_iter().flatten().any(|(key, _, value)| {
-        key == "KERNEL" && value.strip_suffix('*').is_some_and(|start| led.starts_with(start))
-    });
-    assert!(given, "{RULES} has no rule for {led}");
+fn what_udev_gives_to_a_group_in_sys_the_group_may_write_too() {
+    for rule in rules() {
+        let run = |program: &str| -> BTreeSet<String> {
+            let runs = rule.iter().filter(|(key, ..)| key == "RUN");
+            let words = runs.map(|(_, _, value)| value.split(' ').collect::<Vec<_>>());
+            let words = words.filter(|words| words[0] == program);
+            words
+                .flat_map(|words| {
+                    words[2..].iter().map(|file| (*file).to_owned()).collect::<Vec<_>>()
+                })
+                .collect()
+        };
+        assert_eq!(run("/bin/chgrp"), run("/bin/chmod"), "{RULES}: {rule:?}");
+        let in_sys = run("/bin/chgrp").iter().all(|file| file.starts_with("/sys%p/"));
+        assert!(in_sys, "{RULES}: {rule:?}");
+    }
 }

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-net check release setup clean
+.PHONY: demo test test-net check release arm64 setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -23,6 +23,10 @@ check:
 release: setup
 	cargo build --locked --release
 	@ls -l target/release/intercomd
+
+# The program for 64-bit ARM boards, built on a PC, and its pure tests under emulation.
+arm64:
+	@tools/arm64.sh
 
 setup:
 	@tools/setup.sh build

@@ -2,6 +2,7 @@
 # Makes a Debian 12 (or newer) machine ready to build, run or test intercomd. Repeatable: what is there is left alone.
 #   tools/setup.sh build    what `make demo` needs
 #   tools/setup.sh test     that, and what `make test` needs
+#   tools/setup.sh arm64    what `make arm64` needs beside the first
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
@@ -15,7 +16,8 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps coturn nftables iproute2 openssl)
+test_packages=(chromium python3-venv python3-dev procps coturn nftables iproute2 openssl device-tree-compiler)
+arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {
   if [ "$(id -u)" -eq 0 ]; then "$@"
@@ -73,6 +75,8 @@ if [ ! -d web/node_modules/@metered-ca/realtime ] || [ web/package-lock.json -nt
   with_patience npm --prefix web ci --no-audit --no-fund --loglevel=error >/dev/null
 fi
 node web/build.mjs >/dev/null
+
+if [ "$purpose" = arm64 ]; then install_packages "${arm64_packages[@]}"; fi
 
 if [ "$purpose" = test ]; then
   # Debian starts a TURN server when it installs one; the tests start their own.

@@ -19,12 +19,14 @@ const SIMULATED: &str = "sim";
 
 /// The profiles of board/, compiled in so that a lone binary works.
 const BUILT_IN: &[(&str, &str)] = &[
+    ("generic", include_str!("../../board/generic.toml")),
     ("pc", include_str!("../../board/pc.toml")),
     ("rpi3", include_str!("../../board/rpi3.toml")),
     ("rpi4", include_str!("../../board/rpi4.toml")),
     ("rpi5", include_str!("../../board/rpi5.toml")),
     (SIMULATED, include_str!("../../board/sim.toml")),
     ("zero2w", include_str!("../../board/zero2w.toml")),
+    ("zero3", include_str!("../../board/zero3.toml")),
 ];
 
 /// A profile that was picked, not yet read.
@@ -283,7 +285,7 @@ mod tests {
 
     #[test]
     fn real_boards_have_a_button_a_lamp_and_a_bounded_release() {
-        for name in ["rpi3", "rpi4", "rpi5", "zero2w"] {
+        for name in ["rpi3", "rpi4", "rpi5", "zero2w", "zero3"] {
             let board = built_in_board(name).unwrap_or_else(|problems| panic!("{problems}"));
             assert_eq!(board.panel, PanelKind::Gpio, "{name}");
             assert!(board.button.is_some_and(|button| button.required), "{name}");

@@ -18,7 +18,7 @@ use crate::hands::{Hands, ice_server};
 use crate::hardware::{Panel, Press};
 use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
 use crate::media::{self, Capture, Playback};
-use crate::rtc::{Links, Network, Picture};
+use crate::rtc::{Links, Network, Picture, Taste};
 use crate::service::control::{Happening, Reply};
 use crate::service::network;
 use crate::service::notify::{self, Progress, Watchdog};
@@ -121,7 +121,7 @@ impl House {
             extra_roots: Vec::new(),
         };
         let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
-        let picture = Picture::default();
+        let picture = Picture { level: media::plan::level_of(&settings.board), taste: Taste::Any };
         let links =
             Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture);
 

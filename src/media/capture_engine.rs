@@ -218,7 +218,13 @@ impl Engine {
                 Part::Ready(fragment) => {
                     match LivePart::build(kind, fragment, &self.outlet, attempt) {
                         Ok(part) => self.start(kind, part),
-                        Err(why) => self.rest(kind, attempt, format!("{} {why}", fragment.source)),
+                        Err(why) => {
+                            // A driver's element may lack what the plan asks of it; software does not.
+                            if !plan::is_software(&fragment.encoder) {
+                                self.broken_encoders.insert(fragment.encoder.clone());
+                            }
+                            self.rest(kind, attempt, format!("{} {why}", fragment.source));
+                        }
                     }
                 }
             }

@@ -73,6 +73,17 @@ pub fn capture(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> Captu
     CapturePlan { camera, controls, microphone, reasons }
 }
 
+/// level_idc of the pictures this board sends, at their full rate (H.264 table A-1).
+pub fn level_of(board: &Board) -> u8 {
+    let camera = &board.camera;
+    level(camera.width, camera.height, camera.rate, full_bitrate(board))
+}
+
+/// Whether this encoder needs no device.
+pub fn is_software(encoder: &str) -> bool {
+    SOFTWARE.contains(&encoder)
+}
+
 /// Whether the plan could come to use the software encoder, whose speed it then wants to know.
 pub fn asks_for_speed(board: &Board, probe: &Probe, broken: &BTreeSet<String>) -> bool {
     let mut unread = Vec::new();

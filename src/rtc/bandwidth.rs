@@ -367,12 +367,12 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for History {
 
     fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &message.message.packet {
-            let feedback = |packet: &Box<dyn rtc::rtcp::Packet>| {
-                let feedback = packet.as_any().downcast_ref::<TransportLayerCc>()?;
-                Some((feedback.base_sequence_number, feedback.packet_status_count))
-            };
-            for (base, count) in packets.iter().filter_map(feedback) {
-                self.gauge.lock().reports.take(base, count);
+            for packet in packets {
+                if let Some(feedback) = packet.as_any().downcast_ref::<TransportLayerCc>() {
+                    let (base, count) =
+                        (feedback.base_sequence_number, feedback.packet_status_count);
+                    self.gauge.lock().reports.take(base, count);
+                }
             }
         }
         self.inner.handle_read(message)

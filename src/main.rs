@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use intercomd::config::{self, LoadArgs, Loaded};
 use intercomd::daemon;
+use intercomd::hardware;
 use intercomd::service::{ctl, logging};
 use tracing::{debug, error, warn};
 
@@ -27,6 +28,8 @@ enum Command {
     Run(ConfigArgs),
     /// Check the configuration and print every problem. Exit codes: 0 good, 1 problems.
     CheckConfig(ConfigArgs),
+    /// Switch relay, lamp and buzzer off, with no door running. Exit codes: 0 off, 1 not all of them.
+    OutputsOff(ConfigArgs),
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
 }
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run(&args.into()),
         Command::CheckConfig(args) => check_config(&args.into()),
+        Command::OutputsOff(args) => outputs_off(&args.into()),
         Command::Ctl(args) => ctl::run(args),
     }
 }
@@ -129,4 +133,32 @@ fn check_config(args: &LoadArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// For the moment after the daemon, however it ended: the unit's stop script. Does what can be done of it
+/// and says what could not.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+fn outputs_off(args: &LoadArgs) -> ExitCode {
+    let (outputs, problems) = config::outputs(args);
+    for problem in &problems.0 {
+        eprintln!("{problem}");
+    }
+    if !problems.0.is_empty() {
+        eprintln!("going on with what could be read; an output named there alone is not touched");
+    }
+    let done = hardware::switch_off(&outputs);
+    let mut all = problems.0.is_empty();
+    for off in &done {
+        match &off.outcome {
+            Ok(()) => println!("{} ({}) is off", off.output, off.place),
+            Err(why) => {
+                all = false;
+                eprintln!("{} ({}) may be on: {why}", off.output, off.place);
+            }
+        }
+    }
+    if done.is_empty() {
+        println!("no output is wired here");
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -158,7 +158,7 @@ fn outputs_off(args: &LoadArgs) -> ExitCode {
         }
     }
     if done.is_empty() {
-        println!("no output is wired here");
+        println!("nothing to switch off: no output is wired, or the panel is simulated");
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

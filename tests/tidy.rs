@@ -123,6 +123,7 @@ const UNIT_KEYS: &[(&str, &[&str])] = &[
             "Type",
             "NotifyAccess",
             "ExecStart",
+            "ExecStopPost",
             "WatchdogSec",
             "TimeoutStartSec",
             "TimeoutStopSec",

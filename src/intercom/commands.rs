@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use super::door::{Opener, Refusal};
+use super::faults::Part;
 use super::types::{
-    CallId, CallState, Candidate, Cause, LinkId, OpId, Opener, Outgoing, Part, PeerId, PeerKey,
-    Refusal, UplinkId, VideoMode,
+    CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
+    VideoMode,
 };
 
 /// Everything the heart can ask for.

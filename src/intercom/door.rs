@@ -7,9 +7,10 @@
 //! Nothing but [`Intercom::unlock`] leads to a pulse: no press, no message, no reconnect, no start.
 //! Whoever asks at another time is told why not.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Command, DoorState, Intercom, Opener, Refusal, ReleaseRules, Report};
+use super::{Command, Intercom, Report};
 
 /// How long the lock rests between two pulses: a strike gets warm, and a stuttering request must not
 /// hold a door open by many pulses.
@@ -17,6 +18,89 @@ pub const LOCK_OUT: Duration = Duration::from_secs(2);
 
 /// The shortest pulse that moves a strike.
 pub const SHORTEST_PULSE: Duration = Duration::from_millis(100);
+
+/// The limits of the door release, from the `[relay]` table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReleaseRules {
+    /// How long one release lasts unless its asker says otherwise. 100 ms to `max_pulse`.
+    pub pulse: Duration,
+    /// The longest a release may ever last, whoever asks. 100 ms to 60 s.
+    pub max_pulse: Duration,
+}
+
+/// Who asks for the door to be opened. Being in the channel gives nobody this right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opener {
+    /// A user of this machine who may use the control socket.
+    Control {
+        /// The user's number.
+        uid: u32,
+    },
+}
+
+impl fmt::Display for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control { uid } => write!(f, "user {uid} through the control socket"),
+        }
+    }
+}
+
+/// Why the door stays locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// No relay belongs to this door.
+    NotWired,
+    /// It is open already; no pulse is made longer.
+    Open,
+    /// It was open a moment ago.
+    LockedOut,
+    /// The length asked for is shorter or longer than a release may be.
+    Length {
+        /// The longest release of this door.
+        longest: Duration,
+    },
+    /// The daemon is stopping.
+    Stopping,
+}
+
+impl Refusal {
+    /// The name used in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotWired => "not_wired",
+            Self::Open => "open",
+            Self::LockedOut => "locked_out",
+            Self::Length { .. } => "length",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// The door release as the outside knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorState {
+    /// No relay belongs to this door.
+    NotWired,
+    /// The relay is off.
+    Locked,
+    /// The relay is on.
+    Open,
+    /// The relay is off and rests for a moment.
+    LockedOut,
+}
+
+impl DoorState {
+    /// The name used in `status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotWired => "not_wired",
+            Self::Locked => "locked",
+            Self::Open => "open",
+            Self::LockedOut => "locked_out",
+        }
+    }
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {

@@ -3,12 +3,34 @@
 //! Says each fault once and its end once. It mends nothing; the lamp, the log and `status` show it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Intercom, Part, Report, UplinkId};
+use super::{Intercom, Report, UplinkId};
 
 /// A line that is down for so long is a fault; a router that starts again is not.
 pub const LINE_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Something of the door that may be out of order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// The camera gives no picture.
+    Camera,
+    /// The button is stuck, or its line tells nothing any more.
+    Button,
+    /// An uplink that ought to be up has been down for long.
+    Line(UplinkId),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Camera => f.write_str("camera"),
+            Self::Button => f.write_str("button"),
+            Self::Line(uplink) => write!(f, "line {uplink}"),
+        }
+    }
+}
 
 /// A line somebody relies on, also while nobody rings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 
+use super::faults::Part;
 use super::types::{
-    Candidate, Description, LinkId, OpId, Part, Path, PeerId, Signal, UplinkId, VideoMode,
+    Candidate, Description, LinkId, OpId, Path, PeerId, Signal, UplinkId, VideoMode,
 };
 
 /// Everything the heart can be told.

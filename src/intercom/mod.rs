@@ -29,8 +29,8 @@ mod verify;
 mod view;
 
 pub use commands::*;
-pub use door::{LOCK_OUT, SHORTEST_PULSE};
-pub use faults::LINE_PATIENCE;
+pub use door::{DoorState, LOCK_OUT, Opener, Refusal, ReleaseRules, SHORTEST_PULSE};
+pub use faults::{LINE_PATIENCE, Part};
 pub use inputs::*;
 pub use negotiation::Role;
 pub use peer::Stance;

@@ -390,6 +390,19 @@ fn a_file_that_is_not_toml_leaves_the_outputs_of_the_profile_and_says_so() {
 }
 
 #[test]
+fn what_stands_before_a_syntax_error_counts_for_the_outputs() {
+    let machine = Machine::new();
+    let config =
+        "board = \"rpi4\"\n[relay]\nline = \"GPIO5\"\n[lamp]\nsysfs = \"ACT\n[chime]\nline = 4";
+    machine.file("config.toml", config);
+    let (outputs, problems) = outputs(&machine);
+    assert_eq!(outputs.panel, PanelKind::Gpio);
+    let relay = outputs.relay.expect("the configuration names a line").line;
+    assert_eq!(relay, LineName::Name("GPIO5".to_owned()));
+    assert!(problems.contains("config.toml:5: is not TOML"), "{problems}");
+}
+
+#[test]
 fn outputs_of_a_board_nobody_knows_are_told_as_not_known() {
     let machine = Machine::new();
     machine.file("config.toml", "board = \"rpi44\"\nrelay.line = \"GPIO5\"");

@@ -35,10 +35,11 @@ pub fn outputs_within(args: &LoadArgs, around: &Surroundings) -> (Outputs, Probl
     let notes = Notes::default();
     let mut draft = Draft::default();
     let document = open(args, around, &notes);
-    let table = document.parse(&notes);
-    let mut root = table.as_ref().map(|table| Reader::new(&document, table, &notes));
+    // A guess from a file with a syntax error is better than a relay that stays on.
+    let (table, _) = document.recover(&notes);
+    let mut root = Reader::new(&document, &table, &notes);
 
-    let written = root.as_mut().and_then(|root| root.text("board"));
+    let written = root.text("board");
     let wish = around
         .variable("INTERCOMD_BOARD")
         .or(written)
@@ -48,9 +49,7 @@ pub fn outputs_within(args: &LoadArgs, around: &Surroundings) -> (Outputs, Probl
     if let Some(profile) = search.pick(&wish, base, &notes) {
         profile.read(&mut draft, &notes);
     }
-    if let Some(root) = &mut root {
-        draft.read_outputs(root);
-    }
+    draft.read_outputs(&mut root);
     let outputs = draft.outputs(&notes);
     (outputs, notes.finish().err().unwrap_or_else(|| Problems(Vec::new())))
 }

@@ -97,19 +97,21 @@ impl Signals {
 
 impl House {
     async fn build(settings: Settings) -> anyhow::Result<Self> {
-        media::init().context("the media library does not start")?;
         let mut tasks = Tasks::new();
         let (inbox_in, inbox) = mpsc::channel(INBOX);
         // 4: a visitor who presses faster than the heart listens means the same by it.
         let (press_in, presses) = mpsc::channel(4);
 
-        // The panel first: its outputs are safe from here on.
+        // The panel first: its outputs are safe from here on, and the media library may look through all
+        // its plugins for a minute.
         let panel = Panel::open(&settings.board, press_in)?;
         panel.listen_to_keys();
         if let Some(button) = panel.watch_button() {
             let told = tell_button(button, inbox_in.clone());
             tasks.spawn("button state", Weight::Ordinary, told);
         }
+
+        media::init().context("the media library does not start")?;
 
         let server = Server::bind(&settings.socket).context("cannot open the control socket")?;
         let events = Events::new();

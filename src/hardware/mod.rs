@@ -56,7 +56,7 @@ pub enum ButtonEvent {
 #[derive(Debug, thiserror::Error)]
 pub enum HardwareError {
     /// A line that the door cannot do without.
-    #[error("board profile {board:?}: {key} = {line}: {source}")]
+    #[error("board profile {board:?}: {key} = {line}: {why}")]
     Line {
         /// The profile's name.
         board: String,
@@ -65,7 +65,7 @@ pub enum HardwareError {
         /// The line as written there.
         line: String,
         /// What was wrong, and what to do.
-        source: LineError,
+        why: LineError,
     },
 }
 
@@ -384,9 +384,7 @@ fn part<T>(
             warn!("board profile {:?}: {key} = {text}: {why}", board.name);
             Ok(Part::Missing { line: text, why })
         }
-        Err(source) => {
-            Err(HardwareError::Line { board: board.name.clone(), key, line: text, source })
-        }
+        Err(why) => Err(HardwareError::Line { board: board.name.clone(), key, line: text, why }),
     }
 }
 

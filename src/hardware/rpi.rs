@@ -9,16 +9,26 @@ use super::output::Drive;
 use crate::config::{Active, Bias, ButtonWiring, Line, LineName};
 use rppal::gpio::{Error, Gpio, InputPin, Level, OutputPin, Trigger};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::debug;
+
+/// The header's registers: up to the Pi 4, and on the Pi 5.
+const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
 /// The header of this board.
 pub(super) struct Header(Gpio);
 
 impl Header {
     /// `None` if this is no Raspberry Pi that the crate knows.
+    ///
+    /// Without the header's own memory device the crate would map all of the machine's memory, where
+    /// it runs as root. The character device is the better way then.
     pub(super) fn open() -> Result<Option<Self>, LineError> {
+        if !REGISTERS.iter().any(|path| Path::new(path).exists()) {
+            return Err(LineError::Refused(format!("there is no {}", REGISTERS.join(", no "))));
+        }
         match Gpio::new() {
             Ok(gpio) => Ok(Some(Self(gpio))),
             Err(Error::UnknownModel) => Ok(None),

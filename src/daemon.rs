@@ -15,9 +15,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
 use crate::hands::{Hands, ice_server};
-use crate::hardware::{Panel, Press};
-use crate::intercom::{CallState, Input, Intercom, LinkEvent, UplinkEvent, UplinkId};
-use crate::media::{self, Capture, Playback};
+use crate::hardware::{ButtonEvent, ButtonState, Panel};
+use crate::intercom::{
+    CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules, SHORTEST_PULSE,
+    UplinkEvent, UplinkId,
+};
+use crate::media::{self, Capture, CaptureState, CaptureStatus, Playback};
 use crate::rtc::{Links, Network, Picture, Taste};
 use crate::service::control::{Happening, Reply};
 use crate::service::network;
@@ -40,7 +43,7 @@ struct House {
     hands: Hands,
     tasks: Tasks,
     inbox: mpsc::Receiver<Input>,
-    presses: mpsc::Receiver<Press>,
+    presses: mpsc::Receiver<ButtonEvent>,
     control: mpsc::Receiver<ControlRequest>,
     probes: mpsc::Receiver<()>,
     progress: Progress,
@@ -94,15 +97,21 @@ impl Signals {
 
 impl House {
     async fn build(settings: Settings) -> anyhow::Result<Self> {
-        media::init().context("the media library does not start")?;
         let mut tasks = Tasks::new();
         let (inbox_in, inbox) = mpsc::channel(INBOX);
         // 4: a visitor who presses faster than the heart listens means the same by it.
         let (press_in, presses) = mpsc::channel(4);
 
-        // The panel first: its outputs are safe from here on.
+        // The panel first: its outputs are safe from here on, and the media library may look through all
+        // its plugins for a minute.
         let panel = Panel::open(&settings.board, press_in)?;
         panel.listen_to_keys();
+        if let Some(button) = panel.watch_button() {
+            let told = tell_button(button, inbox_in.clone());
+            tasks.spawn("button state", Weight::Ordinary, told);
+        }
+
+        media::init().context("the media library does not start")?;
 
         let server = Server::bind(&settings.socket).context("cannot open the control socket")?;
         let events = Events::new();
@@ -114,6 +123,8 @@ impl House {
         tasks.spawn("control", Weight::Essential, serving);
 
         let capture = Capture::new(&settings.board);
+        let told = tell_camera(capture.watch(), inbox_in.clone());
+        tasks.spawn("camera state", Weight::Ordinary, told);
         let playback = Playback::new(&settings.board);
         let network = Network {
             policy: settings.ice.policy,
@@ -157,7 +168,14 @@ impl House {
         }
 
         let run = uuid::Uuid::new_v4().simple().to_string();
-        let heart = Intercom::new(settings.rules.clone(), &format!("c-{}", &run[..8]), &known);
+        let mut heart = Intercom::new(settings.rules.clone(), &format!("c-{}", &run[..8]), &known);
+        if let Some(relay) = &settings.board.relay {
+            heart.wire_release(ReleaseRules { pulse: relay.pulse, max_pulse: relay.max_pulse });
+        }
+        // Without `arm` the service's line is down between calls, as its owner wants it.
+        let unarmed = settings.uplink.as_ref().is_some_and(|uplink| !uplink.arm);
+        let lines = known.iter().filter(|id| !(unarmed && **id == UplinkId::Service));
+        heart.watch_lines(&lines.copied().collect::<Vec<_>>());
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
         let hands = Hands::new(links, uplinks, capture, playback, panel, events.clone(), address);
         Ok(Self {
@@ -201,14 +219,20 @@ impl House {
     }
 
     async fn live(&mut self, signals: &mut Signals) -> anyhow::Result<()> {
+        // The heart's time begins.
+        self.take(Input::Wakeup);
         loop {
             self.carry_out();
             let wake = self.heart.poll_timeout().map(|(at, _)| at);
             tokio::select! {
                 biased;
                 () = signals.next() => return Ok(()),
+                // Before the rest: a visitor listens for the chime. Fingers cannot fill this up.
+                Some(event) = self.presses.recv() => self.take(match event {
+                    ButtonEvent::Press => Input::Press,
+                    ButtonEvent::LongPress => Input::LongPress,
+                }),
                 Some(input) = self.inbox.recv() => self.take(input),
-                Some(Press) = self.presses.recv() => self.take(Input::Press),
                 Some(request) = self.control.recv() => self.answer(request),
                 () = sleep_until(wake) => self.take(Input::Wakeup),
                 Some(()) = self.probes.recv() => {}
@@ -263,10 +287,39 @@ impl House {
                     Reply::done()
                 }
             },
+            Ask::Unlock(length) => self.unlock(Opener::Control { uid: request.uid }, length),
             Ask::Status => Reply::status(self.hands.status(&self.heart.snapshot())),
         };
         // A client that went away needs no answer.
         let _ = request.reply.send(reply);
+    }
+
+    fn unlock(&mut self, by: Opener, length: Option<Duration>) -> Reply {
+        match self.heart.unlock(Instant::now(), by, length) {
+            Ok(_) => Reply::done(),
+            Err(Refusal::NotWired) => Reply::refused(
+                "this door has no relay to open it with",
+                "wire one and describe it in [relay] of the configuration",
+            ),
+            Err(Refusal::Open) => Reply::refused(
+                "the door is open already, and no release is made longer",
+                "ask again when it is over",
+            ),
+            Err(Refusal::LockedOut) => {
+                Reply::refused("the door was open a moment ago", "ask again in two seconds")
+            }
+            Err(Refusal::Length { longest }) => Reply::refused(
+                "a release of this length is not allowed",
+                format!(
+                    "ask for {} to {} (`max_pulse` of [relay])",
+                    humantime::format_duration(SHORTEST_PULSE),
+                    humantime::format_duration(longest)
+                ),
+            ),
+            Err(Refusal::Stopping) => {
+                Reply::refused("the daemon is stopping", "ask again when it runs")
+            }
+        }
     }
 
     /// Ends a call in progress the way a person would: says so, then goes.
@@ -358,6 +411,46 @@ async fn tell_uplink(
         if state != last {
             last = state;
             events.tell(Happening::Uplink { name: name.to_owned(), state: state.to_owned() });
+        }
+    }
+}
+
+/// Tells the heart when the button gets out of order, and when it is well again.
+async fn tell_button(mut button: watch::Receiver<ButtonState>, inbox: mpsc::Sender<Input>) {
+    let mut was = false;
+    loop {
+        let is = button.borrow_and_update().is_fault();
+        if is != was {
+            was = is;
+            let input = if is { Input::Broken } else { Input::Mended };
+            if inbox.send(input(Part::Button)).await.is_err() {
+                return;
+            }
+        }
+        if button.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The same for the camera, of which nothing is known between calls.
+async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mpsc::Sender<Input>) {
+    let mut was = false;
+    loop {
+        let is = match capture.borrow_and_update().state {
+            CaptureState::Broken { .. } => true,
+            CaptureState::Running => false,
+            CaptureState::Off | CaptureState::Starting => was,
+        };
+        if is != was {
+            was = is;
+            let input = if is { Input::Broken } else { Input::Mended };
+            if inbox.send(input(Part::Camera)).await.is_err() {
+                return;
+            }
+        }
+        if capture.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -4,12 +4,12 @@
 //! shows.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tracing::{debug, error, info, warn};
 
 use crate::config;
-use crate::hardware::Panel;
+use crate::hardware::{Panel, Release};
 use crate::intercom::{
     Command, Input, LinkCommand, LinkEvent, LinkId, Outgoing, PeerView, Report, Snapshot, Stance,
     UplinkCommand, UplinkEvent, UplinkId,
@@ -86,7 +86,8 @@ impl Hands {
             Command::Capture(on) => self.capture.set(on),
             Command::Show(link) => self.show(link),
             Command::Lamp(lamp) => self.panel.lamp(lamp),
-            Command::Chime => self.panel.chime(),
+            Command::Chime => self.chime(),
+            Command::Release(length) => self.release(length),
             Command::Report(report) => self.report(&report),
         }
     }
@@ -179,6 +180,20 @@ impl Hands {
         self.shown = link;
     }
 
+    /// The one place where the chime is ordered: what sounds at the door goes here. Within 100 ms of the
+    /// press, so nothing here may wait.
+    fn chime(&self) {
+        self.panel.chime();
+    }
+
+    fn release(&self, length: Duration) {
+        match self.panel.release(length) {
+            Release::Pulsing => {}
+            // The heart was told of a relay that the panel refused to start without.
+            Release::NoRelay => error!("the door was to be opened, but its relay is not there"),
+        }
+    }
+
     fn report(&self, report: &Report) {
         self.events.tell(Happening::from(report));
         match report {
@@ -191,6 +206,13 @@ impl Hands {
             Report::PressIgnored(state) => {
                 info!("the doorbell was pressed while {}; nothing to do", state.name());
             }
+            Report::LongPress => info!("the doorbell button is held for long"),
+            Report::Opened { by, length } => info!("the door is opened for {length:?} by {by}"),
+            Report::OpenRefused { by, why } => {
+                warn!("the door is not opened for {by}: {}", why.name());
+            }
+            Report::Broken(part) => warn!("out of order: {part}"),
+            Report::Mended(part) => info!("in order again: {part}"),
             Report::Answered { peer } => info!("answered by {peer}"),
             Report::Ended { call, cause } => info!("call {call} ended: {}", cause.name()),
             Report::PeerCame(peer) => debug!("{peer} is in the channel"),
@@ -222,6 +244,8 @@ impl Hands {
                 since: unix_seconds(SystemTime::now() - now.saturating_duration_since(*since)),
             }),
             uplinks: self.uplinks.values().map(uplink_status).collect(),
+            door: heart.door.name().to_owned(),
+            faults: heart.faults.iter().map(ToString::to_string).collect(),
             peers: heart.peers.iter().map(|peer| self.peer_status(peer)).collect(),
             media: MediaStatus {
                 camera: capture.camera,
@@ -259,6 +283,12 @@ impl Hands {
             },
             counters: [
                 ("calls", counters.calls),
+                ("openings", counters.openings),
+                ("openings_refused", counters.refusals),
+                ("long_presses", counters.long_presses),
+                ("button_faults", counters.button_faults),
+                ("camera_faults", counters.camera_faults),
+                ("line_faults", counters.line_faults),
                 ("ignored_inputs", counters.ignored),
                 ("link_rebuilds", counters.rebuilds),
                 ("rejoins", counters.rejoins),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use intercomd::config::{self, LoadArgs, Loaded};
 use intercomd::service::{ctl, logging};
-use intercomd::{daemon, devices};
+use intercomd::{daemon, devices, hardware};
 use tracing::{debug, error, warn};
 
 /// Exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h).
@@ -29,6 +29,8 @@ enum Command {
     CheckConfig(ConfigArgs),
     /// List what this machine has, and what the door would take of it and why. Exit codes: 0 listed, 1 failed.
     Devices(DevicesArgs),
+    /// Switch relay, lamp and buzzer off, with no door running. Exit codes: 0 off, 1 not all of them.
+    OutputsOff(ConfigArgs),
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
 }
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run(&args.into()),
         Command::CheckConfig(args) => check_config(&args.into()),
         Command::Devices(args) => list_devices(args),
+        Command::OutputsOff(args) => outputs_off(&args.into()),
         Command::Ctl(args) => ctl::run(args),
     }
 }
@@ -177,4 +180,32 @@ fn list_devices(args: DevicesArgs) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// For the moment after the daemon, however it ended: the unit's stop script. Does what can be done of it
+/// and says what could not.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+fn outputs_off(args: &LoadArgs) -> ExitCode {
+    let (outputs, problems) = config::outputs(args);
+    for problem in &problems.0 {
+        eprintln!("{problem}");
+    }
+    if !problems.0.is_empty() {
+        eprintln!("going on with what could be read; an output named there alone is not touched");
+    }
+    let done = hardware::switch_off(&outputs);
+    let mut all = problems.0.is_empty();
+    for off in &done {
+        match &off.outcome {
+            Ok(()) => println!("{} ({}) is off", off.output, off.place),
+            Err(why) => {
+                all = false;
+                eprintln!("{} ({}) may be on: {why}", off.output, off.place);
+            }
+        }
+    }
+    if done.is_empty() {
+        println!("nothing to switch off: no output is wired, or the panel is simulated");
+    }
+    if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

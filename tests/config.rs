@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, Credential, IceSettings, LineName, LoadArgs, Loaded, NativeH264, PanelKind,
-    Problems, Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within,
+    Active, Bias, ButtonTimes, Credential, IceSettings, IdleLamp, LampPort, LampWiring, LineName,
+    LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems, Secret, Source, Surroundings,
+    UplinkSettings, load_board_within, load_within, outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -277,7 +278,7 @@ fn the_file_overrides_the_profile_key_by_key() {
     "#;
     let board = machine.with(config).settings.board;
     let button = board.button.expect("the profile wires the button");
-    assert_eq!(button.debounce, Duration::from_millis(80));
+    assert_eq!(button.times.debounce, Duration::from_millis(80));
     assert_eq!(button.line.line, LineName::Name("GPIO17".to_owned()));
     assert_eq!(button.line.active, Active::Low);
     assert_eq!(button.bias, Bias::PullUp);
@@ -296,13 +297,129 @@ fn a_fragment_in_the_file_replaces_the_source_of_the_profile() {
     assert_eq!(board.camera.source, fragment);
 }
 
+/// The name of the line or LED of a lamp.
+fn line_of(lamp: &LampWiring) -> String {
+    match &lamp.port {
+        LampPort::Line(line) => line.line.to_string(),
+        LampPort::Led(name) => format!("led {name}"),
+    }
+}
+
+#[test]
+fn the_lamp_of_the_later_document_wins_whether_line_or_led() {
+    let machine = Machine::new();
+    let lamp = |config: &str| {
+        let board = machine.with(&format!("channel = \"d\"\n{config}")).settings.board;
+        board.lamp.expect("a lamp is wired")
+    };
+    assert_eq!(line_of(&lamp("board = \"rpi4\"\nlamp.sysfs = \"ACT\"")), "led ACT");
+    machine.file("led.toml", "[panel]\nkind = \"sim\"\n[lamp]\nsysfs = \"ACT\"\nidle = \"on\"\n");
+    let kept = lamp("board = \"led.toml\"");
+    assert_eq!((line_of(&kept).as_str(), kept.idle), ("led ACT", IdleLamp::Lit));
+    let moved = lamp("board = \"led.toml\"\nlamp.line = \"GPIO5\"");
+    assert_eq!((line_of(&moved).as_str(), moved.idle), ("GPIO5", IdleLamp::Lit));
+    // An LED takes no GPIO line, so the profile's is free for something else.
+    let config = "board = \"rpi4\"\nlamp.sysfs = \"ACT\"\nchime.line = \"GPIO22\"";
+    assert_eq!(line_of(&lamp(config)), "led ACT");
+}
+
+#[test]
+fn the_button_has_times_of_its_own_and_a_long_press_can_be_off() {
+    let machine = Machine::new();
+    let times = |keys: &str| {
+        let config = format!("channel = \"d\"\nboard = \"rpi4\"\n[button]\n{keys}");
+        machine.with(&config).settings.board.button.expect("the profile wires it").times
+    };
+    assert_eq!(times(""), ButtonTimes::default());
+    let own = times("cooldown = \"0s\"\nlong_press = \"30s\"");
+    assert_eq!((own.cooldown, own.long_press), (Duration::ZERO, Some(Duration::from_secs(30))));
+    assert_eq!(times("long_press = \"off\"").long_press, None);
+}
+
+// ---- the outputs alone, for the moment after the daemon
+
+fn outputs(machine: &Machine) -> (Outputs, String) {
+    let (outputs, problems) = outputs_within(&machine.args, &machine.around);
+    (outputs, problems.to_string())
+}
+
+#[test]
+fn the_outputs_are_those_of_the_whole_configuration() {
+    let machine = Machine::new();
+    let config = "channel = \"d\"\nboard = \"rpi4\"\nrelay.line = \"GPIO5\"\nlamp.sysfs = \"ACT\"";
+    let board = machine.with(config).settings.board;
+    let (outputs, problems) = outputs(&machine);
+    assert_eq!(problems, "");
+    assert_eq!(outputs.panel, PanelKind::Gpio);
+    assert_eq!(outputs.relay, board.relay.map(|relay| relay.line));
+    assert_eq!(outputs.lamp, board.lamp.map(|lamp| lamp.port));
+    assert_eq!(outputs.chime, None);
+}
+
+#[test]
+fn the_outputs_are_found_in_a_configuration_that_is_broken_elsewhere() {
+    let machine = Machine::new();
+    let config = r#"
+        board = "rpi4"
+        [uplink]
+        key_file = "/nowhere"
+        [camera]
+        rate = 99
+        [relay]
+        line = "GPIO5"
+        pulse = "1h"
+        max_pulse = "no time"
+        [button]
+        active = "sideways"
+    "#;
+    machine.faults(config);
+    let (outputs, problems) = outputs(&machine);
+    let relay = outputs.relay.expect("its line is written well").line;
+    assert_eq!(relay, LineName::Name("GPIO5".to_owned()));
+    assert!(problems.lines().all(|line| line.contains("relay.")), "{problems}");
+}
+
+#[test]
+fn a_file_that_is_not_toml_leaves_the_outputs_of_the_profile_and_says_so() {
+    let machine = Machine::new();
+    machine.device_tree("raspberrypi,4-model-b\0");
+    machine.file("config.toml", "channel = \"d\"\n[relay\n");
+    let (outputs, problems) = outputs(&machine);
+    assert!(outputs.relay.is_some() && outputs.panel == PanelKind::Gpio);
+    assert!(problems.contains("config.toml:2: is not TOML"), "{problems}");
+}
+
+#[test]
+fn what_stands_before_a_syntax_error_counts_for_the_outputs() {
+    let machine = Machine::new();
+    let config =
+        "board = \"rpi4\"\n[relay]\nline = \"GPIO5\"\n[lamp]\nsysfs = \"ACT\n[chime]\nline = 4";
+    machine.file("config.toml", config);
+    let (outputs, problems) = outputs(&machine);
+    assert_eq!(outputs.panel, PanelKind::Gpio);
+    let relay = outputs.relay.expect("the configuration names a line").line;
+    assert_eq!(relay, LineName::Name("GPIO5".to_owned()));
+    assert!(problems.contains("config.toml:5: is not TOML"), "{problems}");
+}
+
+#[test]
+fn outputs_of_a_board_nobody_knows_are_told_as_not_known() {
+    let machine = Machine::new();
+    machine.file("config.toml", "board = \"rpi44\"\nrelay.line = \"GPIO5\"");
+    let (outputs, problems) = outputs(&machine);
+    assert!(problems.contains("rpi44"), "{problems}");
+    let relay = outputs.relay.expect("the configuration names a line").line;
+    assert_eq!(relay, LineName::Name("GPIO5".to_owned()));
+    assert_eq!(outputs.lamp, None);
+}
+
 #[test]
 fn off_takes_away_what_the_profile_wires() {
     let config = "channel = \"d\"\nboard = \"rpi4\"\nrelay.line = \"off\"\nlamp.line = \"GPIO27\"";
     let board = Machine::new().with(config).settings.board;
     assert_eq!(board.relay, None);
     let lamp = board.lamp.expect("the lamp took over the line");
-    assert_eq!(lamp.line.line, LineName::Name("GPIO27".to_owned()));
+    assert_eq!(line_of(&lamp), "GPIO27");
 }
 
 #[test]

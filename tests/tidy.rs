@@ -128,6 +128,7 @@ const UNIT_KEYS: &[(&str, &[&str])] = &[
             "Type",
             "NotifyAccess",
             "ExecStart",
+            "ExecStopPost",
             "WatchdogSec",
             "TimeoutStartSec",
             "TimeoutStopSec",

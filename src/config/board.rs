@@ -103,10 +103,31 @@ pub struct ButtonWiring {
     pub line: Line,
     /// Its resistor.
     pub bias: Bias,
-    /// How long the level must hold before a press counts. 0 s to 1 s.
-    pub debounce: Duration,
+    /// The times by which it is judged.
+    pub times: ButtonTimes,
     /// Whether intercomd refuses to start without it.
     pub required: bool,
+}
+
+/// The times by which the button is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ButtonTimes {
+    /// How long the level must hold before a press counts. 0 s to 1 s.
+    pub debounce: Duration,
+    /// The shortest time between two presses that count. 0 s to 10 s.
+    pub cooldown: Duration,
+    /// Held for so long is a long press, 1 s to 30 s; `None`: there are none.
+    pub long_press: Option<Duration>,
+}
+
+impl Default for ButtonTimes {
+    fn default() -> Self {
+        Self {
+            debounce: Duration::from_millis(30),
+            cooldown: Duration::from_secs(1),
+            long_press: Some(Duration::from_secs(5)),
+        }
+    }
 }
 
 /// The door release contact. Its safe state is off, always.
@@ -123,8 +144,29 @@ pub struct RelayWiring {
 /// The lamp for the visitor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LampWiring {
-    /// Its line.
-    pub line: Line,
+    /// What it hangs on.
+    pub port: LampPort,
+    /// What it shows while the door waits.
+    pub idle: IdleLamp,
+}
+
+/// What a lamp hangs on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LampPort {
+    /// A GPIO line.
+    Line(Line),
+    /// An LED of the kernel, by its name below /sys/class/leds.
+    Led(String),
+}
+
+/// What the lamp shows while the door waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum IdleLamp {
+    /// Nothing.
+    #[default]
+    Dark,
+    /// Light, so that the button is found at night.
+    Lit,
 }
 
 /// An output that is on or off.

@@ -95,8 +95,9 @@ struct Used<'a> {
 }
 
 fn twice(draft: &Draft, notes: &Notes) {
-    let all = [&draft.button.line, &draft.relay.line, &draft.lamp, &draft.chime];
-    let used: Vec<Used<'_>> = all.into_iter().filter_map(used).collect();
+    let all =
+        [Some(&draft.button.line), Some(&draft.relay.line), draft.lamp.line(), Some(&draft.chime)];
+    let used: Vec<Used<'_>> = all.into_iter().flatten().filter_map(used).collect();
     for (number, later) in used.iter().enumerate() {
         if later.chip.is_none() && matches!(later.line, LineName::Offset(_)) {
             notes.warn(
@@ -250,6 +251,21 @@ pub(super) fn encoders(list: At<Vec<At<String>>>, notes: &Notes) -> Option<At<Ve
         names.push(name);
     }
     good.then_some(At { value: names, place: list.place })
+}
+
+/// Checks the name of an LED: one entry of /sys/class/leds, not a path.
+pub(super) fn led(written: At<String>, notes: &Notes) -> Option<At<String>> {
+    let name = &written.value;
+    if !name.contains('/') && !name.starts_with('.') {
+        return Some(written);
+    }
+    let last = name.trim_end_matches("/brightness").rsplit('/').next();
+    let fix = match last.filter(|last| !last.is_empty() && !last.starts_with('.')) {
+        Some(last) => format!("write the name alone, as `ls /sys/class/leds` shows it: \"{last}\""),
+        None => "write a name that `ls /sys/class/leds` shows".to_owned(),
+    };
+    notes.problem(&written.place, wrong(format!("is \"{name}\", not the name of an LED"), fix));
+    None
 }
 
 /// Turns a friendly choice into a source, and warns of names that change by themselves.

@@ -65,6 +65,12 @@ impl Document {
     /// Takes the text apart. Syntax errors go to the notes, and nothing is returned then: what
     /// follows a syntax error cannot be judged.
     pub(super) fn parse(&self, notes: &Notes) -> Option<DeTable<'_>> {
+        let (table, sound) = self.recover(notes);
+        sound.then_some(table)
+    }
+
+    /// The same, and what could be made of the text in spite of its syntax errors; whether it has none.
+    pub(super) fn recover(&self, notes: &Notes) -> (DeTable<'_>, bool) {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
         for error in errors.iter().take(MOST_SYNTAX_ERRORS) {
             let place = self.spot(error.span().map(|span| span.start), "");
@@ -77,7 +83,7 @@ impl Document {
                 ),
             );
         }
-        errors.is_empty().then(|| table.into_inner())
+        (table.into_inner(), errors.is_empty())
     }
 
     fn line(&self, offset: usize) -> usize {

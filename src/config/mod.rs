@@ -14,6 +14,7 @@ mod file;
 mod ice;
 pub mod names;
 mod notes;
+mod outputs;
 mod parts;
 mod problem;
 mod profile;
@@ -29,10 +30,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use board::{
-    Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, SoundSettings,
-    Source,
+    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, DisplaySettings,
+    EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring,
+    PanelKind, RelayWiring, SoundSettings, Source,
 };
+pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
 pub use secret::Secret;

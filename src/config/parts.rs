@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::board::{
-    Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, SoundSettings,
-    Source,
+    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, DisplaySettings,
+    EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring,
+    PanelKind, RelayWiring, SoundSettings, Source,
 };
 use super::check;
 use super::notes::Notes;
+use super::outputs::Outputs;
 use super::problem::{At, Place, wrong};
 use super::reader::Reader;
 
@@ -26,7 +27,7 @@ pub(super) struct Draft {
     pub(super) panel: Option<At<PanelKind>>,
     pub(super) button: ButtonDraft,
     pub(super) relay: RelayDraft,
-    pub(super) lamp: LineDraft,
+    pub(super) lamp: LampDraft,
     pub(super) chime: LineDraft,
     pub(super) camera: Option<At<Source>>,
     pub(super) size: Option<At<[u32; 2]>>,
@@ -67,8 +68,18 @@ pub(super) enum WrittenLine {
 pub(super) struct ButtonDraft {
     pub(super) line: LineDraft,
     pub(super) bias: Option<At<Bias>>,
-    pub(super) debounce: Option<At<Duration>>,
+    debounce: Option<At<Duration>>,
+    cooldown: Option<At<Duration>>,
+    long_press: Option<At<Option<Duration>>>,
     pub(super) required: Option<At<bool>>,
+}
+
+#[derive(Default)]
+pub(super) struct LampDraft {
+    line: LineDraft,
+    /// An LED of the kernel in place of the line.
+    led: Option<At<String>>,
+    idle: Option<At<IdleLamp>>,
 }
 
 #[derive(Default)]
@@ -92,9 +103,7 @@ impl Draft {
     /// Takes over what a document says in the shared tables.
     pub(super) fn read(&mut self, root: &mut Reader<'_>) {
         self.read_button(root.table("button"));
-        self.read_relay(root.table("relay"));
-        self.read_output(root.table("lamp"), |draft| &mut draft.lamp);
-        self.read_output(root.table("chime"), |draft| &mut draft.chime);
+        self.read_outputs(root);
         self.read_camera(root.table("camera"));
         self.read_encoder(root.table("encoder"));
         lay(&mut self.microphone, read_source(root.table("microphone")));
@@ -110,6 +119,13 @@ impl Draft {
         );
     }
 
+    /// Takes over what a document says of the outputs.
+    pub(super) fn read_outputs(&mut self, root: &mut Reader<'_>) {
+        self.read_relay(root.table("relay"));
+        self.lamp.read(root.table("lamp"));
+        self.read_chime(root.table("chime"));
+    }
+
     fn read_button(&mut self, mut table: Reader<'_>) {
         let button = &mut self.button;
         button.line.read(&mut table);
@@ -117,6 +133,10 @@ impl Draft {
         lay(&mut button.bias, table.word("bias", &words));
         let range = Duration::ZERO..=Duration::from_secs(1);
         lay(&mut button.debounce, table.duration("debounce", range));
+        let range = Duration::ZERO..=Duration::from_secs(10);
+        lay(&mut button.cooldown, table.duration("cooldown", range));
+        let range = Duration::from_secs(1)..=Duration::from_secs(30);
+        lay(&mut button.long_press, table.duration_or_off("long_press", range));
         lay(&mut button.required, table.flag("required"));
         table.finish();
     }
@@ -136,14 +156,11 @@ impl Draft {
         table.finish();
     }
 
-    fn read_output(&mut self, mut table: Reader<'_>, pick: fn(&mut Self) -> &mut LineDraft) {
-        pick(self).read(&mut table);
+    fn read_chime(&mut self, mut table: Reader<'_>) {
+        self.chime.read(&mut table);
         table.refuse(
             "sysfs",
-            wrong(
-                "is not supported, /sys is read-only for the service",
-                "wire the lamp to a GPIO line and name it with `line`",
-            ),
+            wrong("is for the lamp only", "wire the buzzer to a GPIO line and name it with `line`"),
         );
         table.finish();
     }
@@ -175,6 +192,17 @@ impl Draft {
         table.finish();
     }
 
+    /// What is to be off when nobody is in control. Faults that concern nothing but the limits of a
+    /// release are none here.
+    pub(super) fn outputs(self, notes: &Notes) -> Outputs {
+        Outputs {
+            panel: self.panel.map(|panel| panel.value).unwrap_or_default(),
+            relay: self.relay.line.settle(Active::High, notes),
+            lamp: self.lamp.settle(notes).map(|lamp| lamp.port),
+            chime: self.chime.settle(Active::High, notes),
+        }
+    }
+
     /// Puts the board together. Faults go to the notes; what cannot be built is left out then.
     pub(super) fn settle(self, name: String, compatible: Vec<String>, notes: &Notes) -> Board {
         check::wiring(&self, notes);
@@ -188,7 +216,7 @@ impl Draft {
             panel: self.panel.map_or(PanelKind::Sim, |panel| panel.value),
             button: self.button.settle(notes),
             relay: self.relay.settle(notes),
-            lamp: self.lamp.settle(Active::High, notes).map(|line| LampWiring { line }),
+            lamp: self.lamp.settle(notes),
             chime: self.chime.settle(Active::High, notes).map(|line| OutputWiring { line }),
             camera: CameraSettings {
                 source: self.camera.map_or(camera.source, |source| source.value),
@@ -263,6 +291,39 @@ impl LineDraft {
     }
 }
 
+impl LampDraft {
+    fn read(&mut self, mut table: Reader<'_>) {
+        let wrote_line = table.wrote("line");
+        self.line.read(&mut table);
+        let led = table.text("sysfs").and_then(|led| check::led(led, table.notes()));
+        match (led, wrote_line) {
+            (Some(led), true) => table
+                .notes()
+                .problem(&led.place, wrong("stands beside `line`", "keep one of the two")),
+            // The later document wins, whichever of the two it writes.
+            (Some(led), false) => self.led = Some(led),
+            (None, true) => self.led = None,
+            (None, false) => {}
+        }
+        let words = [("off", IdleLamp::Dark), ("on", IdleLamp::Lit)];
+        lay(&mut self.idle, table.word("idle", &words));
+        table.finish();
+    }
+
+    /// The line it hangs on, unless it is an LED.
+    pub(super) fn line(&self) -> Option<&LineDraft> {
+        self.led.is_none().then_some(&self.line)
+    }
+
+    fn settle(self, notes: &Notes) -> Option<LampWiring> {
+        let port = match self.led {
+            Some(led) => LampPort::Led(led.value),
+            None => LampPort::Line(self.line.settle(Active::High, notes)?),
+        };
+        Some(LampWiring { port, idle: self.idle.map(|idle| idle.value).unwrap_or_default() })
+    }
+}
+
 impl ButtonDraft {
     fn settle(self, notes: &Notes) -> Option<ButtonWiring> {
         let line = self.line.settle(Active::Low, notes)?;
@@ -271,10 +332,15 @@ impl ButtonDraft {
             Active::Low => Bias::PullUp,
             Active::High => Bias::PullDown,
         };
+        let times = ButtonTimes::default();
         Some(ButtonWiring {
             line,
             bias: self.bias.map_or(bias, |bias| bias.value),
-            debounce: self.debounce.map_or(Duration::from_millis(30), |time| time.value),
+            times: ButtonTimes {
+                debounce: self.debounce.map_or(times.debounce, |time| time.value),
+                cooldown: self.cooldown.map_or(times.cooldown, |time| time.value),
+                long_press: self.long_press.map_or(times.long_press, |time| time.value),
+            },
             required: self.required.is_none_or(|required| required.value),
         })
     }

@@ -236,6 +236,19 @@ impl<'d> Reader<'d> {
         self.refused(&place, fault)
     }
 
+    /// A time as for `duration`, or "off".
+    pub(super) fn duration_or_off(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<Duration>,
+    ) -> Option<At<Option<Duration>>> {
+        let (place, value) = self.ask(key)?;
+        if matches!(value, DeValue::String(text) if text.as_ref() == "off") {
+            return Some(At { value: None, place });
+        }
+        self.duration(key, range).map(|at| at.map(Some))
+    }
+
     /// One of a few words.
     pub(super) fn word<T: Copy>(
         &mut self,

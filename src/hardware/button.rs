@@ -3,8 +3,9 @@
 //! The judgement is `debounce.rs`; the edges come from a back-end. Between edges the task sleeps
 //! until the machine's next deadline, or for ever when it has none.
 
-use super::Press;
+use super::ButtonEvent;
 use super::debounce::{Debounce, Told};
+use crate::config::ButtonTimes as Times;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -29,12 +30,25 @@ pub(crate) trait Edges: Send + 'static {
 
 /// What the button does at the moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ButtonState {
+pub enum ButtonState {
+    /// Nobody presses.
     Released,
+    /// Somebody presses, or did a moment ago.
     Pressed,
+    /// Held for over a minute, which no finger does.
     Stuck,
     /// The line gives no edges any more.
     Broken(String),
+}
+
+impl ButtonState {
+    /// Whether somebody has to look after it.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Stuck | Self::Broken(_) => true,
+            Self::Released | Self::Pressed => false,
+        }
+    }
 }
 
 impl fmt::Display for ButtonState {
@@ -90,12 +104,12 @@ impl LineClock {
 pub(crate) async fn watch<E: Edges>(
     mut edges: E,
     active: bool,
-    debounce: Duration,
-    presses: mpsc::Sender<Press>,
+    times: Times,
+    events: mpsc::Sender<ButtonEvent>,
     state: watch::Sender<ButtonState>,
 ) {
     let mut clock = LineClock::new();
-    let mut machine = Debounce::new(debounce, active, clock.now());
+    let mut machine = Debounce::new(times, active, clock.now());
     if active {
         info!("the button is held already; this does not ring");
         state.send_replace(ButtonState::Pressed);
@@ -119,8 +133,13 @@ pub(crate) async fn watch<E: Edges>(
             match told {
                 Told::Press => {
                     state.send_replace(ButtonState::Pressed);
-                    ring(&presses);
+                    tell(&events, ButtonEvent::Press);
                 }
+                Told::TooSoon => {
+                    state.send_replace(ButtonState::Pressed);
+                    debug!("a press so soon after the last one does not count");
+                }
+                Told::Long => tell(&events, ButtonEvent::LongPress),
                 Told::Stuck => {
                     warn!(
                         "the button has been held for over a minute; look for a jammed button or a short in its wire"
@@ -135,10 +154,10 @@ pub(crate) async fn watch<E: Edges>(
     }
 }
 
-/// Hands on a press. Never waits: if earlier presses were not taken yet, this one adds nothing.
-pub(super) fn ring(presses: &mpsc::Sender<Press>) {
-    match presses.try_send(Press) {
-        Ok(()) => debug!("button pressed"),
+/// Hands on what was done. Never waits: if earlier presses were not taken yet, this one adds nothing.
+fn tell(events: &mpsc::Sender<ButtonEvent>, event: ButtonEvent) {
+    match events.try_send(event) {
+        Ok(()) => debug!("button: {event:?}"),
         Err(mpsc::error::TrySendError::Full(_)) => {
             warn!("a press was dropped: earlier presses have not been handled yet");
         }
@@ -158,6 +177,12 @@ mod tests {
     use super::*;
 
     const DEBOUNCE: Duration = Duration::from_millis(30);
+    const TIMES: Times = Times {
+        debounce: DEBOUNCE,
+        cooldown: Duration::from_millis(500),
+        long_press: Some(Duration::from_secs(5)),
+    };
+    const PRESS: Option<ButtonEvent> = Some(ButtonEvent::Press);
 
     struct Fake(mpsc::Receiver<Edge>);
 
@@ -169,7 +194,7 @@ mod tests {
 
     struct World {
         edges: mpsc::Sender<Edge>,
-        presses: mpsc::Receiver<Press>,
+        presses: mpsc::Receiver<ButtonEvent>,
         state: watch::Receiver<ButtonState>,
     }
 
@@ -177,7 +202,7 @@ mod tests {
         let (edges, fake) = mpsc::channel(16);
         let (press, presses) = mpsc::channel(4);
         let (tell, state) = watch::channel(ButtonState::Released);
-        tokio::spawn(watch(Fake(fake), active, DEBOUNCE, press, tell));
+        tokio::spawn(watch(Fake(fake), active, TIMES, press, tell));
         World { edges, presses, state }
     }
 
@@ -200,7 +225,7 @@ mod tests {
         let mut world = world(false);
         let start = Instant::now();
         world.edge(0, true).await;
-        assert_eq!(world.presses.recv().await, Some(Press));
+        assert_eq!(world.presses.recv().await, PRESS);
         assert_eq!(start.elapsed(), DEBOUNCE);
         world.edge(400, false).await;
         world.until(ButtonState::Released).await;
@@ -213,7 +238,7 @@ mod tests {
         world.edge(0, true).await;
         world.edge(5, false).await;
         world.edge(1_000, true).await;
-        assert_eq!(world.presses.recv().await, Some(Press));
+        assert_eq!(world.presses.recv().await, PRESS);
         assert!(world.presses.try_recv().is_err());
     }
 
@@ -222,7 +247,35 @@ mod tests {
         let mut world = world(false);
         world.edge(0, true).await;
         world.edge(90, false).await;
-        assert_eq!(world.presses.recv().await, Some(Press));
+        assert_eq!(world.presses.recv().await, PRESS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_hold_is_a_press_then_a_long_press_then_stuck() {
+        let mut world = world(false);
+        let start = Instant::now();
+        world.edge(0, true).await;
+        assert_eq!(world.presses.recv().await, PRESS);
+        assert_eq!(world.presses.recv().await, Some(ButtonEvent::LongPress));
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        world.until(ButtonState::Stuck).await;
+        assert!(world.state.borrow().is_fault());
+        world.edge(70_000, false).await;
+        world.until(ButtonState::Released).await;
+        assert!(!world.state.borrow().is_fault());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_jumpy_finger_rings_once() {
+        let mut world = world(false);
+        for at in [0, 150, 300, 450, 600] {
+            world.edge(at, true).await;
+            world.edge(at + 70, false).await;
+        }
+        assert_eq!(world.presses.recv().await, PRESS);
+        assert_eq!(world.presses.recv().await, PRESS, "the cool-down is over after half a second");
+        world.until(ButtonState::Released).await;
+        assert!(world.presses.try_recv().is_err());
     }
 
     #[tokio::test(start_paused = true)]
@@ -233,7 +286,7 @@ mod tests {
         world.edge(0, false).await;
         world.until(ButtonState::Released).await;
         world.edge(2_000, true).await;
-        assert_eq!(world.presses.recv().await, Some(Press));
+        assert_eq!(world.presses.recv().await, PRESS);
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,11 +300,11 @@ mod tests {
     #[tokio::test]
     async fn presses_nobody_takes_are_dropped_and_never_block() {
         let (press, mut presses) = mpsc::channel(1);
-        ring(&press);
-        ring(&press);
-        assert_eq!(presses.recv().await, Some(Press));
+        tell(&press, ButtonEvent::Press);
+        tell(&press, ButtonEvent::LongPress);
+        assert_eq!(presses.recv().await, PRESS);
         assert!(presses.try_recv().is_err());
         drop(presses);
-        ring(&press);
+        tell(&press, ButtonEvent::Press);
     }
 }

@@ -148,13 +148,33 @@ impl Drive for Output {
 }
 
 /// Claims an output, inactive from the first moment.
+///
+/// Many chips turn a line into an input again when its owner is gone, dead or not. Then the resistor
+/// inside the chip decides, so it is asked to pull towards "off", where chip and kernel can do that.
 pub(super) fn output(line: &Line) -> Result<Box<dyn Drive>, LineError> {
     let place = find(line)?;
-    let request = builder(&place, line.active)
-        .as_output(Value::Inactive)
-        .request()
-        .map_err(|why| LineError::Refused(why.to_string()))?;
+    let off = match line.active {
+        Active::High => gpiocdev::line::Bias::PullDown,
+        Active::Low => gpiocdev::line::Bias::PullUp,
+    };
+    let mut plain = builder(&place, line.active);
+    plain.as_output(Value::Inactive);
+    let mut held = plain.clone();
+    held.with_bias(off);
+    let request = held.request().or_else(|why| {
+        debug!("no resistor holds the line {:?} off by itself: {why}", line.line);
+        plain.request()
+    });
+    let request = request.map_err(|why| LineError::Refused(why.to_string()))?;
     Ok(Box::new(Output(request)))
+}
+
+/// Who has the line, if the kernel knows of somebody.
+pub(super) fn holder(line: &Line) -> Option<String> {
+    match find(line) {
+        Err(LineError::Busy(who)) => Some(who),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// How long the button's thread waits at a stretch. Only its end needs this: it looks whether anybody
@@ -167,8 +187,11 @@ const FAULTS: u32 = 16;
 /// A claimed input with both edges, read by a thread that blocks in the kernel.
 pub(super) struct Input(mpsc::Receiver<Edge>);
 
-/// Claims the button's line; also says whether it is active now.
-pub(super) fn button(wiring: &ButtonWiring) -> Result<(Input, bool), LineError> {
+/// Claims the button's line, debounced by the kernel if it can; also says whether it is active now.
+pub(super) fn button(
+    wiring: &ButtonWiring,
+    debounce: Option<Duration>,
+) -> Result<(Input, bool), LineError> {
     let refused = |why: gpiocdev::Error| LineError::Refused(why.to_string());
     let place = find(&wiring.line)?;
     let mut builder = builder(&place, wiring.line.active);
@@ -181,7 +204,15 @@ pub(super) fn button(wiring: &ButtonWiring) -> Result<(Input, bool), LineError> 
         })
         .with_edge_detection(EdgeDetection::BothEdges)
         .with_event_clock(EventClock::Monotonic);
-    let request = builder.request().map_err(refused)?;
+    let mut debounced = builder.clone();
+    if let Some(time) = debounce {
+        debounced.with_debounce_period(time);
+    }
+    let request = debounced.request().or_else(|why| {
+        debug!("the kernel does not debounce the button: {why}");
+        builder.request()
+    });
+    let request = request.map_err(refused)?;
     let active = request.lone_value().map_err(refused)? == Value::Active;
     // When full, the thread waits; the kernel keeps the newest edges meanwhile.
     let (tell, edges) = mpsc::channel(64);

@@ -2,6 +2,7 @@
 //!
 //! It owns no clock and no line; `button.rs` feeds it. Times are durations since any fixed moment.
 
+use crate::config::ButtonTimes as Times;
 use std::time::Duration;
 
 /// A button held longer than this is reported once as stuck.
@@ -12,16 +13,21 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 pub enum Told {
     /// A press; one for each activation, however long it lasts.
     Press,
+    /// A press that does not count, so soon after the last that did.
+    TooSoon,
+    /// Held for the time of a long press; told once for each activation, after its press.
+    Long,
     /// Held longer than [`STUCK_AFTER`]; told once for each activation.
     Stuck,
     /// Let go, for the whole debounce time.
     Released,
 }
 
-/// Whether this activation's long hold has been told.
+/// What this activation has to tell next if it is held on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Alarm {
-    Armed,
+    Long(Duration),
+    Stuck,
     Told,
 }
 
@@ -52,18 +58,20 @@ enum Phase {
 /// glitch on a long wire, does not ring twice.
 #[derive(Debug, Clone)]
 pub struct Debounce {
-    time: Duration,
+    times: Times,
     phase: Phase,
+    /// When the last press that counted began.
+    counted: Option<Duration>,
 }
 
 impl Debounce {
     /// A machine at the time `now`. A line that is active already belongs to an activation that
-    /// happened before we looked: it can become stuck, but it does not ring, so that neither a
-    /// restart nor a jammed button rings by itself.
-    pub fn new(time: Duration, active: bool, now: Duration) -> Self {
+    /// happened before we looked: it can become stuck, but it neither rings nor is a long press, so
+    /// that neither a restart nor a jammed button does anything by itself.
+    pub fn new(times: Times, active: bool, now: Duration) -> Self {
         let phase =
-            if active { Phase::Held { since: now, alarm: Alarm::Armed } } else { Phase::Released };
-        Self { time, phase }
+            if active { Phase::Held { since: now, alarm: Alarm::Stuck } } else { Phase::Released };
+        Self { times, phase, counted: None }
     }
 
     /// The line changed to `active` at `now`. Times before an earlier one count as that one.
@@ -91,8 +99,13 @@ impl Debounce {
             self.phase = match self.phase {
                 Phase::Released => Phase::Released,
                 Phase::Closing { since } => {
-                    told.push(Told::Press);
-                    Phase::Held { since, alarm: Alarm::Armed }
+                    told.push(self.count(since));
+                    let alarm = self.times.long_press.map_or(Alarm::Stuck, Alarm::Long);
+                    Phase::Held { since, alarm }
+                }
+                Phase::Held { since, alarm: Alarm::Long(_) } => {
+                    told.push(Told::Long);
+                    Phase::Held { since, alarm: Alarm::Stuck }
                 }
                 Phase::Held { since, .. } => {
                     told.push(Told::Stuck);
@@ -111,10 +124,19 @@ impl Debounce {
     pub fn deadline(&self) -> Option<Duration> {
         match self.phase {
             Phase::Released | Phase::Held { alarm: Alarm::Told, .. } => None,
-            Phase::Closing { since } => Some(since + self.time),
-            Phase::Held { since, alarm: Alarm::Armed } => Some(since + STUCK_AFTER),
-            Phase::Opening { open, .. } => Some(open + self.time),
+            Phase::Closing { since } => Some(since + self.times.debounce),
+            Phase::Held { since, alarm: Alarm::Long(time) } => Some(since + time),
+            Phase::Held { since, alarm: Alarm::Stuck } => Some(since + STUCK_AFTER),
+            Phase::Opening { open, .. } => Some(open + self.times.debounce),
         }
+    }
+
+    fn count(&mut self, since: Duration) -> Told {
+        if self.counted.is_some_and(|last| since < last + self.times.cooldown) {
+            return Told::TooSoon;
+        }
+        self.counted = Some(since);
+        Told::Press
     }
 }
 
@@ -129,8 +151,11 @@ mod tests {
         Duration::from_millis(ms)
     }
 
+    /// Debounced, and nothing else.
+    const TIMES: Times = Times { debounce: TIME, cooldown: Duration::ZERO, long_press: None };
+
     fn idle() -> Debounce {
-        Debounce::new(TIME, false, Duration::ZERO)
+        Debounce::new(TIMES, false, Duration::ZERO)
     }
 
     #[test]
@@ -208,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_button_already_held_at_the_start_does_not_ring() {
-        let mut button = Debounce::new(TIME, true, ms(10));
+        let mut button = Debounce::new(TIMES, true, ms(10));
         assert_eq!(button.tick(ms(5_000)), []);
         button.edge(ms(6_000), false);
         assert_eq!(button.tick(ms(6_030)), [Told::Released]);
@@ -218,23 +243,64 @@ mod tests {
 
     #[test]
     fn without_a_debounce_time_the_edge_itself_is_the_press() {
-        let mut button = Debounce::new(Duration::ZERO, false, Duration::ZERO);
+        let times = Times { debounce: Duration::ZERO, ..TIMES };
+        let mut button = Debounce::new(times, false, Duration::ZERO);
         assert_eq!(button.edge(ms(5), true), [Told::Press]);
         assert_eq!(button.edge(ms(6), false), [Told::Released]);
     }
 
+    #[test]
+    fn a_second_press_within_the_cool_down_does_not_count_and_does_not_prolong_it() {
+        let mut button =
+            Debounce::new(Times { cooldown: ms(1_000), ..TIMES }, false, Duration::ZERO);
+        let mut told = Vec::new();
+        for at in [0, 400, 900, 1_000, 1_900, 2_000] {
+            told.extend(button.edge(ms(at), true));
+            told.extend(button.edge(ms(at + 50), false));
+            told.retain(|told| *told != Told::Released);
+        }
+        let (press, soon) = (Told::Press, Told::TooSoon);
+        assert_eq!(told, [press, soon, soon, press, soon, press]);
+    }
+
+    #[test]
+    fn a_long_press_is_told_once_after_its_press_and_before_the_alarm() {
+        let times = Times { long_press: Some(ms(5_000)), ..TIMES };
+        let mut button = Debounce::new(times, false, Duration::ZERO);
+        button.edge(ms(0), true);
+        assert_eq!(button.tick(ms(4_999)), [Told::Press]);
+        assert_eq!(button.deadline(), Some(ms(5_000)));
+        assert_eq!(button.tick(ms(5_000)), [Told::Long]);
+        assert_eq!(button.tick(ms(59_999)), []);
+        assert_eq!(button.tick(ms(60_000)), [Told::Stuck]);
+        button.edge(ms(61_000), false);
+        button.edge(ms(62_000), true);
+        let told = button.edge(ms(67_500), false);
+        assert_eq!(told, [Told::Press, Told::Long], "read late and judged by its own time");
+    }
+
+    #[test]
+    fn a_button_held_since_before_the_start_makes_no_long_press() {
+        let times = Times { long_press: Some(ms(5_000)), ..TIMES };
+        let mut button = Debounce::new(times, true, Duration::ZERO);
+        assert_eq!(button.tick(ms(60_000)), [Told::Stuck]);
+    }
+
     /// The rule, written down again without a machine: walk the runs between edges.
-    fn presses_by_rule(edges: &[(Duration, bool)], end: Duration) -> usize {
-        let mut presses = 0;
+    fn presses_by_rule(edges: &[(Duration, bool)], end: Duration, cooldown: Duration) -> usize {
+        let mut counted: Vec<Duration> = Vec::new();
         let mut pressed = false;
         for (n, (at, active)) in edges.iter().enumerate() {
             let until = edges.get(n + 1).map_or(end, |next| next.0);
             if until - *at >= TIME {
-                presses += usize::from(*active && !pressed);
+                let rested = counted.last().is_none_or(|last| *at - *last >= cooldown);
+                if *active && !pressed && rested {
+                    counted.push(*at);
+                }
                 pressed = *active;
             }
         }
-        presses
+        counted.len()
     }
 
     proptest! {
@@ -242,8 +308,10 @@ mod tests {
         fn any_edges_and_any_ticks_agree_with_the_rule(
             gaps in proptest::collection::vec((0_u64..80, 0_u64..80), 0..60),
             tail in 0_u64..200,
+            cooldown in prop_oneof![Just(0_u64), 1_u64..400],
         ) {
-            let mut button = idle();
+            let times = Times { cooldown: ms(cooldown), ..TIMES };
+            let mut button = Debounce::new(times, false, Duration::ZERO);
             let mut edges = Vec::new();
             let (mut now, mut active, mut presses) = (Duration::ZERO, false, 0);
             let count = |told: Vec<Told>| told.iter().filter(|t| **t == Told::Press).count();
@@ -258,7 +326,7 @@ mod tests {
             }
             let end = now + ms(tail);
             presses += count(button.tick(end));
-            prop_assert_eq!(presses, presses_by_rule(&edges, end));
+            prop_assert_eq!(presses, presses_by_rule(&edges, end, ms(cooldown)));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! pattern, and for ever on a steady one.
 
 use super::output::Output;
+use crate::config::IdleLamp;
 use crate::intercom::Lamp;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,6 +19,10 @@ const FAST: Duration = Duration::from_millis(125);
 const SHORT: Duration = Duration::from_millis(200);
 /// How many short signs say sorry.
 const SORRY: u32 = 3;
+/// One of the two winks of a fault, and the pause between them.
+const WINK: Duration = Duration::from_millis(100);
+/// From one pair of winks to the next.
+const FAULT: Duration = Duration::from_secs(3);
 
 /// What a pattern shows at some moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +32,23 @@ struct Step {
     until: Option<Duration>,
 }
 
-/// What `lamp` shows `elapsed` after it was asked for.
-fn step(lamp: Lamp, elapsed: Duration) -> Step {
+/// What `lamp` shows `elapsed` after it was asked for. A lamp that is lit while the door waits stays so,
+/// two winks apart, when something is out of order: the button still has to be found.
+fn step(lamp: Lamp, idle: IdleLamp, elapsed: Duration) -> Step {
+    let lit = idle == IdleLamp::Lit;
     match lamp {
-        Lamp::Off => Step { on: false, until: None },
+        Lamp::Idle => Step { on: lit, until: None },
+        Lamp::Fault => {
+            let round = FAULT.as_nanos();
+            let begin = Duration::from_nanos((elapsed.as_nanos() / round * round) as u64);
+            let (on, until) = match (elapsed - begin).as_nanos() / WINK.as_nanos() {
+                0 => (!lit, WINK),
+                1 => (lit, WINK * 2),
+                2 => (!lit, WINK * 3),
+                _ => (lit, FAULT),
+            };
+            Step { on, until: Some(begin + until) }
+        }
         Lamp::Talking => Step { on: true, until: None },
         Lamp::Calling => blink(SLOW, elapsed),
         Lamp::Reconnecting => blink(FAST, elapsed),
@@ -55,9 +73,9 @@ pub(crate) struct Lamps {
 
 impl Lamps {
     /// Must be called inside a tokio runtime.
-    pub(crate) fn new(output: Output) -> Self {
-        let (wish, wishes) = watch::channel(Lamp::Off);
-        let task = tokio::spawn(play(output.clone(), wishes)).abort_handle();
+    pub(crate) fn new(output: Output, idle: IdleLamp) -> Self {
+        let (wish, wishes) = watch::channel(Lamp::Idle);
+        let task = tokio::spawn(play(output.clone(), idle, wishes)).abort_handle();
         Self { output, wish, task }
     }
 
@@ -74,6 +92,11 @@ impl Lamps {
     pub(crate) fn shown(&self) -> Lamp {
         *self.wish.borrow()
     }
+
+    /// Why the lamp does not do what it is told, if it does not.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.output.fault()
+    }
 }
 
 impl Drop for Lamps {
@@ -83,13 +106,13 @@ impl Drop for Lamps {
     }
 }
 
-async fn play(output: Output, mut wishes: watch::Receiver<Lamp>) {
+async fn play(output: Output, idle: IdleLamp, mut wishes: watch::Receiver<Lamp>) {
     loop {
         let lamp = *wishes.borrow_and_update();
         let start = Instant::now();
         let mut elapsed = Duration::ZERO;
         loop {
-            let step = step(lamp, elapsed);
+            let step = step(lamp, idle, elapsed);
             output.set(step.on);
             let next = async {
                 match step.until {
@@ -115,10 +138,14 @@ mod tests {
 
     /// The changes of the line in milliseconds, up to `end`.
     fn changes(lamp: Lamp, end: Duration) -> Vec<(u64, bool)> {
+        changes_of(lamp, IdleLamp::Dark, end)
+    }
+
+    fn changes_of(lamp: Lamp, idle: IdleLamp, end: Duration) -> Vec<(u64, bool)> {
         let mut seen: Vec<(u64, bool)> = Vec::new();
         let mut now = Duration::ZERO;
         while now < end {
-            let step = step(lamp, now);
+            let step = step(lamp, idle, now);
             if seen.last().is_none_or(|last| last.1 != step.on) {
                 seen.push((now.as_millis() as u64, step.on));
             }
@@ -154,16 +181,31 @@ mod tests {
     }
 
     #[test]
-    fn steady_patterns_never_wake_the_player() {
-        for (lamp, on) in [(Lamp::Off, false), (Lamp::Talking, true)] {
-            assert_eq!(step(lamp, Duration::from_secs(9)), Step { on, until: None });
+    fn a_fault_winks_twice_every_three_seconds_over_what_the_idle_lamp_shows() {
+        for (idle, lit) in [(IdleLamp::Dark, false), (IdleLamp::Lit, true)] {
+            assert_eq!(
+                changes_of(Lamp::Fault, idle, Duration::from_millis(3_200)),
+                [(0, !lit), (100, lit), (200, !lit), (300, lit), (3_000, !lit), (3_100, lit)]
+            );
         }
-        assert_eq!(step(Lamp::Sorry, Duration::from_secs(9)).until, None);
+    }
+
+    #[test]
+    fn steady_patterns_never_wake_the_player() {
+        let late = Duration::from_secs(9);
+        for (lamp, idle, on) in [
+            (Lamp::Idle, IdleLamp::Dark, false),
+            (Lamp::Idle, IdleLamp::Lit, true),
+            (Lamp::Talking, IdleLamp::Dark, true),
+        ] {
+            assert_eq!(step(lamp, idle, late), Step { on, until: None });
+        }
+        assert_eq!(step(Lamp::Sorry, IdleLamp::Lit, late).until, None);
     }
 
     #[test]
     fn a_late_player_joins_the_pattern_where_it_is_by_then() {
-        let late = step(Lamp::Calling, Duration::from_millis(700));
+        let late = step(Lamp::Calling, IdleLamp::Dark, Duration::from_millis(700));
         assert!(!late.on);
         assert_eq!(late.until, Some(Duration::from_millis(1_000)));
     }
@@ -171,7 +213,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_line_follows_the_last_wish() {
         let line = SimLine::new(false);
-        let lamps = Lamps::new(Output::new("lamp", Box::new(line.clone()), None));
+        let output = Output::new("lamp", Box::new(line.clone()), None);
+        let lamps = Lamps::new(output, IdleLamp::Dark);
         let start = Instant::now();
         assert!(lamps.show(Lamp::Calling));
         line.until(true).await;

@@ -7,28 +7,34 @@
 //! - `chardev.rs`: the GPIO character device, everywhere else;
 //! - `sim.rs`: no lines at all.
 //!
-//! `debounce.rs` is the pure judgement of the button, `button.rs` its task, `output.rs` what makes
-//! outputs safe, `lamps.rs` the lamp's patterns.
+//! `backend.rs` chooses among them; a lamp may also be an LED of the kernel (`led.rs`). `debounce.rs` is
+//! the pure judgement of the button, `button.rs` its task, `output.rs` what makes outputs safe, `lamps.rs`
+//! the lamp's patterns. Without a panel: `list.rs` shows what there is, `off.rs` switches outputs off.
 
+mod backend;
 mod button;
 mod chardev;
 pub mod debounce;
 mod lamps;
+mod led;
 mod list;
+mod off;
 mod output;
 #[cfg(feature = "rpi")]
 mod rpi;
 mod sim;
 
+pub use button::ButtonState;
 pub use list::{Hold, ListedChip, ListedLine, Way, list};
+pub use off::{SwitchedOff, switch_off};
 pub use output::{OutputRecord, all_outputs_off};
 
-use crate::config::{Board, ButtonWiring, Line, LineName, PanelKind};
+use crate::config::{Active, Bias, Board, ButtonTimes, ButtonWiring, LampPort, Line, LineName};
 use crate::intercom::Lamp;
-use button::{ButtonState, Edges};
+use backend::Backend;
+use button::Edges;
 use lamps::Lamps;
 use output::{Drive, Output, Pulses, Records};
-use sim::SimLine;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -37,15 +43,20 @@ use tracing::{info, warn};
 /// How long the chime's line is on. The sounder itself makes the tune.
 const CHIME: Duration = Duration::from_millis(300);
 
-/// A debounced press of the doorbell.
+/// What somebody did with the doorbell button, debounced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Press;
+pub enum ButtonEvent {
+    /// A press that counts.
+    Press,
+    /// It is held for long; its press came before.
+    LongPress,
+}
 
 /// Why the panel could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum HardwareError {
     /// A line that the door cannot do without.
-    #[error("board profile {board:?}: {key} = {line}: {source}")]
+    #[error("board profile {board:?}: {key} = {line}: {why}")]
     Line {
         /// The profile's name.
         board: String,
@@ -54,7 +65,7 @@ pub enum HardwareError {
         /// The line as written there.
         line: String,
         /// What was wrong, and what to do.
-        source: LineError,
+        why: LineError,
     },
 }
 
@@ -81,6 +92,15 @@ pub enum LineError {
     /// We may not open the chip.
     #[error("no right to open {0}; run as a member of the group that owns it (`gpio`)")]
     Permission(String),
+    /// No LED has this name.
+    #[error("no LED of the kernel is called so; below /sys/class/leds there are: {known}")]
+    NoSuchLed {
+        /// Those there are.
+        known: String,
+    },
+    /// We may not write to the LED.
+    #[error("no right to write to {0}; systemd/README.md says how to hand an LED to intercomd")]
+    LedPermission(String),
     /// The kernel refused for another reason.
     #[error("the kernel refused the line: {0}; check `bias` and the wiring in the profile")]
     Refused(String),
@@ -103,117 +123,41 @@ pub struct PanelStatus {
     pub outputs: Vec<OutputRecord>,
 }
 
-/// Who drives the lines.
-enum Backend {
-    #[cfg(feature = "rpi")]
-    Rpi(rpi::Header),
-    Chardev,
-    Sim,
-}
-
-impl Backend {
-    fn choose(board: &Board) -> Self {
-        match board.panel {
-            PanelKind::Sim => Self::Sim,
-            PanelKind::Gpio => Self::gpio(board),
-        }
-    }
-
-    #[cfg(feature = "rpi")]
-    fn gpio(board: &Board) -> Self {
-        let mut lines = lines(board);
-        if !lines.all(|line| rpi::header_number(line).is_some()) {
-            return Self::Chardev;
-        }
-        match rpi::Header::open() {
-            Ok(Some(header)) => Self::Rpi(header),
-            Ok(None) => Self::Chardev,
-            Err(why) => {
-                info!("the Raspberry Pi header is left to the GPIO character device: {why}");
-                Self::Chardev
-            }
-        }
-    }
-
-    #[cfg(not(feature = "rpi"))]
-    fn gpio(_board: &Board) -> Self {
-        Self::Chardev
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            #[cfg(feature = "rpi")]
-            Self::Rpi(_) => "rpi",
-            Self::Chardev => "chardev",
-            Self::Sim => "sim",
-        }
-    }
-
-    fn output(&self, line: &Line) -> Result<Box<dyn Drive>, LineError> {
-        match self {
-            #[cfg(feature = "rpi")]
-            Self::Rpi(header) => header.output(line),
-            Self::Chardev => chardev::output(line),
-            Self::Sim => Ok(Box::new(SimLine::new(false))),
-        }
-    }
-
-    fn button(
-        &self,
-        wiring: &ButtonWiring,
-        presses: mpsc::Sender<Press>,
-    ) -> Result<Watched, LineError> {
-        match self {
-            #[cfg(feature = "rpi")]
-            Self::Rpi(header) => {
-                let (edges, active) = header.button(wiring)?;
-                Ok(Watched::new(edges, active, wiring.debounce, presses))
-            }
-            Self::Chardev => {
-                let (edges, active) = chardev::button(wiring)?;
-                Ok(Watched::new(edges, active, wiring.debounce, presses))
-            }
-            Self::Sim => Ok(Watched::Sim),
-        }
-    }
-}
-
-#[cfg(feature = "rpi")]
-fn lines(board: &Board) -> impl Iterator<Item = &Line> {
+/// The lines of a board, those of its LEDs apart.
+fn lines(board: &Board) -> Vec<&Line> {
     let button = board.button.iter().map(|wiring| &wiring.line);
     let relay = board.relay.iter().map(|wiring| &wiring.line);
-    let lamp = board.lamp.iter().map(|wiring| &wiring.line);
+    let lamp = board.lamp.iter().filter_map(|wiring| match &wiring.port {
+        LampPort::Line(line) => Some(line),
+        LampPort::Led(_) => None,
+    });
     let chime = board.chime.iter().map(|wiring| &wiring.line);
-    button.chain(relay).chain(lamp).chain(chime)
+    button.chain(relay).chain(lamp).chain(chime).collect()
 }
 
-/// A button somebody looks at.
-enum Watched {
-    /// The button's task.
-    Line { state: watch::Receiver<ButtonState>, task: AbortHandle },
-    /// Keys and `ctl press` only.
-    Sim,
+/// A button somebody looks at: its task, and on a simulated panel the keys that press it.
+struct Watched {
+    state: watch::Receiver<ButtonState>,
+    keys: Option<mpsc::Sender<sim::Key>>,
+    task: AbortHandle,
 }
 
 impl Watched {
     fn new(
         edges: impl Edges,
         active: bool,
-        debounce: Duration,
-        presses: mpsc::Sender<Press>,
+        times: ButtonTimes,
+        events: mpsc::Sender<ButtonEvent>,
     ) -> Self {
         let (tell, state) = watch::channel(ButtonState::Released);
-        let task = tokio::spawn(button::watch(edges, active, debounce, presses, tell));
-        let task = task.abort_handle();
-        Self::Line { state, task }
+        let task = tokio::spawn(button::watch(edges, active, times, events, tell)).abort_handle();
+        Self { state, keys: None, task }
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if let Self::Line { task, .. } = self {
-            task.abort();
-        }
+        self.task.abort();
     }
 }
 
@@ -252,16 +196,10 @@ enum Need {
 pub struct Panel {
     kind: &'static str,
     button: Part<Watched>,
-    relay: Part<Relay>,
+    relay: Part<Pulses>,
     lamp: Part<Lamps>,
     chime: Part<Pulses>,
     records: Records,
-    presses: mpsc::Sender<Press>,
-}
-
-struct Relay {
-    pulses: Pulses,
-    pulse: Duration,
 }
 
 /// What happened to an order for a pulse of the relay.
@@ -277,53 +215,77 @@ impl Panel {
     /// Claims the profile's lines, outputs off. Must be called inside a tokio runtime, which carries
     /// the small tasks of the button, the lamp and the pulses until the panel is closed.
     ///
-    /// Presses are handed on without waiting: when `presses` is full, earlier ones still wait to be
+    /// Presses are handed on without waiting: when `events` is full, earlier ones still wait to be
     /// handled and the new one is dropped.
     ///
     /// # Errors
     /// A wired relay, or a button marked `required`, that cannot be claimed. Any other missing part
     /// is one warning and shows in [`Panel::status`].
-    pub fn open(board: &Board, presses: mpsc::Sender<Press>) -> Result<Self, HardwareError> {
-        let backend = Backend::choose(board);
+    pub fn open(board: &Board, events: mpsc::Sender<ButtonEvent>) -> Result<Self, HardwareError> {
+        let backend = Backend::choose(board.panel, &lines(board));
         let records = Records::default();
-        let output = |name, line: &Line, records: Option<Records>| {
-            let output = Output::new(name, backend.output(line)?, records);
-            Ok(match backend {
+        let guarded = |name, line: Box<dyn Drive>, records: Option<Records>| {
+            let output = Output::new(name, line, records);
+            match backend {
                 Backend::Sim => output,
                 _ => output.guarded(),
-            })
+            }
         };
 
         // The relay first: its line must be safe even if the rest of the panel is not there.
         // "Off" cannot be promised for a relay whose line we do not hold, hence required.
-        let relay = board.relay.as_ref().map(|wiring| &wiring.line);
-        let relay = part(board, "relay.line", relay, Need::Required, |line| {
-            let wiring = board.relay.as_ref().ok_or(LineError::NoSuchLine)?;
-            let output = output("relay", line, Some(records.clone()))?;
-            Ok(Relay { pulses: Pulses::new(output, wiring.max_pulse), pulse: wiring.pulse })
-        })?;
-        let lamp = board.lamp.as_ref().map(|wiring| &wiring.line);
-        let lamp = part(board, "lamp.line", lamp, Need::Optional, |line| {
-            Ok(Lamps::new(output("lamp", line, None)?))
-        })?;
-        let chime = board.chime.as_ref().map(|wiring| &wiring.line);
-        let chime = part(board, "chime.line", chime, Need::Optional, |line| {
-            let output = output("chime", line, Some(records.clone()))?;
-            Ok(Pulses::new(output, CHIME))
-        })?;
-        let button = match &board.button {
+        let relay = match &board.relay {
+            None => Part::NotWired,
+            Some(wiring) => {
+                let line = describe(&wiring.line);
+                part(board, "relay.line", line, Need::Required, || {
+                    let line = backend.output(&wiring.line)?;
+                    let output = guarded("relay", line, Some(records.clone()));
+                    Ok(Pulses::new(output, wiring.max_pulse))
+                })?
+            }
+        };
+        let lamp = match &board.lamp {
+            None => Part::NotWired,
+            Some(wiring) => {
+                let (key, place) = match &wiring.port {
+                    LampPort::Line(line) => ("lamp.line", describe(line)),
+                    LampPort::Led(name) => ("lamp.sysfs", name.clone()),
+                };
+                part(board, key, place, Need::Optional, || {
+                    let line = match &wiring.port {
+                        LampPort::Line(line) => backend.output(line)?,
+                        LampPort::Led(name) => backend.led(name)?,
+                    };
+                    Ok(Lamps::new(guarded("lamp", line, None), wiring.idle))
+                })?
+            }
+        };
+        let chime = match &board.chime {
+            None => Part::NotWired,
+            Some(wiring) => {
+                let line = describe(&wiring.line);
+                part(board, "chime.line", line, Need::Optional, || {
+                    let line = backend.output(&wiring.line)?;
+                    Ok(Pulses::new(guarded("chime", line, Some(records.clone())), CHIME))
+                })?
+            }
+        };
+        // A simulated panel has its keys whatever is wired.
+        let keys = matches!(backend, Backend::Sim).then(keys_for_a_button);
+        let button = match board.button.as_ref().or(keys.as_ref()) {
             None => Part::NotWired,
             Some(wiring) => {
                 let need = match wiring.required {
                     true => Need::Required,
                     false => Need::Optional,
                 };
-                part(board, "button.line", Some(&wiring.line), need, |_| {
-                    backend.button(wiring, presses.clone())
+                part(board, "button.line", describe(&wiring.line), need, || {
+                    backend.button(wiring, events)
                 })?
             }
         };
-        let panel = Self { kind: backend.name(), button, relay, lamp, chime, records, presses };
+        let panel = Self { kind: backend.name(), button, relay, lamp, chime, records };
         info!("panel {:?} is open ({})", board.name, panel.kind);
         Ok(panel)
     }
@@ -331,9 +293,14 @@ impl Panel {
     /// On a simulated panel: Enter on standard input presses the doorbell from now on, if standard
     /// input is a terminal or a pipe. On a real panel nothing happens.
     pub fn listen_to_keys(&self) {
-        if self.kind == Backend::Sim.name() {
-            sim::listen_to_keys(self.presses.clone());
+        if let Some(keys) = self.button.working().and_then(|button| button.keys.clone()) {
+            sim::listen_to_keys(keys);
         }
+    }
+
+    /// What the button does, now and at every change; `None` when there is none.
+    pub fn watch_button(&self) -> Option<watch::Receiver<ButtonState>> {
+        self.button.working().map(|button| button.state.clone())
     }
 
     /// What the lamp tells the visitor from now on.
@@ -352,12 +319,12 @@ impl Panel {
         }
     }
 
-    /// One pulse of the door relay, of the profile's length and never longer than its `max_pulse`.
+    /// One pulse of the door relay, so long and never longer than the profile's `max_pulse`.
     /// A pulse that runs already is not made longer. Who may ask is not decided here.
-    pub fn release(&self) -> Release {
+    pub fn release(&self, length: Duration) -> Release {
         match self.relay.working() {
             Some(relay) => {
-                relay.pulses.fire(relay.pulse);
+                relay.fire(length);
                 Release::Pulsing
             }
             None => Release::NoRelay,
@@ -366,15 +333,13 @@ impl Panel {
 
     /// The panel for `ctl status`.
     pub fn status(&self) -> PanelStatus {
-        let level = |pulses: &Pulses| if pulses.is_on() { "on" } else { "off" }.to_owned();
+        let level =
+            |pulses: &Pulses| followed(if pulses.is_on() { "on" } else { "off" }, pulses.fault());
         PanelStatus {
             kind: self.kind,
-            button: self.button.text(|button| match button {
-                Watched::Line { state, .. } => state.borrow().to_string(),
-                Watched::Sim => "simulated".to_owned(),
-            }),
-            relay: self.relay.text(|relay| level(&relay.pulses)),
-            lamp: self.lamp.text(|lamps| lamps.shown().name().to_owned()),
+            button: self.button.text(|button| button.state.borrow().to_string()),
+            relay: self.relay.text(level),
+            lamp: self.lamp.text(|lamps| followed(lamps.shown().name(), lamps.fault())),
             chime: self.chime.text(level),
             outputs: self.records.list(),
         }
@@ -387,27 +352,39 @@ impl Panel {
     }
 }
 
+/// The button that a simulated panel has by itself.
+fn keys_for_a_button() -> ButtonWiring {
+    ButtonWiring {
+        line: Line { chip: None, line: LineName::Name("keys".to_owned()), active: Active::High },
+        bias: Bias::Off,
+        times: ButtonTimes::default(),
+        required: false,
+    }
+}
+
+/// What an output was told, and whether it did it.
+fn followed(told: &str, fault: Option<String>) -> String {
+    match fault {
+        None => told.to_owned(),
+        Some(why) => format!("{told}, but it does not follow: {why}"),
+    }
+}
+
 /// Claims one part of the panel and decides what a failure means.
 fn part<T>(
     board: &Board,
     key: &'static str,
-    line: Option<&Line>,
+    text: String,
     need: Need,
-    claim: impl FnOnce(&Line) -> Result<T, LineError>,
+    claim: impl FnOnce() -> Result<T, LineError>,
 ) -> Result<Part<T>, HardwareError> {
-    let Some(line) = line else {
-        return Ok(Part::NotWired);
-    };
-    let text = describe(line);
-    match claim(line) {
+    match claim() {
         Ok(part) => Ok(Part::Works { line: text, part }),
         Err(why) if need == Need::Optional => {
             warn!("board profile {:?}: {key} = {text}: {why}", board.name);
             Ok(Part::Missing { line: text, why })
         }
-        Err(source) => {
-            Err(HardwareError::Line { board: board.name.clone(), key, line: text, source })
-        }
+        Err(why) => Err(HardwareError::Line { board: board.name.clone(), key, line: text, why }),
     }
 }
 
@@ -425,7 +402,7 @@ fn describe(line: &Line) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Active, Bias, LampWiring, OutputWiring, RelayWiring};
+    use crate::config::{IdleLamp, LampWiring, OutputWiring, PanelKind, RelayWiring};
 
     /// No machine has a chip of this name, so claiming a real line always fails.
     fn line(name: &str) -> Line {
@@ -443,11 +420,11 @@ mod tests {
             button: Some(ButtonWiring {
                 line: line("BUTTON"),
                 bias: Bias::PullUp,
-                debounce: Duration::from_millis(30),
+                times: ButtonTimes::default(),
                 required,
             }),
             relay: None,
-            lamp: Some(LampWiring { line: line("LAMP") }),
+            lamp: Some(LampWiring { port: LampPort::Line(line("LAMP")), idle: IdleLamp::Dark }),
             chime: Some(OutputWiring { line: line("CHIME") }),
             ..Board::default()
         }
@@ -479,11 +456,11 @@ mod tests {
         panel.lamp(Lamp::Calling);
         panel.chime();
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(panel.release(), Release::Pulsing);
+        assert_eq!(panel.release(Duration::from_secs(3)), Release::Pulsing);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(panel.status().relay, "no-such-chip/DOOR: on");
         tokio::time::sleep(Duration::from_secs(3)).await;
-        panel.lamp(Lamp::Off);
+        panel.lamp(Lamp::Idle);
         assert_eq!(
             told(&panel),
             [
@@ -492,7 +469,7 @@ mod tests {
                 ("chime", "off"),
                 ("relay", "on"),
                 ("relay", "off"),
-                ("lamp", "off"),
+                ("lamp", "idle"),
             ]
         );
     }
@@ -503,7 +480,7 @@ mod tests {
         let mut board = board(PanelKind::Sim, true);
         board.relay = relay();
         let panel = Panel::open(&board, presses).expect("a simulated panel opens anywhere");
-        panel.release();
+        panel.release(Duration::from_secs(3));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let records = panel.records.clone();
         panel.close();
@@ -541,7 +518,7 @@ mod tests {
         panel.lamp(Lamp::Calling);
         panel.chime();
         panel.listen_to_keys();
-        assert_eq!(panel.release(), Release::NoRelay);
+        assert_eq!(panel.release(Duration::from_secs(3)), Release::NoRelay);
         let status = panel.status();
         assert_eq!(status.relay, "not wired");
         assert!(status.lamp.starts_with("no-such-chip/LAMP: missing: "));

@@ -59,6 +59,8 @@ struct State {
     name: &'static str,
     hold: Hold,
     on: bool,
+    /// Why the line did not do what it was told last, if it did not.
+    fault: Option<String>,
     /// Where changes are recorded. The lamp's blinking is not worth it.
     records: Option<Records>,
 }
@@ -68,8 +70,15 @@ impl State {
         let Hold::Claimed(line) = &mut self.hold else {
             return;
         };
-        if let Err(why) = line.drive(on) {
-            warn!("the {} does not follow: {why}", self.name);
+        match line.drive(on) {
+            Err(why) => {
+                // Once: a lamp blinks four times a second.
+                if self.fault.is_none() {
+                    warn!("the {} does not follow: {why}", self.name);
+                }
+                self.fault = Some(why);
+            }
+            Ok(()) => self.fault = None,
         }
         if self.on != on
             && let Some(records) = &self.records
@@ -98,7 +107,7 @@ pub(crate) struct Output(Arc<Mutex<State>>);
 impl Output {
     /// Takes a line over and switches it off, whatever it was before.
     pub(crate) fn new(name: &'static str, line: Box<dyn Drive>, records: Option<Records>) -> Self {
-        let mut state = State { name, hold: Hold::Claimed(line), on: false, records };
+        let mut state = State { name, hold: Hold::Claimed(line), on: false, fault: None, records };
         state.set(false);
         Self(Arc::new(Mutex::new(state)))
     }
@@ -130,6 +139,11 @@ impl Output {
 
     pub(crate) fn is_on(&self) -> bool {
         lock(&self.0).on
+    }
+
+    /// Why the line did not do what it was told last, if it did not.
+    pub(crate) fn fault(&self) -> Option<String> {
+        lock(&self.0).fault.clone()
     }
 }
 
@@ -194,6 +208,11 @@ impl Pulses {
 
     pub(crate) fn is_on(&self) -> bool {
         self.output.is_on()
+    }
+
+    /// Why the line did not do what it was told last, if it did not.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.output.fault()
     }
 }
 

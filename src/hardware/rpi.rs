@@ -9,14 +9,26 @@ use super::output::Drive;
 use crate::config::{Active, Bias, ButtonWiring, Line, LineName};
 use rppal::gpio::{Error, Gpio, InputPin, Level, OutputPin, Trigger};
 use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tracing::debug;
+
+/// The header's registers: up to the Pi 4, and on the Pi 5.
+const REGISTERS: [&str; 2] = ["/dev/gpiomem", "/dev/gpiomem0"];
 
 /// The header of this board.
 pub(super) struct Header(Gpio);
 
 impl Header {
     /// `None` if this is no Raspberry Pi that the crate knows.
+    ///
+    /// Without the header's own memory device the crate would map all of the machine's memory, where
+    /// it runs as root. The character device is the better way then.
     pub(super) fn open() -> Result<Option<Self>, LineError> {
+        if !REGISTERS.iter().any(|path| Path::new(path).exists()) {
+            return Err(LineError::Refused(format!("there is no {}", REGISTERS.join(", no "))));
+        }
         match Gpio::new() {
             Ok(gpio) => Ok(Some(Self(gpio))),
             Err(Error::UnknownModel) => Ok(None),
@@ -37,8 +49,12 @@ impl Header {
         Ok(Box::new(Output { pin, active }))
     }
 
-    /// Claims the button's line; also says whether it is active now.
-    pub(super) fn button(&self, wiring: &ButtonWiring) -> Result<(Input, bool), LineError> {
+    /// Claims the button's line, debounced by the kernel if it can; also says whether it is active now.
+    pub(super) fn button(
+        &self,
+        wiring: &ButtonWiring,
+        debounce: Option<Duration>,
+    ) -> Result<(Input, bool), LineError> {
         let pin = self.pin(&wiring.line)?;
         let mut pin = match wiring.bias {
             Bias::PullUp => pin.into_input_pullup(),
@@ -46,11 +62,19 @@ impl Header {
             Bias::Off => pin.into_input(),
         };
         // A trial: the crate's thread below would report a line that is taken only when it is stopped.
-        pin.set_interrupt(Trigger::Both, None).map_err(fault)?;
+        let debounce = match pin.set_interrupt(Trigger::Both, debounce) {
+            Ok(()) => debounce,
+            Err(why) if debounce.is_some() => {
+                debug!("the kernel does not debounce the button: {why}");
+                pin.set_interrupt(Trigger::Both, None).map_err(fault)?;
+                None
+            }
+            Err(why) => return Err(fault(why)),
+        };
         let active = wiring.line.active;
-        let edges = listen(&mut pin, active).map_err(fault)?;
+        let edges = listen(&mut pin, active, debounce).map_err(fault)?;
         let now = is_active(active, pin.read());
-        Ok((Input { pin, active, edges }, now))
+        Ok((Input { pin, active, debounce, edges }, now))
     }
 
     fn pin(&self, line: &Line) -> Result<rppal::gpio::Pin, LineError> {
@@ -110,15 +134,20 @@ impl Drive for Output {
 pub(super) struct Input {
     pin: InputPin,
     active: Active,
+    debounce: Option<Duration>,
     edges: mpsc::Receiver<Edge>,
 }
 
 /// Starts the crate's thread on a line.
-fn listen(pin: &mut InputPin, active: Active) -> Result<mpsc::Receiver<Edge>, Error> {
+fn listen(
+    pin: &mut InputPin,
+    active: Active,
+    debounce: Option<Duration>,
+) -> Result<mpsc::Receiver<Edge>, Error> {
     // When full, edges are lost until the button task has caught up; 256 are more than any hand
     // makes in the time a stalled task may take.
     let (tell, edges) = mpsc::channel(256);
-    pin.set_async_interrupt(Trigger::Both, None, move |event| {
+    pin.set_async_interrupt(Trigger::Both, debounce, move |event| {
         let level = match event.trigger {
             Trigger::RisingEdge => Level::High,
             _ => Level::Low,
@@ -138,7 +167,7 @@ impl Edges for Input {
             // and tells why only now.
             match self.pin.clear_async_interrupt() {
                 Err(Error::Io(why)) if why.kind() == ErrorKind::Interrupted => {
-                    let again = listen(&mut self.pin, self.active);
+                    let again = listen(&mut self.pin, self.active, self.debounce);
                     self.edges = again.map_err(|why| why.to_string())?;
                 }
                 Err(why) => return Err(why.to_string()),

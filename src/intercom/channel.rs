@@ -27,9 +27,13 @@ impl Intercom {
             return;
         };
         match event {
-            UplinkEvent::Up { own } => roster.up(own),
+            UplinkEvent::Up { own } => {
+                roster.up(own);
+                self.line_up(uplink);
+            }
             UplinkEvent::Down => {
                 roster.down();
+                self.line_down(now, uplink);
                 self.leaving.remove(&uplink);
                 for (_, peer) in self.peers.iter_mut().filter(|(key, _)| key.uplink == uplink) {
                     peer.hold();

@@ -1,5 +1,9 @@
 //! Everything the heart can ask for; the daemon carries it out and reports what came of it.
 
+use std::time::Duration;
+
+use super::door::{Opener, Refusal};
+use super::faults::Part;
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
     VideoMode,
@@ -26,6 +30,8 @@ pub enum Command {
     Lamp(Lamp),
     /// One chime at the door, so that the visitor hears that the press counted.
     Chime,
+    /// One pulse of the door relay, so long. Only ever the answer to [`super::Intercom::unlock`].
+    Release(Duration),
     /// Something an owner would tell a neighbour; goes to the log and to `ctl watch`.
     Report(Report),
 }
@@ -77,8 +83,8 @@ pub enum LinkCommand {
 /// What the lamp tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lamp {
-    /// Nothing: the door waits.
-    Off,
+    /// Nothing: the door waits. Dark or lit, as the owner likes it.
+    Idle,
     /// We are calling.
     Calling,
     /// Somebody talks with you.
@@ -87,17 +93,20 @@ pub enum Lamp {
     Reconnecting,
     /// Nobody came, or the line is down. Shown for a few seconds after such an end.
     Sorry,
+    /// The door waits, and something of it is out of order.
+    Fault,
 }
 
 impl Lamp {
     /// The name used in board profiles and records.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Off => "off",
+            Self::Idle => "idle",
             Self::Calling => "calling",
             Self::Talking => "talking",
             Self::Reconnecting => "reconnecting",
             Self::Sorry => "sorry",
+            Self::Fault => "fault",
         }
     }
 }
@@ -116,6 +125,26 @@ pub enum Report {
     },
     /// A press that changes nothing now.
     PressIgnored(CallState),
+    /// The button has been held for long.
+    LongPress,
+    /// The door was opened.
+    Opened {
+        /// By whom.
+        by: Opener,
+        /// For how long.
+        length: Duration,
+    },
+    /// The door was not opened.
+    OpenRefused {
+        /// Who asked.
+        by: Opener,
+        /// Why not.
+        why: Refusal,
+    },
+    /// Something of the door does not work any more.
+    Broken(Part),
+    /// It works again.
+    Mended(Part),
     /// Somebody answered.
     Answered {
         /// Who.

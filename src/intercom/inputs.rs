@@ -1,7 +1,9 @@
-//! Everything the heart can be told: by the button, the uplinks, the links, the network and the clock.
+//! Everything the heart can be told: by the button, the uplinks, the links, the devices, the
+//! network and the clock.
 
 use std::net::IpAddr;
 
+use super::faults::Part;
 use super::types::{
     Candidate, Description, LinkId, OpId, Path, PeerId, Signal, UplinkId, VideoMode,
 };
@@ -11,6 +13,12 @@ use super::types::{
 pub enum Input {
     /// The doorbell was pressed, at the door or by `ctl press`.
     Press,
+    /// The button has been held for long. Means nothing to the call, which heard of the press.
+    LongPress,
+    /// Something of the door does not work any more.
+    Broken(Part),
+    /// It works again.
+    Mended(Part),
     /// `ctl hangup`.
     Hangup,
     /// Something happened on an uplink.

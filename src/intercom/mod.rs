@@ -4,7 +4,8 @@
 //! says when to come back. The same inputs at the same times always give the same commands. This
 //! file routes between the machines beside it and holds no policy of its own:
 //! `call` (the ring and the talk), `roster` (who is there), `peer` (one remote) with `negotiation`
-//! and `recovery`, `indicator` (what the lamp says); `settle` brings what follows from them up to date.
+//! and `recovery`, `door` (the release), `faults` (what is out of order), `indicator` (what the lamp
+//! says); `settle` brings what follows from them up to date.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
@@ -13,6 +14,8 @@ mod act;
 mod call;
 mod channel;
 mod commands;
+mod door;
+mod faults;
 mod flood;
 mod indicator;
 mod inputs;
@@ -26,6 +29,8 @@ mod verify;
 mod view;
 
 pub use commands::*;
+pub use door::{DoorState, LOCK_OUT, Opener, Refusal, ReleaseRules, SHORTEST_PULSE};
+pub use faults::{LINE_PATIENCE, Part};
 pub use inputs::*;
 pub use negotiation::Role;
 pub use peer::Stance;
@@ -33,6 +38,8 @@ pub use types::*;
 pub use view::{Counters, PeerView, Snapshot};
 
 use call::{Call, CallInput, Effect};
+use door::Door;
+use faults::Faults;
 use peer::{Act, Context, Peer};
 use roster::{Attachment, Roster};
 use settle::is_here;
@@ -60,8 +67,11 @@ pub struct Intercom {
     answers: u64,
     shown: Option<LinkId>,
     told: Option<(Stage, Option<PeerKey>)>,
+    door: Door,
+    faults: Faults,
     lamp: Lamp,
-    last_cause: Option<Cause>,
+    /// Until when the lamp says sorry.
+    sorry: Option<Instant>,
     state: CallState,
     commands: VecDeque<Command>,
     counters: Counters,
@@ -87,8 +97,10 @@ impl Intercom {
             answers: 0,
             shown: None,
             told: None,
-            lamp: Lamp::Off,
-            last_cause: None,
+            door: Door::NotWired,
+            faults: Faults::default(),
+            lamp: Lamp::Idle,
+            sorry: None,
             state: CallState::Idle,
             commands: VecDeque::new(),
             counters: Counters::default(),
@@ -103,8 +115,17 @@ impl Intercom {
                 let id = CallId(format!("{}-{}", self.prefix, self.presses).into());
                 self.call(now, CallInput::Press(id));
             }
+            Input::LongPress => {
+                self.counters.long_presses += 1;
+                self.report(Report::LongPress);
+            }
+            Input::Broken(part) => self.broken(part),
+            Input::Mended(part) => self.mended(part),
             Input::Hangup => self.call(now, CallInput::End(Cause::Control)),
-            Input::Shutdown => self.call(now, CallInput::End(Cause::Shutdown)),
+            Input::Shutdown => {
+                self.door.shut();
+                self.call(now, CallInput::End(Cause::Shutdown));
+            }
             Input::Wakeup => self.wakeup(now),
             Input::Network(change) => self.network(now, &change),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
@@ -123,7 +144,11 @@ impl Intercom {
         let call = self.call.deadline().map(|at| (at, "call"));
         let peers = self.peers.values().filter_map(Peer::deadline).map(|at| (at, "peer"));
         let rosters = self.rosters.values().filter_map(Roster::deadline).map(|at| (at, "roster"));
-        call.into_iter().chain(peers).chain(rosters).min()
+        let door = self.door.deadline().map(|at| (at, "door"));
+        let line = self.faults.deadline().map(|at| (at, "line"));
+        let lamp = self.sorry.map(|at| (at, "lamp"));
+        let rest = door.into_iter().chain(line).chain(lamp);
+        call.into_iter().chain(peers).chain(rosters).chain(rest).min()
     }
 
     fn call(&mut self, now: Instant, input: CallInput) {
@@ -131,13 +156,14 @@ impl Intercom {
             match effect {
                 Effect::Begin => self.begin(),
                 Effect::Ring { again } => {
-                    if let Some((call, _)) = self.call.current() {
-                        let call = call.clone();
-                        self.report(Report::Rang { call, again });
-                    }
+                    // Nothing goes before it: the visitor has to hear that the press counted.
                     if again {
                         self.command(Command::Chime);
                         self.told = None;
+                    }
+                    if let Some((call, _)) = self.call.current() {
+                        let call = call.clone();
+                        self.report(Report::Rang { call, again });
                     }
                 }
                 Effect::Talk | Effect::Rest => {}
@@ -149,7 +175,7 @@ impl Intercom {
 
     fn begin(&mut self) {
         self.counters.calls += 1;
-        self.last_cause = None;
+        self.sorry = None;
         self.told = None;
         self.command(Command::Chime);
         self.command(Command::Capture(true));
@@ -159,7 +185,7 @@ impl Intercom {
     }
 
     fn end(&mut self, now: Instant, cause: Cause) {
-        self.last_cause = Some(cause);
+        self.sorry = indicator::is_disappointing(cause).then(|| now + indicator::SORRY);
         if let Some((call, _)) = self.call.current() {
             let call = call.clone();
             self.report(Report::Ended { call, cause });

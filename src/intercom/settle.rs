@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::call::CallInput;
+use super::indicator::Rest;
 use super::peer::Peer;
 use super::roster::Attachment;
 use super::{
@@ -26,6 +27,8 @@ impl Intercom {
             self.answered(&key);
         }
         self.admit_waiting(now);
+        self.door.tick(now);
+        self.watch_over_lines(now);
         let company = if self.peers.values().any(is_here) {
             CallInput::Accompanied
         } else {
@@ -40,7 +43,7 @@ impl Intercom {
         }
         self.show(self.to_show());
         self.tell_stage();
-        self.indicate();
+        self.indicate(now);
         if self.state != self.call.state() {
             self.state = self.call.state();
             self.report(Report::State(self.state));
@@ -145,11 +148,17 @@ impl Intercom {
         self.command(Command::Uplink(key.uplink, UplinkCommand::Send { to, what }));
     }
 
-    fn indicate(&mut self) {
+    fn indicate(&mut self, now: Instant) {
+        self.sorry = self.sorry.filter(|until| now < *until);
+        let rest = match self.sorry {
+            Some(_) => Rest::Sorry,
+            None if self.faults.is_any() => Rest::Faulty,
+            None => Rest::Fine,
+        };
         let here: Vec<&Peer> = self.peers.values().filter(|peer| is_here(peer)).collect();
         let seen = here.iter().any(|peer| peer.is_connected());
         let repairing = !seen && (here.is_empty() || here.iter().any(|peer| peer.is_repairing()));
-        let lamp = indicator::lamp(self.call.state(), repairing, self.last_cause);
+        let lamp = indicator::lamp(self.call.state(), repairing, rest);
         if lamp != self.lamp {
             self.lamp = lamp;
             self.command(Command::Lamp(lamp));

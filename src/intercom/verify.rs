@@ -1,7 +1,7 @@
 //! What must hold after every input; the random-operations test asks after each one.
 
 use super::roster::Attachment;
-use super::{CallState, Intercom, LinkId};
+use super::{CallState, DoorState, Intercom, LinkId};
 
 impl Intercom {
     /// The first broken invariant, in words.
@@ -37,6 +37,13 @@ impl Intercom {
             self.rosters.values().all(|roster| !matches!(roster.attachment(), Attachment::In(_)));
         if state == CallState::Joining && !nobody_in && self.leaving.is_empty() {
             return Err("joining although a channel has been entered".to_owned());
+        }
+        if self.door.is_over_long() {
+            return Err("the door is open for longer than `max_pulse`".to_owned());
+        }
+        let waits = matches!(self.door.state(), DoorState::Open | DoorState::LockedOut);
+        if waits != self.door.deadline().is_some() {
+            return Err(format!("the door is {} without its deadline", self.door.state().name()));
         }
         if state != CallState::Idle && self.call.deadline().is_none() {
             return Err(format!("{} without a deadline", state.name()));

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{CallId, CallState, Intercom, PeerKey, Stance, VideoMode};
+use super::{CallId, CallState, DoorState, Intercom, Part, PeerKey, Stance, VideoMode};
 
 /// What happened that nobody asked for; shown by `status`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +17,18 @@ pub struct Counters {
     pub rejoins: u64,
     /// Peers given up.
     pub given_up: u64,
+    /// Long presses of the button.
+    pub long_presses: u64,
+    /// Releases of the door.
+    pub openings: u64,
+    /// Requests to open that were refused.
+    pub refusals: u64,
+    /// Times the button got stuck or its line was lost.
+    pub button_faults: u64,
+    /// Times the camera was lost.
+    pub camera_faults: u64,
+    /// Times a line was down for long.
+    pub line_faults: u64,
 }
 
 /// One peer as `status` shows it.
@@ -43,6 +55,10 @@ pub struct Snapshot {
     pub call: Option<(CallId, Instant)>,
     /// Everybody in view.
     pub peers: Vec<PeerView>,
+    /// The door release.
+    pub door: DoorState,
+    /// What is out of order.
+    pub faults: Vec<Part>,
     /// What happened that nobody asked for.
     pub counters: Counters,
 }
@@ -64,6 +80,8 @@ impl Intercom {
                     video: peer.video(),
                 })
                 .collect(),
+            door: self.door.state(),
+            faults: self.faults.list(),
             counters: self.counters,
         }
     }

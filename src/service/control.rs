@@ -3,7 +3,7 @@
 //! Pure: values and text only. `server.rs` carries them for the daemon, `ctl.rs` for a person. Readers
 //! must ignore keys they do not know; keys and names here are kept once released.
 
-use crate::intercom::{CallState, PeerKey, Report, VideoMode};
+use crate::intercom::{CallState, Opener, PeerKey, Report, VideoMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,6 +13,9 @@ pub const MAX_REQUEST: usize = 4096;
 /// The path of the control socket unless the configuration says another.
 pub const DEFAULT_SOCKET: &str = "/run/intercomd/control.sock";
 
+/// How events name those who use this socket.
+const CONTROL: &str = "control";
+
 /// What a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
@@ -21,6 +24,12 @@ pub enum Request {
     Press {},
     /// End the call.
     Hangup {},
+    /// Open the door.
+    Unlock {
+        /// For how long, in milliseconds; the time of `[relay]` when not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        for_ms: Option<u64>,
+    },
     /// Tell everything about the daemon as it is now.
     Status {},
     /// Tell every event from now on, one line each, until either side closes.
@@ -116,6 +125,10 @@ pub struct Status {
     pub uplinks: Vec<UplinkStatus>,
     /// Every peer in view.
     pub peers: Vec<PeerStatus>,
+    /// The door release: `not_wired`, `locked`, `open` or `locked_out`.
+    pub door: String,
+    /// What is out of order: `camera`, `button`, `line service`, `line lan`.
+    pub faults: Vec<String>,
     /// Cameras, sounds and pictures.
     pub media: MediaStatus,
     /// The panel's parts.
@@ -284,6 +297,33 @@ pub enum Happening {
         /// The state that has no use for it.
         state: State,
     },
+    /// The button has been held for long.
+    LongPress,
+    /// The door was opened.
+    Opened {
+        /// `control`.
+        by: String,
+        /// The user who asked.
+        user: u32,
+        /// For how long, in milliseconds.
+        for_ms: u64,
+    },
+    /// The door was not opened.
+    OpenRefused {
+        /// `control`.
+        by: String,
+        /// The user who asked.
+        user: u32,
+        /// `not_wired`, `open`, `locked_out`, `length` or `stopping`.
+        why: String,
+    },
+    /// Something of the door is out of order, or in order again.
+    Fault {
+        /// What, as in the status.
+        part: String,
+        /// Whether it is over.
+        over: bool,
+    },
     /// Somebody answered.
     Answered {
         /// The peer's id.
@@ -355,6 +395,17 @@ impl From<&Report> for Happening {
             Report::State(state) => Self::State { state: (*state).into() },
             Report::Rang { call, again } => Self::Rang { call: call.to_string(), again: *again },
             Report::PressIgnored(state) => Self::PressIgnored { state: (*state).into() },
+            Report::LongPress => Self::LongPress,
+            Report::Opened { by: Opener::Control { uid }, length } => Self::Opened {
+                by: CONTROL.to_owned(),
+                user: *uid,
+                for_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
+            },
+            Report::OpenRefused { by: Opener::Control { uid }, why } => {
+                Self::OpenRefused { by: CONTROL.to_owned(), user: *uid, why: why.name().to_owned() }
+            }
+            Report::Broken(part) => Self::Fault { part: part.to_string(), over: false },
+            Report::Mended(part) => Self::Fault { part: part.to_string(), over: true },
             Report::Answered { peer } => {
                 Self::Answered { id: peer.id.to_string(), uplink: peer.uplink.to_string() }
             }
@@ -383,7 +434,7 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Reply> {
     serde_json::from_slice(line).map_err(|why| {
         Reply::refused(
             format!("not a request: {why}"),
-            "send one line such as {\"do\":\"status\"}; known are press, hangup, status and watch",
+            "send one line such as {\"do\":\"status\"}; known are press, hangup, unlock, status and watch",
         )
     })
 }
@@ -401,7 +452,7 @@ pub fn line(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intercom::{CallId, Cause, LinkId, PeerId, UplinkId, Why};
+    use crate::intercom::{CallId, Cause, LinkId, Part, PeerId, Refusal, UplinkId, Why};
     use serde_json::json;
 
     fn json(value: &impl Serialize) -> serde_json::Value {
@@ -413,6 +464,8 @@ mod tests {
         for (text, request) in [
             (r#"{"do":"press"}"#, Request::Press {}),
             (r#"{"do":"hangup"}"#, Request::Hangup {}),
+            (r#"{"do":"unlock"}"#, Request::Unlock { for_ms: None }),
+            (r#"{"do":"unlock","for_ms":3000}"#, Request::Unlock { for_ms: Some(3000) }),
             (r#"{"do":"status"}"#, Request::Status {}),
             (r#"{"do":"watch"}"#, Request::Watch {}),
         ] {
@@ -535,6 +588,26 @@ mod tests {
             (
                 Report::Ended { call, cause },
                 json!({"event": "ended", "call": "c-1", "cause": "no-answer"}),
+            ),
+            (Report::LongPress, json!({"event": "long_press"})),
+            (
+                Report::Opened {
+                    by: Opener::Control { uid: 7 },
+                    length: std::time::Duration::from_secs(3),
+                },
+                json!({"event": "opened", "by": "control", "user": 7, "for_ms": 3000}),
+            ),
+            (
+                Report::OpenRefused { by: Opener::Control { uid: 7 }, why: Refusal::LockedOut },
+                json!({"event": "open_refused", "by": "control", "user": 7, "why": "locked_out"}),
+            ),
+            (
+                Report::Broken(Part::Line(UplinkId::Service)),
+                json!({"event": "fault", "part": "line service", "over": false}),
+            ),
+            (
+                Report::Mended(Part::Button),
+                json!({"event": "fault", "part": "button", "over": true}),
             ),
             (
                 Report::PeerCame(key.clone()),

@@ -35,6 +35,12 @@ pub enum Verb {
     Press,
     /// End the call.
     Hangup,
+    /// Open the door: one pulse of its relay.
+    Unlock {
+        /// For how long, such as 3s or 800ms [default: `pulse` of the relay]
+        #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+        length: Option<Duration>,
+    },
     /// Tell everything about the daemon.
     Status,
     /// Tell every event until the daemon ends.
@@ -93,6 +99,10 @@ fn execute(args: &CtlArgs, out: &mut impl Write, err: &mut impl Write) -> Outcom
     let done = match args.verb {
         Verb::Press => ask(args, Request::Press {}, out),
         Verb::Hangup => ask(args, Request::Hangup {}, out),
+        Verb::Unlock { length } => {
+            let for_ms = length.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            ask(args, Request::Unlock { for_ms }, out)
+        }
         Verb::Status => ask(args, Request::Status {}, out),
         Verb::Watch => watch(args, out),
     };
@@ -222,6 +232,16 @@ fn sentence(event: &Event) -> String {
         Happening::PressIgnored { state } => {
             format!("a press changed nothing: the door is {}", state.name())
         }
+        Happening::LongPress => "the button is held for long".to_owned(),
+        Happening::Opened { by, user, for_ms } => {
+            let time = humantime::format_duration(Duration::from_millis(*for_ms));
+            format!("the door was opened for {time} (user {user} by {by})")
+        }
+        Happening::OpenRefused { by, user, why } => {
+            format!("the door was not opened: {why} (user {user} by {by})")
+        }
+        Happening::Fault { part, over: false } => format!("out of order: {part}"),
+        Happening::Fault { part, over: true } => format!("in order again: {part}"),
         Happening::Answered { id, uplink } => format!("{id} answered (by {uplink})"),
         Happening::Ended { call, cause } => format!("call {call} has ended: {cause}"),
         Happening::Peer { id, uplink, change } => {
@@ -257,6 +277,7 @@ fn describe(status: &Status, now: Duration) -> String {
         }
         None => status.state.name().to_owned(),
     });
+    page.row("faults", || status.faults.join(", "));
     for uplink in &status.uplinks {
         page.row("uplink", || uplink_line(uplink));
         if let Some(advice) = &uplink.advice {
@@ -311,6 +332,7 @@ fn describe(status: &Status, now: Duration) -> String {
     page.row("lamp", || panel.lamp.clone());
     page.row("chime", || panel.chime.clone());
     page.row("relay", || panel.relay.clone());
+    page.row("door", || status.door.replace('_', " "));
     let counters: Vec<String> = status
         .counters
         .iter()
@@ -413,6 +435,19 @@ mod tests {
         assert_eq!(outcome, Outcome::Done);
         assert_eq!((out.as_str(), err.as_str()), ("done\n", ""));
         assert_eq!(heard, "{\"do\":\"press\"}\n");
+    }
+
+    #[test]
+    fn unlock_asks_for_its_time_in_milliseconds() {
+        let (outcome, _, _, heard) = Fake::new("{\"ok\":true}\n").ctl(&["unlock"]);
+        assert_eq!((outcome, heard.as_str()), (Outcome::Done, "{\"do\":\"unlock\"}\n"));
+        let words = ["unlock", "--for", "1s 500ms"];
+        let (outcome, _, _, heard) = Fake::new("{\"ok\":true}\n").ctl(&words);
+        assert_eq!(outcome, Outcome::Done);
+        assert_eq!(heard, "{\"do\":\"unlock\",\"for_ms\":1500}\n");
+        for bad in ["3", "-3s", "soon"] {
+            assert!(Cli::try_parse_from(["ctl", "unlock", "--for", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -520,6 +555,8 @@ mod tests {
                 picture: "full".to_owned(),
                 ..PeerStatus::default()
             }],
+            door: "locked_out".to_owned(),
+            faults: vec!["button".to_owned(), "line service".to_owned()],
             version: "0.1.0".to_owned(),
             uptime_s: 3_700,
             ..Status::default()
@@ -527,6 +564,8 @@ mod tests {
         let page = describe(&status, Duration::from_secs(1_012));
         for row in [
             "state       talking (call c-17, for 12s)\n",
+            "faults      button, line service\n",
+            "door        locked out\n",
             "uplink      service: refused\n            → renew the key\n",
             "peer        p7 by lan: connected host-relay (link 2, answered), frames sent 250, received 240 (VP8)\n",
             "version     0.1.0, up for 1h 1m 40s\n",
@@ -552,7 +591,7 @@ mod tests {
             while let Some(request) = asked.recv().await {
                 let reply = match request.ask {
                     Ask::Status => Reply::status(Status::default()),
-                    Ask::Press => Reply::done(),
+                    Ask::Press | Ask::Unlock(_) => Reply::done(),
                     Ask::Hangup => {
                         drop(stop.take());
                         Reply::refused("there is no call", "press first")

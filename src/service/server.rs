@@ -61,6 +61,8 @@ pub enum Ask {
     Press,
     /// End the call.
     Hangup,
+    /// Open the door, for so long or as long as it does by itself.
+    Unlock(Option<Duration>),
     /// Tell the status.
     Status,
 }
@@ -315,6 +317,10 @@ impl Client {
                 }
                 Ok(Request::Press {}) => self.answer(&mut writer, Ask::Press).await,
                 Ok(Request::Hangup {}) => self.answer(&mut writer, Ask::Hangup).await,
+                Ok(Request::Unlock { for_ms }) => {
+                    let length = for_ms.map(Duration::from_millis);
+                    self.answer(&mut writer, Ask::Unlock(length)).await
+                }
                 Ok(Request::Status {}) => self.answer(&mut writer, Ask::Status).await,
                 Ok(Request::Watch {}) => match self.watch(&mut reader, &mut writer).await {
                     Gone::Done => return,
@@ -470,6 +476,8 @@ mod tests {
             let reply = match request.ask {
                 Ask::Press => Reply::done(),
                 Ask::Hangup => Reply::refused("there is no call", "press first"),
+                Ask::Unlock(Some(length)) if length == Duration::from_secs(3) => Reply::done(),
+                Ask::Unlock(_) => Reply::refused("not so", "ask for three seconds"),
                 Ask::Status => Reply::status(Status { state: State::Ringing, ..Status::default() }),
             };
             let _ = request.reply.send(reply);
@@ -522,6 +530,10 @@ mod tests {
         let hangup = person.ask("{\"do\":\"hangup\"}\n").await;
         assert_eq!(hangup["error"], "there is no call");
         assert_eq!(hangup["fix"], "press first");
+        let unlock = person.ask("{\"do\":\"unlock\",\"for_ms\":3000}\n").await;
+        assert_eq!(unlock, serde_json::json!({"ok": true}));
+        let unlock = person.ask("{\"do\":\"unlock\"}\n").await;
+        assert_eq!(unlock["error"], "not so");
         let status = person.ask("{\"do\":\"status\"}\n").await;
         assert_eq!(status["status"]["state"], "ringing");
     }

@@ -1,7 +1,7 @@
 //! Anything in any order: the invariants hold after every input, and hanging up frees everything.
 
 use intercomd::intercom::{
-    CallState, Input, NetworkChange, PageId, PageMessage, Rules, UplinkEvent,
+    CallState, Input, NetworkChange, PageId, PageMessage, Part, Rules, UplinkEvent,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,9 @@ enum Op {
     Network { gone: bool },
     Servers { lan: bool },
     Fault { to_browser: bool, after: u8, mishap: u8 },
+    Unlock(Option<u64>),
+    LongPress,
+    Part { camera: bool, works: bool },
     Wait(u64),
 }
 
@@ -55,6 +58,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (any::<bool>(), 0u8..12, 0u8..3).prop_map(|(to_browser, after, mishap)| {
             Op::Fault { to_browser, after, mishap }
         }),
+        3 => prop::option::of(0u64..12_000).prop_map(Op::Unlock),
+        1 => Just(Op::LongPress),
+        1 => (any::<bool>(), any::<bool>())
+            .prop_map(|(camera, works)| Op::Part { camera, works }),
         2 => any::<bool>().prop_map(|lan| Op::Drop { lan }),
         3 => (any::<bool>(), 0u8..3).prop_map(|(lan, id)| Op::Return { lan, id }),
         8 => prop_oneof![1u64..50, 50u64..2_000, 2_000u64..40_000].prop_map(Op::Wait),
@@ -124,6 +131,13 @@ fn run(world: &mut World, op: &Op) {
             let mishap = [Mishap::Lost, Mishap::Twice, Mishap::Late][usize::from(mishap)];
             world.fault_after(to_browser, usize::from(after), mishap);
         }
+        // The world checks the answer.
+        Op::Unlock(asked) => drop(world.unlock(asked.map(ms))),
+        Op::LongPress => world.input(Input::LongPress),
+        Op::Part { camera, works } => {
+            let part = if camera { Part::Camera } else { Part::Button };
+            world.input(if works { Input::Mended(part) } else { Input::Broken(part) });
+        }
         Op::Wait(time) => world.run(ms(time)),
         Op::Leave(_)
         | Op::Swap(_)
@@ -168,6 +182,7 @@ proptest! {
         seed in 1u64..10_000,
     ) {
         let mut world = World::with(Rules::default(), &[SERVICE, LAN], seed);
+        world.heart.watch_lines(&[SERVICE, LAN]);
         world.uplink_up(LAN, "-door");
         for op in &ops {
             run(&mut world, op);

@@ -6,12 +6,17 @@ use std::time::{Duration, Instant};
 
 use intercomd::intercom::{
     CallNotice, CallState, Candidate, Cause, Command, Description, DescriptionKind, Health, Input,
-    Intercom, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Outcome, Outgoing, PageMessage, PeerId,
-    PeerKey, Report, Rules, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
+    Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Opener, Outcome, Outgoing,
+    PageMessage, PeerId, PeerKey, Refusal, ReleaseRules, Report, Rules, SHORTEST_PULSE, Signal,
+    Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
 pub const LAN: UplinkId = UplinkId::Lan;
+
+pub const RELEASE: ReleaseRules =
+    ReleaseRules { pulse: Duration::from_secs(3), max_pulse: Duration::from_secs(10) };
+pub const CONTROL: Opener = Opener::Control { uid: 1000 };
 
 pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -117,6 +122,39 @@ struct FakeUplink {
     joined: bool,
 }
 
+/// The door relay as it hangs on the heart, and the rule it has to keep.
+#[derive(Default)]
+pub struct FakeRelay {
+    /// Set while somebody who may open asks.
+    asked: bool,
+    /// When each pulse began, and how long it is.
+    pub pulses: Vec<(Instant, Duration)>,
+    stopping: bool,
+}
+
+impl FakeRelay {
+    pub fn is_on(&self, now: Instant) -> bool {
+        self.pulses.last().is_some_and(|(at, length)| now < *at + *length)
+    }
+
+    /// What a request ought to come to.
+    fn verdict(&self, now: Instant, asked: Option<Duration>) -> Result<Duration, Refusal> {
+        let length = asked.unwrap_or(RELEASE.pulse);
+        let last = self.pulses.last();
+        if self.stopping {
+            Err(Refusal::Stopping)
+        } else if self.is_on(now) {
+            Err(Refusal::Open)
+        } else if last.is_some_and(|(at, length)| now < *at + *length + LOCK_OUT) {
+            Err(Refusal::LockedOut)
+        } else if (SHORTEST_PULSE..=RELEASE.max_pulse).contains(&length) {
+            Ok(length)
+        } else {
+            Err(Refusal::Length { longest: RELEASE.max_pulse })
+        }
+    }
+}
+
 pub struct World {
     pub now: Instant,
     pub heart: Intercom,
@@ -126,6 +164,7 @@ pub struct World {
     pub lamp: Lamp,
     pub shown: Option<LinkId>,
     pub chimes: u32,
+    pub relay: FakeRelay,
     pub restarts: u32,
     pub configured: u32,
     pub fault: Option<Fault>,
@@ -144,15 +183,18 @@ impl World {
     }
 
     pub fn with(rules: Rules, uplinks: &[UplinkId], seed: u64) -> Self {
+        let mut heart = Intercom::new(rules, "c", uplinks);
+        heart.wire_release(RELEASE);
         Self {
             now: Instant::now(),
-            heart: Intercom::new(rules, "c", uplinks),
+            heart,
             browsers: BTreeMap::new(),
             transcript: Vec::new(),
             capture: false,
-            lamp: Lamp::Off,
+            lamp: Lamp::Idle,
             shown: None,
             chimes: 0,
+            relay: FakeRelay::default(),
             restarts: 0,
             configured: 0,
             fault: None,
@@ -174,6 +216,7 @@ impl World {
     }
 
     pub fn input(&mut self, input: Input) {
+        self.relay.stopping |= input == Input::Shutdown;
         self.heart.handle(self.now, input);
         self.drain();
         self.heart.verify().expect("every invariant holds after every input");
@@ -181,6 +224,20 @@ impl World {
 
     pub fn press(&mut self) {
         self.input(Input::Press);
+    }
+
+    /// Somebody at the control socket asks to open; the answer is checked against the rule.
+    pub fn unlock(&mut self, asked: Option<Duration>) -> Result<Duration, Refusal> {
+        let due = self.relay.verdict(self.now, asked);
+        let pulses = self.relay.pulses.len();
+        self.relay.asked = true;
+        let verdict = self.heart.unlock(self.now, CONTROL, asked);
+        self.drain();
+        self.relay.asked = false;
+        self.heart.verify().expect("every invariant holds after every request");
+        assert_eq!(verdict, due);
+        assert_eq!(self.relay.pulses.len(), pulses + usize::from(verdict.is_ok()));
+        verdict
     }
 
     pub fn state(&self) -> CallState {
@@ -574,6 +631,11 @@ impl World {
                 Command::Show(link) => self.shown = link,
                 Command::Chime => self.chimes += 1,
                 Command::Report(_) => {}
+                Command::Release(length) => {
+                    assert!(self.relay.asked, "nobody who may open has asked");
+                    assert!(!self.relay.is_on(self.now), "one pulse at a time");
+                    self.relay.pulses.push((self.now, length));
+                }
                 Command::OpenLink(id) => {
                     assert!(
                         self.links.insert(id, FakeLink::default()).is_none(),
@@ -774,7 +836,9 @@ impl World {
         assert_eq!(self.shown, None, "nobody is on the display");
         assert_eq!(self.links.len(), 0, "no link is open");
         assert!(self.uplinks.values().all(|uplink| !uplink.joined), "no channel is joined");
-        assert!(self.heart.poll_timeout().is_none(), "nothing is waited for");
+        // The lamp's sorry and a watched line are no part of a call.
+        let waits = self.heart.poll_timeout().map(|(_, what)| what);
+        assert!(matches!(waits, None | Some("lamp" | "line" | "door")), "{waits:?} is waited for");
     }
 
     pub fn peers(&self) -> BTreeSet<PeerKey> {

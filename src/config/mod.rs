@@ -9,6 +9,7 @@
 
 mod board;
 mod check;
+mod display;
 mod document;
 mod file;
 mod ice;
@@ -29,9 +30,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use board::{
-    Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
+    Active, Bias, Board, ButtonWiring, CameraSettings, EncoderSettings, LampWiring, Line, LineName,
+    OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
 };
+pub use display::{DisplaySettings, Idle, Language, Rotation};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
 pub use secret::Secret;

@@ -24,6 +24,9 @@ pub const ELEMENTS: &[&str] = &[
     "v4l2h264enc",
     "x264enc",
     "openh264enc",
+    "v4l2slh264dec",
+    "v4l2h264dec",
+    "h264parse",
     "avdec_h264",
     "openh264dec",
     "vp8dec",
@@ -39,6 +42,8 @@ pub const ELEMENTS: &[&str] = &[
     "kmssink",
     "fbdevsink",
     "fakevideosink",
+    "videoconvertscale",
+    "textoverlay",
 ];
 
 /// A video capture node.

@@ -4,21 +4,29 @@
 //! each remote track is played by a branch of its own. Talks to no network and decides nothing about calls.
 
 pub mod allocator;
+mod backlight;
 pub mod bandwidth;
 mod bell;
 pub mod capture;
 mod capture_engine;
 mod capture_part;
 pub mod devices;
+mod draw;
 pub mod fanout;
 pub mod found;
+mod kms;
 pub mod packetise;
 pub mod plan;
+pub mod plan_display;
 pub mod plan_playback;
 pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
 pub mod rate;
+pub mod scene;
+mod screen;
+mod screen_stage;
+pub mod slate;
 
 pub use bandwidth::{Bandwidth, Share};
 pub use capture::{Capture, CaptureState, CaptureStatus};
@@ -26,6 +34,7 @@ pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};
 pub use plan_playback::{Kind, RemoteStream};
 pub use playback::{Playback, PlaybackStatus, RtpInput};
+pub use scene::Scene;
 
 use gstreamer as gst;
 

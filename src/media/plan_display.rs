@@ -158,7 +158,7 @@ pub fn screen(
     let caption = match probe.has("textoverlay") && settings.slates {
         true => {
             "! textoverlay name=screen-caption silent=true auto-resize=false draw-shadow=false draw-outline=false \
-             shaded-background=true wait-text=false wrap-mode=none "
+             shaded-background=true shading-value=170 wait-text=false wrap-mode=none "
         }
         false => "",
     };

@@ -56,7 +56,8 @@ pub struct PlaybackStatus {
     pub trouble: String,
 }
 
-type NeedKeyframe = Arc<dyn Fn() + Send + Sync>;
+/// Asks the peer for a keyframe.
+pub(super) type NeedKeyframe = Arc<dyn Fn() + Send + Sync>;
 
 /// Display and speaker. Clones are the same playback; when the last is dropped, it ends.
 #[derive(Debug, Clone)]
@@ -181,13 +182,7 @@ impl Playback {
     /// cannot go on without a keyframe, at most every 500 ms; it must not block.
     pub fn open(&self, stream: RemoteStream, need_keyframe: NeedKeyframe) -> RtpInput {
         let shared = &self.owner.shared;
-        let track = Arc::new(Track {
-            stream,
-            fed: AtomicU64::new(0),
-            inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
-            gate: Mutex::new(KeyframeGate::new()),
-            need_keyframe,
-        });
+        let track = Arc::new(Track::new(stream, need_keyframe));
         let id = match &mut *lock(&shared.wanted) {
             Wanted::Tracks { by_id, next } => {
                 let id = *next;
@@ -256,6 +251,13 @@ impl Playback {
     }
 }
 
+#[cfg(test)]
+impl Playback {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.owner.shared)
+    }
+}
+
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.end();
@@ -306,6 +308,17 @@ impl Drop for RtpInput {
 }
 
 impl Track {
+    /// A track whose packets wait for a branch.
+    pub(super) fn new(stream: RemoteStream, need_keyframe: NeedKeyframe) -> Self {
+        Self {
+            stream,
+            fed: AtomicU64::new(0),
+            inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
+            gate: Mutex::new(KeyframeGate::new()),
+            need_keyframe,
+        }
+    }
+
     pub(super) fn set_inlet(&self, inlet: Inlet) {
         let old = std::mem::replace(&mut *lock(&self.inlet), inlet);
         // Outside the lock: the last reference to an element may go here.

@@ -423,12 +423,18 @@ fn read_bus(pipeline: &gst::Pipeline) -> Option<BranchFault> {
                 tracing::debug!(detail = ?error.debug(), "a branch reports an error");
                 let name = name.unwrap_or_default();
                 let words = format!("{name}: {}", error.error().message());
-                return Some(BranchFault { of_decoder: name == DECODER, words });
+                return Some(BranchFault { of_decoder: is_up_to_decoder(&name), words });
             }
             _ => {}
         }
     }
     None
+}
+
+/// Whether an error of this element may be the decoder's: caps it refuses are reported by whoever sent them.
+fn is_up_to_decoder(element: &str) -> bool {
+    let before = ["rtp", "h264parse"].iter().any(|kind| element.starts_with(kind));
+    before || element == "in" || element == DECODER
 }
 
 fn take_down(pipeline: &gst::Pipeline) {
@@ -437,5 +443,98 @@ fn take_down(pipeline: &gst::Pipeline) {
     }
     if let Err(error) = pipeline.set_state(gst::State::Null) {
         tracing::warn!(%error, "a branch did not stop cleanly");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_playback::RemoteStream;
+    use super::super::playback::Playback;
+    use super::*;
+
+    fn house() -> House {
+        let mut board =
+            crate::config::built_in_board("sim").expect("the simulated board is built in");
+        board.display.source = crate::config::Source::Off;
+        let shared = Playback::new(&board).shared();
+        House { board, shared, screen: None, grudges: Grudges::default() }
+    }
+
+    fn track() -> Track {
+        let stream = RemoteStream {
+            kind: Kind::Video,
+            encoding: "H264".to_owned(),
+            payload_type: 96,
+            clock_rate: 90_000,
+        };
+        Track::new(stream, Arc::new(|| {}))
+    }
+
+    fn fault(element: &str) -> BranchFault {
+        BranchFault { of_decoder: is_up_to_decoder(element), words: format!("{element}: broken") }
+    }
+
+    fn rests(act: &Act) -> bool {
+        matches!(act, Act::Resting { until, .. } if *until > Instant::now() + Duration::from_millis(50))
+    }
+
+    #[test]
+    fn a_decoder_in_hardware_that_fails_is_replaced_at_once() {
+        let (mut house, track) = (house(), track());
+        let act = house.fail(&track, 0, "v4l2h264dec", &fault(DECODER));
+        assert!(matches!(act, Act::Resting { attempt: 0, .. }) && !rests(&act), "{act:?}");
+        assert!(house.grudges.broken().contains("v4l2h264dec"));
+        let again = house.fail(&track, 0, "v4l2h264dec", &fault("in"));
+        assert!(rests(&again), "it was the only one: {again:?}");
+    }
+
+    #[test]
+    fn other_failures_are_tried_again_after_a_pause() {
+        let (mut house, track) = (house(), track());
+        let software = house.fail(&track, 0, "avdec_h264", &fault(DECODER));
+        assert!(rests(&software), "{software:?}");
+        let sink = house.fail(&track, 0, "v4l2h264dec", &fault("autovideosink0"));
+        assert!(rests(&sink), "{sink:?}");
+        assert!(house.grudges.broken().is_empty());
+    }
+
+    #[test]
+    fn nothing_shown_for_three_seconds_of_packets_is_a_stuck_decoder() {
+        let shown = Arc::new(AtomicU64::new(0));
+        let mut sight = Sight::new(Arc::clone(&shown), 0);
+        let mut fed = 0;
+        for round in 1..=IN_VAIN {
+            fed += FED;
+            sight.since = Instant::now() - DARK;
+            assert!(sight.is_dark(fed));
+            assert_eq!(sight.in_vain, round);
+        }
+        shown.store(1, Ordering::Relaxed);
+        assert!(!sight.is_dark(fed + FED));
+        assert_eq!(sight.in_vain, 0, "a picture makes good");
+    }
+
+    #[test]
+    fn the_decoder_is_not_told_what_colours_mean() {
+        init().expect("GStreamer starts");
+        let text = format!(
+            "appsrc name=in format=time caps=\"video/x-h264,stream-format=byte-stream,alignment=au,\
+             width=640,height=480,colorimetry=bt709\" ! identity name={DECODER} ! appsink name=out sync=false"
+        );
+        let pipeline = gst::parse::launch(&text).expect("a pipeline");
+        let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+        plain_caps(&pipeline);
+        pipeline.set_state(gst::State::Playing).expect("it starts");
+        let source = pipeline.by_name("in").expect("a source");
+        let source = source.downcast::<gst_app::AppSrc>().expect("an appsrc");
+        source.push_buffer(gst::Buffer::from_slice([0_u8; 8])).expect("it is taken");
+        let out = pipeline.by_name("out").expect("a sink");
+        let out = out.downcast::<gst_app::AppSink>().expect("an appsink");
+        let sample = out.try_pull_sample(gst::ClockTime::from_seconds(20)).expect("in time");
+        let caps = sample.caps().expect("caps");
+        let fields = caps.structure(0).expect("fields");
+        assert!(!fields.has_field("colorimetry"), "{caps}");
+        assert_eq!(fields.get::<i32>("width"), Ok(640), "everything else stays");
+        pipeline.set_state(gst::State::Null).expect("it stops");
     }
 }

@@ -340,7 +340,7 @@ fn plain_caps(pipeline: &gst::Pipeline) {
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         if let Some(gst::PadProbeData::Event(event)) = &mut info.data
             && let gst::EventView::Caps(caps) = event.view()
-            && caps.structure().is_some_and(|fields| fields.has_field("colorimetry"))
+            && caps.caps().structure(0).is_some_and(|fields| fields.has_field("colorimetry"))
         {
             let mut plain = caps.caps_owned();
             if let Some(fields) = plain.make_mut().structure_mut(0) {

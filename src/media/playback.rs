@@ -251,13 +251,6 @@ impl Playback {
     }
 }
 
-#[cfg(test)]
-impl Playback {
-    pub(super) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.owner.shared)
-    }
-}
-
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.end();
@@ -371,6 +364,13 @@ impl Shared {
             Wanted::Tracks { by_id, .. } => Some(by_id.clone()),
             Wanted::End => None,
         }
+    }
+}
+
+#[cfg(test)]
+impl Playback {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.owner.shared)
     }
 }
 

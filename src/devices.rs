@@ -15,7 +15,8 @@ use crate::media::found::{Camera, Knob, MixerControl, NodeKind, PictureSize, Pro
 use crate::media::plan::{CapturePlan, Part};
 use crate::media::plan_playback::{Kind, RemoteStream};
 use crate::media::{
-    self, MediaError, controls, devices, plan, plan_encoder, plan_playback, plan_sound, speed,
+    self, MediaError, controls, devices, plan, plan_display, plan_encoder, plan_playback,
+    plan_sound, speed,
 };
 
 /// Everything `intercomd devices` tells. Its JSON is described in docs/exit-codes-and-control.md.
@@ -343,14 +344,14 @@ impl Choices {
                 payload_type: 96,
                 clock_rate: 90_000,
             };
-            let branch = plan_playback::playback(&stream, board, probe);
+            let branch = plan_playback::playback(&stream, board, probe, &BTreeSet::new());
             branch.map_or_else(|why| why, |branch| branch.decoder)
         };
         Self {
             camera: Choice::new(camera),
             microphone: Choice::new(microphone),
             speaker: plan_sound::speaker(board, probe).label,
-            display: plan_playback::display(board, probe).label,
+            display: plan_display::surface(&board.display, probe).words(),
             decoders: [decoder("H264"), decoder("VP8")],
             reasons,
         }

@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, ButtonTimes, Credential, IceSettings, IdleLamp, LampPort, LampWiring, LineName,
-    LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems, Secret, Source, Surroundings,
-    UplinkSettings, load_board_within, load_within, outputs_within,
+    Active, Bias, ButtonTimes, Credential, IceSettings, Idle, IdleLamp, LampPort, LampWiring,
+    Language, LineName, LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems, Rotation,
+    Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within, outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -1033,4 +1033,36 @@ proptest! {
         };
         prop_assert!(!shown.contains(&secret), "{}", shown);
     }
+}
+
+// ---- the screen
+
+#[test]
+fn a_named_connector_is_a_screen_and_a_later_document_may_choose_another() {
+    let mut machine = Machine::new();
+    machine.file(
+        "etc/panel.toml",
+        "[panel]\nkind = \"sim\"\n[display]\nconnector = \"DSI-1\"\nrotation = 90\nidle = \"off\"\n",
+    );
+    machine.set("INTERCOMD_BOARD", "panel");
+    let display = machine.with("channel = \"d\"").settings.board.display;
+    assert_eq!(display.source, Source::Device("DSI-1".to_owned()));
+    assert_eq!((display.rotation, display.idle), (Rotation::Right, Idle::Off));
+    let display =
+        machine.with("channel = \"d\"\n[display]\nlanguage = \"de\"").settings.board.display;
+    assert_eq!(display.source, Source::Device("DSI-1".to_owned()));
+    assert_eq!(display.language, Language::De);
+    let display =
+        machine.with("channel = \"d\"\n[display]\nsource = \"auto\"").settings.board.display;
+    assert_eq!((display.source, display.slates), (Source::Auto, true));
+    let refused = machine.faults("channel = \"d\"\n[display]\nconnector = \"card1-HDMI-A-1\"");
+    assert!(refused.contains("write \"HDMI-A-1\""), "{refused}");
+}
+
+#[test]
+fn an_own_pipeline_has_slates_only_when_asked_for() {
+    let machine = Machine::new();
+    let own = "channel = \"d\"\n[display]\npipeline = \"fakesink\"\n";
+    assert!(!machine.with(own).settings.board.display.slates);
+    assert!(machine.with(&format!("{own}slates = true")).settings.board.display.slates);
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::display::DisplaySettings;
+
 /// One hardware, put together from built-in defaults, its profile and the configuration file. The
 /// default has nothing wired and takes what camera, sound and screen it finds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -262,19 +264,6 @@ pub struct SoundSettings {
 }
 
 impl Default for SoundSettings {
-    fn default() -> Self {
-        Self { source: Source::Auto }
-    }
-}
-
-/// The screen at the door.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DisplaySettings {
-    /// Which one. `Test`: a window if there can be one, else counted; `Off`: counted only.
-    pub source: Source,
-}
-
-impl Default for DisplaySettings {
     fn default() -> Self {
         Self { source: Source::Auto }
     }

@@ -9,6 +9,7 @@
 
 mod board;
 mod check;
+mod display;
 mod document;
 mod file;
 mod ice;
@@ -30,10 +31,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use board::{
-    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, DisplaySettings,
-    EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring,
-    PanelKind, RelayWiring, SoundSettings, Source,
+    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, EncoderSettings, IdleLamp,
+    LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring,
+    SoundSettings, Source,
 };
+pub use display::{DisplaySettings, Idle, Language, Rotation};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;

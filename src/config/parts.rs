@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::board::{
-    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, DisplaySettings,
-    EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring,
-    PanelKind, RelayWiring, SoundSettings, Source,
+    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, EncoderSettings, IdleLamp,
+    LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring,
+    SoundSettings, Source,
 };
 use super::check;
+use super::display::DisplayDraft;
 use super::notes::Notes;
 use super::outputs::Outputs;
 use super::problem::{At, Place, wrong};
@@ -40,7 +41,7 @@ pub(super) struct Draft {
     pub(super) keyframes: Option<At<Duration>>,
     pub(super) microphone: Option<At<Source>>,
     pub(super) speaker: Option<At<Source>>,
-    pub(super) display: Option<At<Source>>,
+    pub(super) display: DisplayDraft,
 }
 
 /// A GPIO line as far as it is known.
@@ -93,7 +94,7 @@ pub(super) struct RelayDraft {
 }
 
 /// The later document wins, where it says something.
-fn lay<T>(slot: &mut Option<At<T>>, newer: Option<At<T>>) {
+pub(super) fn lay<T>(slot: &mut Option<At<T>>, newer: Option<At<T>>) {
     if newer.is_some() {
         *slot = newer;
     }
@@ -108,7 +109,7 @@ impl Draft {
         self.read_encoder(root.table("encoder"));
         lay(&mut self.microphone, read_source(root.table("microphone")));
         lay(&mut self.speaker, read_source(root.table("speaker")));
-        lay(&mut self.display, read_source(root.table("display")));
+        self.display.read(root.table("display"));
         root.refuse(
             "audio",
             wrong("is not a table that exists", "sound is set in [microphone] and [speaker]"),
@@ -239,9 +240,7 @@ impl Draft {
             speaker: self
                 .speaker
                 .map_or_else(SoundSettings::default, |at| SoundSettings { source: at.value }),
-            display: self
-                .display
-                .map_or_else(DisplaySettings::default, |at| DisplaySettings { source: at.value }),
+            display: self.display.settle(),
         }
     }
 }
@@ -353,7 +352,8 @@ impl RelayDraft {
     }
 }
 
-fn read_source(mut table: Reader<'_>) -> Option<At<Source>> {
+/// Reads `source` or `pipeline` and ends the table.
+pub(super) fn read_source(mut table: Reader<'_>) -> Option<At<Source>> {
     let source = table.text("source");
     let pipeline = table.text("pipeline");
     let notes = table.notes();

@@ -48,9 +48,10 @@ pub const ELEMENTS: &[&str] = &[
     "mpph264enc",
     "x264enc",
     "openh264enc",
-    "v4l2h264dec",
     "v4l2slh264dec",
+    "v4l2h264dec",
     "vah264dec",
+    "h264parse",
     "avdec_h264",
     "openh264dec",
     "vp8dec",
@@ -69,6 +70,8 @@ pub const ELEMENTS: &[&str] = &[
     "kmssink",
     "fbdevsink",
     "fakevideosink",
+    "videoconvertscale",
+    "textoverlay",
 ];
 
 /// A sound card.

@@ -4,6 +4,7 @@
 //! each remote track is played by a branch of its own. Talks to no network and decides nothing about calls.
 
 pub mod allocator;
+mod backlight;
 pub mod bandwidth;
 mod bell;
 pub mod capture;
@@ -13,12 +14,15 @@ mod capture_part;
 pub mod controls;
 pub mod devices;
 mod devices_video;
+mod draw;
 pub mod fanout;
 pub mod found;
 pub mod found_video;
+mod kms;
 pub mod packetise;
 pub mod plan;
 pub mod plan_camera;
+pub mod plan_display;
 pub mod plan_encoder;
 pub mod plan_notice;
 pub mod plan_playback;
@@ -26,6 +30,10 @@ pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
 pub mod rate;
+pub mod scene;
+mod screen;
+mod screen_stage;
+pub mod slate;
 pub mod speed;
 
 pub use bandwidth::{Bandwidth, Share};
@@ -34,6 +42,7 @@ pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};
 pub use plan_playback::{Kind, RemoteStream};
 pub use playback::{Playback, PlaybackStatus, RtpInput};
+pub use scene::Scene;
 
 use gstreamer as gst;
 

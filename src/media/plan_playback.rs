@@ -2,9 +2,12 @@
 //!
 //! Pure: looks at nothing itself and builds nothing; `playback.rs` does the building.
 
-use super::found::{Probe, Screen, missing_element, quoted};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::found::{Probe, missing_element};
+use super::plan_display::{self, Surface};
 use super::plan_sound::speaker;
-use crate::config::{Board, Source};
+use crate::config::Board;
 
 /// Audio or video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,13 +43,19 @@ pub struct Sink {
 /// What one remote track is played with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// Pipeline text from an appsrc called `in` to the sink; an element called `shown` stands before the sink.
+    /// Pipeline text from an appsrc called `in` to the sink; an element called `shown` stands before the
+    /// sink.
     pub text: String,
     /// The decoder's element name.
     pub decoder: String,
-    /// The sink in words.
+    /// The sink in words; empty when the screen tells them.
     pub sink: String,
 }
+
+/// The decoder's name in a branch.
+pub(super) const DECODER: &str = "track-decoder";
+/// The name of the sink whose pictures go to the screen.
+pub(super) const TO_SCREEN: &str = "to-screen";
 
 /// How long the jitter buffer holds sound back, in ms: three packets. All of it is heard as delay.
 const SOUND_JITTER_MS: u32 = 60;
@@ -58,94 +67,122 @@ const PICTURE_JITTER_MS: u32 = 300;
 /// anew instead of waiting for it.
 const PICTURE_HOLE_MS: u32 = 600;
 
-/// Where a remote picture goes.
-pub fn display(board: &Board, probe: &Probe) -> Sink {
-    let counted = |why: &str| Sink {
-        text: match probe.has("fakevideosink") {
-            true => "fakevideosink sync=false".to_owned(),
-            false => "fakesink sync=false".to_owned(),
-        },
-        label: format!("none, only counted ({why})"),
-    };
-    let window = || Sink {
-        text: "videoconvert ! videoscale ! autovideosink sync=false".to_owned(),
-        label: "window".to_owned(),
-    };
-    let screen = |screen: &Screen| Sink {
-        text: match screen.id {
-            Some(id) => format!("videoconvert ! videoscale ! kmssink sync=false connector-id={id}"),
-            None => "videoconvert ! videoscale ! kmssink sync=false".to_owned(),
-        },
-        label: format!("screen on {}", screen.connector),
-    };
-    let windows = probe.windows && probe.has("autovideosink");
-    match &board.display.source {
-        Source::Off => counted("off, as the board says"),
-        Source::Pipeline(fragment) => Sink {
-            text: format!("videoconvert ! {}", fragment.trim()),
-            label: "own pipeline".to_owned(),
-        },
-        Source::Test | Source::Auto if windows => window(),
-        Source::Test => counted("no window system"),
-        Source::Auto => match probe.screens.iter().find(|screen| screen.connected) {
-            Some(found) if probe.has("kmssink") => screen(found),
-            Some(_) => counted("no kmssink element for the screen"),
-            None => counted("no screen is connected"),
-        },
-        Source::Device(wanted) if wanted.starts_with("/dev/fb") && probe.has("fbdevsink") => Sink {
-            text: format!(
-                "videoconvert ! videoscale ! fbdevsink sync=false device={}",
-                quoted(wanted)
-            ),
-            label: wanted.clone(),
-        },
-        Source::Device(wanted) => match probe.screens.iter().find(|s| s.connector == *wanted) {
-            Some(found) if probe.has("kmssink") => screen(found),
-            Some(_) => counted("no kmssink element for the screen"),
-            None => counted("the named connector does not exist"),
-        },
+/// Decoders of H.264 in hardware, in the order in which they are tried: those that need no firmware of their own
+/// first.
+const HARDWARE: [&str; 2] = ["v4l2slh264dec", "v4l2h264dec"];
+/// Decoders of H.264 in software. Frame threads would add the delay of a picture each.
+const SOFTWARE: [(&str, &str); 2] = [("avdec_h264", " thread-type=slice"), ("openh264dec", "")];
+
+/// Whether phones should rather send H.264: whether this machine has a decoder for it in hardware.
+pub fn prefers_h264(probe: &Probe) -> bool {
+    probe.has("h264parse") && HARDWARE.iter().any(|name| probe.has(name))
+}
+
+/// Whether a decoder is a piece of hardware, with moods of its own.
+pub fn is_hardware(decoder: &str) -> bool {
+    HARDWARE.contains(&decoder)
+}
+
+/// Which decoders failed on this machine. Within a call none is asked twice; the next call begins with the best
+/// again, as a device may only have been busy, unless it failed too often.
+#[derive(Debug, Default)]
+pub struct Grudges {
+    failures: BTreeMap<String, u32>,
+    this_call: BTreeSet<String>,
+}
+
+/// After so many failures without a success a decoder is not tried first any more.
+const TOO_OFTEN: u32 = 3;
+
+impl Grudges {
+    /// This decoder failed. Returns whether that is new in this call.
+    pub fn blame(&mut self, decoder: &str) -> bool {
+        *self.failures.entry(decoder.to_owned()).or_default() += 1;
+        self.this_call.insert(decoder.to_owned())
     }
+
+    /// This decoder has worked for a while.
+    pub fn proved(&mut self, decoder: &str) {
+        self.failures.remove(decoder);
+    }
+
+    /// No picture is wanted any more.
+    pub fn call_is_over(&mut self) {
+        self.this_call.clear();
+    }
+
+    /// Those to be tried last now.
+    pub fn broken(&self) -> BTreeSet<String> {
+        let often = self.failures.iter().filter(|(_, times)| **times >= TOO_OFTEN);
+        often.map(|(name, _)| name.clone()).chain(self.this_call.iter().cloned()).collect()
+    }
+}
+
+/// The decoder of H.264 and what stands before and behind its name; `None` when there is none. Those in `broken`
+/// come last, and of the hardware not at all while software can do it.
+fn h264_decoder(
+    probe: &Probe,
+    broken: &BTreeSet<String>,
+) -> Option<(&'static str, &'static str, &'static str)> {
+    // Drivers want to be told size, profile and level before the first picture.
+    let hardware = HARDWARE
+        .iter()
+        .filter(|name| probe.has("h264parse") && probe.has(name))
+        .map(|name| (*name, "h264parse disable-passthrough=true ! ", ""));
+    let software = SOFTWARE
+        .iter()
+        .filter(|(name, _)| probe.has(name))
+        .map(|(name, options)| (*name, "", *options));
+    let mut all: Vec<_> = hardware.chain(software).collect();
+    all.sort_by_key(|(name, _, _)| broken.contains(*name));
+    all.first().copied()
 }
 
 /// Plans the playing of one remote track.
 ///
+/// Decoders in `broken` failed on this machine before and come last.
+///
 /// # Errors
 /// A sentence saying what cannot be decoded and what to install.
-pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<Branch, String> {
+pub fn playback(
+    stream: &RemoteStream,
+    board: &Board,
+    probe: &Probe,
+    broken: &BTreeSet<String>,
+) -> Result<Branch, String> {
     let encoding = stream.encoding.to_ascii_uppercase();
-    let (media, depay, decoders): (_, _, &[(&str, &str)]) = match (stream.kind, encoding.as_str()) {
+    let only = |name: &'static str, options: &'static str| {
+        probe.has(name).then_some((name, "", options)).ok_or_else(|| missing_element(name))
+    };
+    let (media, depay, (decoder, before, options)) = match (stream.kind, encoding.as_str()) {
         (Kind::Video, "H264") => (
             "video",
             "rtph264depay request-keyframe=true wait-for-keyframe=true \
              ! video/x-h264,stream-format=byte-stream,alignment=au",
-            // Frame threads would add the delay of a picture each.
-            &[("avdec_h264", " thread-type=slice"), ("openh264dec", "")],
+            h264_decoder(probe, broken)
+                .ok_or_else(|| missing_element(&SOFTWARE.map(|(name, _)| name).join(" or ")))?,
         ),
-        (Kind::Video, "VP8") => {
-            ("video", "rtpvp8depay request-keyframe=true wait-for-keyframe=true", &[("vp8dec", "")])
-        }
+        (Kind::Video, "VP8") => (
+            "video",
+            "rtpvp8depay request-keyframe=true wait-for-keyframe=true",
+            only("vp8dec", "")?,
+        ),
         // No in-band error correction: with it opusdec holds back 120 ms, whatever the length of the packets.
-        (Kind::Audio, "OPUS") => ("audio", "rtpopusdepay", &[("opusdec", " plc=true")]),
+        (Kind::Audio, "OPUS") => ("audio", "rtpopusdepay", only("opusdec", " plc=true")?),
         _ => return Err("this door plays H.264 and VP8 pictures and Opus sound only".to_owned()),
     };
-    let Some((decoder, options)) = decoders.iter().find(|(name, _)| probe.has(name)) else {
-        let names: Vec<&str> = decoders.iter().map(|(name, _)| *name).collect();
-        return Err(missing_element(&names.join(" or ")));
-    };
     let (sink, jitter, asks, tail) = match stream.kind {
-        Kind::Video => (
-            display(board, probe),
-            format!("latency={PICTURE_JITTER_MS} max-dropout-time={PICTURE_HOLE_MS}"),
-            " automatic-request-sync-points=true",
-            format!(
-                "queue leaky=downstream max-size-buffers={} max-size-bytes=0 max-size-time=0",
-                match board.display.source {
-                    // It may show pictures by the clock, so it needs room for what the jitter buffer allows.
-                    Source::Pipeline(_) => 12,
-                    _ => 2,
-                }
-            ),
-        ),
+        Kind::Video => {
+            let (sink, room) = pictures_to(board, probe);
+            (
+                sink,
+                format!("latency={PICTURE_JITTER_MS} max-dropout-time={PICTURE_HOLE_MS}"),
+                " automatic-request-sync-points=true",
+                format!(
+                    "queue leaky=downstream max-size-buffers={room} max-size-bytes=0 max-size-time=0"
+                ),
+            )
+        }
         Kind::Audio => (
             speaker(board, probe),
             // Only told of a loss can the decoder fill it in.
@@ -161,15 +198,32 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
          max-buffers=256 leaky-type=downstream caps=\"application/x-rtp,media=(string){media},\
          clock-rate=(int){},encoding-name=(string){encoding},payload=(int){}\" \
          ! rtpjitterbuffer {jitter} faststart-min-packets=1 drop-on-latency=true ! {depay} \
-         ! {decoder} max-errors=-1{asks}{options} ! {tail} ! identity name=shown silent=true ! {}",
+         ! {before}{decoder} name={DECODER} max-errors=-1{asks}{options} ! {tail} \
+         ! identity name=shown silent=true ! {}",
         stream.clock_rate, stream.payload_type, sink.text
     );
-    Ok(Branch { text, decoder: (*decoder).to_owned(), sink: sink.label })
+    Ok(Branch { text, decoder: decoder.to_owned(), sink: sink.label })
+}
+
+/// Where pictures go, and how many of them may wait on the way there.
+fn pictures_to(board: &Board, probe: &Probe) -> (Sink, u32) {
+    match plan_display::surface(&board.display, probe) {
+        Surface::Counted(sink) => (sink, 2),
+        // It may show pictures by the clock, so it needs room for what the jitter buffer allows.
+        Surface::Direct(sink) => (sink, 12),
+        Surface::Screen(_) => {
+            let text = format!(
+                "appsink name={TO_SCREEN} sync=false max-buffers=1 drop=true enable-last-sample=false"
+            );
+            (Sink { text, label: String::new() }, 2)
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Source;
     use crate::media::found::{ELEMENTS, SoundCard};
 
     fn machine() -> Probe {
@@ -201,39 +255,8 @@ mod tests {
     }
 
     #[test]
-    fn without_display_and_card_everything_is_only_counted() {
-        let auto = board(Source::Auto);
-        assert_eq!(display(&auto, &machine()).text, "fakevideosink sync=false");
-        assert_eq!(speaker(&auto, &machine()).text, "fakesink sync=true");
-        let mut bare = machine();
-        bare.elements.remove("fakevideosink");
-        assert_eq!(display(&auto, &bare).text, "fakesink sync=false");
-    }
-
-    #[test]
-    fn a_window_goes_before_a_screen_and_off_before_both() {
-        let mut probe = machine();
-        probe.screens = vec![
-            Screen { connector: "HDMI-A-1".to_owned(), id: Some(32), ..Screen::default() },
-            Screen {
-                connector: "DSI-1".to_owned(),
-                connected: true,
-                id: Some(45),
-                ..Screen::default()
-            },
-        ];
-        assert!(
-            display(&board(Source::Auto), &probe)
-                .text
-                .ends_with("kmssink sync=false connector-id=45")
-        );
-        assert!(display(&board(Source::Test), &probe).text.starts_with("fake"));
-        let named = board(Source::Device("HDMI-A-1".to_owned()));
-        assert!(display(&named, &probe).text.ends_with("connector-id=32"));
-        probe.windows = true;
-        assert_eq!(display(&board(Source::Auto), &probe).label, "window");
-        assert_eq!(display(&board(Source::Test), &probe).label, "window");
-        assert!(display(&board(Source::Off), &probe).text.starts_with("fake"));
+    fn without_a_card_sound_is_only_counted() {
+        assert_eq!(speaker(&board(Source::Auto), &machine()).text, "fakesink sync=true");
     }
 
     #[test]
@@ -250,7 +273,6 @@ mod tests {
     #[test]
     fn own_sinks_get_converted_input() {
         let own = board(Source::Pipeline("fakesink name=mine".to_owned()));
-        assert_eq!(display(&own, &machine()).text, "videoconvert ! fakesink name=mine");
         assert_eq!(
             speaker(&own, &machine()).text,
             "audioconvert ! audioresample ! fakesink name=mine"
@@ -260,9 +282,10 @@ mod tests {
     #[test]
     fn decoders_fall_back_and_unknown_encodings_are_refused() {
         let off = board(Source::Off);
-        let mut probe = machine();
+        let mut probe = software();
+        let none = BTreeSet::new();
         let decoder = |probe: &Probe, kind, encoding| {
-            playback(&stream(kind, encoding), &off, probe).map(|branch| branch.decoder)
+            playback(&stream(kind, encoding), &off, probe, &none).map(|branch| branch.decoder)
         };
         assert_eq!(decoder(&probe, Kind::Video, "h264").as_deref(), Ok("avdec_h264"));
         assert_eq!(decoder(&probe, Kind::Video, "VP8").as_deref(), Ok("vp8dec"));
@@ -273,5 +296,83 @@ mod tests {
         assert!(decoder(&probe, Kind::Video, "H264").is_err_and(|why| why.contains("install")));
         assert!(decoder(&probe, Kind::Video, "VP8\" ! filesink location=\"/tmp/x").is_err());
         assert!(decoder(&probe, Kind::Audio, "H264").is_err());
+    }
+
+    /// A machine without decoders in hardware.
+    fn software() -> Probe {
+        let mut probe = machine();
+        HARDWARE.iter().for_each(|name| {
+            probe.elements.remove(*name);
+        });
+        probe
+    }
+
+    #[test]
+    fn a_decoder_in_hardware_goes_first_until_it_failed() {
+        let off = board(Source::Off);
+        let mut probe = machine();
+        let decoder = |probe: &Probe, broken: &[&str]| {
+            let broken = broken.iter().map(|name| (*name).to_owned()).collect();
+            playback(&stream(Kind::Video, "H264"), &off, probe, &broken)
+        };
+        let first = decoder(&probe, &[]).expect("a plan");
+        assert_eq!(first.decoder, "v4l2slh264dec");
+        let [parser, hardware] = ["h264parse", "v4l2slh264dec name=track-decoder"]
+            .map(|part| first.text.find(part).unwrap_or_else(|| panic!("{part}: {}", first.text)));
+        assert!(parser < hardware, "drivers want parsed input: {}", first.text);
+        let name = |probe: &Probe, broken: &[&str]| decoder(probe, broken).map(|plan| plan.decoder);
+        assert_eq!(name(&probe, &["v4l2slh264dec"]).as_deref(), Ok("v4l2h264dec"));
+        assert_eq!(name(&probe, &HARDWARE).as_deref(), Ok("avdec_h264"));
+        probe.elements.remove("avdec_h264");
+        probe.elements.remove("openh264dec");
+        assert_eq!(name(&probe, &HARDWARE).as_deref(), Ok("v4l2slh264dec"), "better than nothing");
+        probe.elements.remove("h264parse");
+        assert!(name(&probe, &[]).is_err(), "none without a parser");
+    }
+
+    #[test]
+    fn a_decoder_that_failed_gets_another_chance_in_the_next_call_but_not_for_ever() {
+        let mut grudges = Grudges::default();
+        let v4l2 = BTreeSet::from(["v4l2h264dec".to_owned()]);
+        for _ in 0..2 {
+            assert!(grudges.blame("v4l2h264dec"));
+            assert!(!grudges.blame("v4l2h264dec"), "no news within a call");
+            assert_eq!(grudges.broken(), v4l2);
+            grudges.proved("v4l2h264dec");
+            grudges.call_is_over();
+            assert!(grudges.broken().is_empty(), "worked in between");
+        }
+        for _ in 0..TOO_OFTEN {
+            assert!(grudges.broken().is_empty());
+            grudges.blame("v4l2h264dec");
+            grudges.call_is_over();
+        }
+        assert_eq!(grudges.broken(), v4l2);
+    }
+
+    #[test]
+    fn h264_is_preferred_where_hardware_decodes_it() {
+        assert!(prefers_h264(&machine()));
+        assert!(!prefers_h264(&software()));
+        assert!(is_hardware("v4l2h264dec") && !is_hardware("avdec_h264"));
+    }
+
+    #[test]
+    fn pictures_go_to_the_screen_where_there_is_one_and_else_as_ever() {
+        let mut probe = machine();
+        let plan = |source: Source, probe: &Probe| {
+            playback(&stream(Kind::Video, "VP8"), &board(source), probe, &BTreeSet::new())
+                .expect("a plan")
+        };
+        assert!(plan(Source::Auto, &probe).text.ends_with("! fakevideosink sync=false"));
+        let mut own = board(Source::Pipeline("fakesink".to_owned()));
+        own.display.slates = false;
+        let branch = playback(&stream(Kind::Video, "VP8"), &own, &probe, &BTreeSet::new());
+        assert!(branch.expect("a plan").text.ends_with(
+            "max-size-buffers=12 max-size-bytes=0 max-size-time=0 \
+             ! identity name=shown silent=true ! videoconvert ! fakesink"
+        ));
+        probe.windows = true;
+        assert!(plan(Source::Auto, &probe).text.contains("appsink name=to-screen"));
     }
 }

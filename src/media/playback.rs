@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -18,6 +19,9 @@ use super::bell::{Bell, lock};
 use super::plan_playback::RemoteStream;
 use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
+use super::scene::Scene;
+use super::screen::Screen;
+use super::{backlight, plan_display};
 use crate::config::Board;
 
 /// How many packets wait while a branch is being built: some half a second of video.
@@ -44,11 +48,16 @@ pub struct PlaybackStatus {
     pub branches_built: u64,
     /// Packets that were no RTP.
     pub refused_packets: u64,
+    /// Slates drawn since the daemon started.
+    pub slates_drawn: u64,
+    /// Slates and pictures that reached a screen which stays open, since the daemon started.
+    pub screen_frames: u64,
     /// The last thing that went wrong, in words; empty when nothing did.
     pub trouble: String,
 }
 
-type NeedKeyframe = Arc<dyn Fn() + Send + Sync>;
+/// Asks the peer for a keyframe.
+pub(super) type NeedKeyframe = Arc<dyn Fn() + Send + Sync>;
 
 /// Display and speaker. Clones are the same playback; when the last is dropped, it ends.
 #[derive(Debug, Clone)]
@@ -60,6 +69,8 @@ pub struct Playback {
 struct Owner {
     shared: Arc<Shared>,
     ended: watch::Receiver<Life>,
+    /// `None` where pictures are only counted, or go straight into the owner's own pipeline.
+    screen: Option<Screen>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +134,14 @@ pub(super) enum Inlet {
 }
 
 impl Playback {
-    /// A playback for this board. Opens no device before there is a track.
+    /// A playback for this board. A screen that shows slates is opened at once, everything else when there is a
+    /// track.
     pub fn new(board: &Board) -> Self {
+        Self::with_backlights(board, Path::new(backlight::FOLDER))
+    }
+
+    /// The same with the kernel's folder of backlights elsewhere.
+    pub fn with_backlights(board: &Board, backlights: &Path) -> Self {
         let shared = Arc::new(Shared {
             bell: Bell::default(),
             origin: Instant::now(),
@@ -136,7 +153,18 @@ impl Playback {
             refused_packets: AtomicU64::new(0),
         });
         let (life, ended) = watch::channel(Life::Running);
-        let stage = Stage::new(board.clone(), Arc::clone(&shared));
+        let screen = plan_display::may_have_screen(&board.display).then(|| {
+            // Weak, because the screen's thread may outlive a playback that was dropped.
+            let shared = Arc::downgrade(&shared);
+            let tell = move |words| {
+                if let Some(shared) = shared.upgrade() {
+                    lock(&shared.words).display = words;
+                }
+            };
+            Screen::start(&board.display, backlights, Box::new(tell))
+        });
+        let pictures = screen.as_ref().map(Screen::shared);
+        let stage = Stage::new(board.clone(), Arc::clone(&shared), pictures);
         let spawned = std::thread::Builder::new().name("playback".to_owned()).spawn(move || {
             stage.run();
             life.send_replace(Life::Ended);
@@ -147,20 +175,14 @@ impl Playback {
                 "no thread for the playback: {error}; raise the system's limit on threads"
             ));
         }
-        Self { owner: Arc::new(Owner { shared, ended }) }
+        Self { owner: Arc::new(Owner { shared, ended, screen }) }
     }
 
     /// Begins to play a track; returns at once. `need_keyframe` is called from media threads whenever the decoder
     /// cannot go on without a keyframe, at most every 500 ms; it must not block.
     pub fn open(&self, stream: RemoteStream, need_keyframe: NeedKeyframe) -> RtpInput {
         let shared = &self.owner.shared;
-        let track = Arc::new(Track {
-            stream,
-            fed: AtomicU64::new(0),
-            inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
-            gate: Mutex::new(KeyframeGate::new()),
-            need_keyframe,
-        });
+        let track = Arc::new(Track::new(stream, need_keyframe));
         let id = match &mut *lock(&shared.wanted) {
             Wanted::Tracks { by_id, next } => {
                 let id = *next;
@@ -177,9 +199,19 @@ impl Playback {
         RtpInput { id, track, shared: Arc::clone(shared) }
     }
 
+    /// Says where things stand, for the screen. Returns at once; the last word counts. Without a screen that shows
+    /// slates nothing happens.
+    pub fn show_scene(&self, scene: Scene) {
+        if let Some(screen) = &self.owner.screen {
+            screen.show(scene);
+        }
+    }
+
     /// How it is now. Never blocks.
     pub fn status(&self) -> PlaybackStatus {
         let shared = &self.owner.shared;
+        let (slates_drawn, screen_frames) =
+            self.owner.screen.as_ref().map_or((0, 0), Screen::counts);
         let words = lock(&shared.words);
         PlaybackStatus {
             video_frames: shared.video_frames.load(Ordering::Relaxed),
@@ -192,6 +224,8 @@ impl Playback {
             },
             branches_built: shared.branches_built.load(Ordering::Relaxed),
             refused_packets: shared.refused_packets.load(Ordering::Relaxed),
+            slates_drawn,
+            screen_frames,
             trouble: words.trouble.clone(),
         }
     }
@@ -201,7 +235,15 @@ impl Playback {
         self.owner.shared.end();
         let mut ended = self.owner.ended.clone();
         let wait = ended.wait_for(|life| *life == Life::Ended);
-        if tokio::time::timeout(STOP_LIMIT, wait).await.is_err() {
+        let branches = tokio::time::timeout(STOP_LIMIT, wait);
+        let stuck = match &self.owner.screen {
+            Some(screen) => {
+                let (branches, screen) = tokio::join!(branches, screen.stop(STOP_LIMIT));
+                branches.is_err() || screen.is_err()
+            }
+            None => branches.await.is_err(),
+        };
+        if stuck {
             tracing::warn!(
                 "a display or sound driver does not let go; leaving it to the end of the process"
             );
@@ -259,6 +301,17 @@ impl Drop for RtpInput {
 }
 
 impl Track {
+    /// A track whose packets wait for a branch.
+    pub(super) fn new(stream: RemoteStream, need_keyframe: NeedKeyframe) -> Self {
+        Self {
+            stream,
+            fed: AtomicU64::new(0),
+            inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
+            gate: Mutex::new(KeyframeGate::new()),
+            need_keyframe,
+        }
+    }
+
     pub(super) fn set_inlet(&self, inlet: Inlet) {
         let old = std::mem::replace(&mut *lock(&self.inlet), inlet);
         // Outside the lock: the last reference to an element may go here.
@@ -311,6 +364,13 @@ impl Shared {
             Wanted::Tracks { by_id, .. } => Some(by_id.clone()),
             Wanted::End => None,
         }
+    }
+}
+
+#[cfg(test)]
+impl Playback {
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.owner.shared)
     }
 }
 
@@ -489,6 +549,7 @@ mod tests {
         let mut board = board();
         board.display.source =
             Source::Pipeline("identity error-after=3 ! fakesink sync=false".to_owned());
+        board.display.slates = false;
         let capture = Capture::new(&board);
         let playback = Playback::new(&board);
         let fanout = capture.fanout();
@@ -497,6 +558,49 @@ mod tests {
         capture.set(true);
         play(&capture, &playback, [Some(&mut video), None], |s| s.branches_built >= 3).await;
         assert_ne!(playback.status().trouble, "");
+        playback.stop().await;
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_screen_shows_what_comes_once_somebody_talks_and_waits_before_and_after() {
+        let mut board = board();
+        board.display.source = Source::Pipeline("fakesink sync=false".to_owned());
+        (board.display.idle, board.display.size) = (crate::config::Idle::Text, [320, 240]);
+        let capture = Capture::new(&board);
+        let playback = Playback::with_backlights(&board, Path::new("/nonexistent"));
+        let fanout = capture.fanout();
+        let need: NeedKeyframe = Arc::new(move || fanout.request_keyframe());
+        let mut video = Line::open(&playback, Kind::Video, "H264", need);
+        capture.set(true);
+        playback.show_scene(Scene::Ringing);
+        play(&capture, &playback, [Some(&mut video), None], |s| {
+            s.video_frames >= 10 && s.slates_drawn >= 1
+        })
+        .await;
+        let before = playback.status();
+        assert_eq!(before.screen_frames, before.slates_drawn, "nobody has answered: {before:?}");
+        assert_eq!(before.display, "own pipeline (320x240)");
+        playback.show_scene(Scene::Talking { name: Some("Anna".to_owned()) });
+        play(&capture, &playback, [Some(&mut video), None], |s| {
+            s.screen_frames >= before.screen_frames + 20
+        })
+        .await;
+        assert_eq!(playback.status().branches_built, 1, "{:?}", playback.status());
+        playback.show_scene(Scene::Idle);
+        play(&capture, &playback, [Some(&mut video), None], |s| {
+            s.slates_drawn > before.slates_drawn
+        })
+        .await;
+        let after = playback.status();
+        play(&capture, &playback, [Some(&mut video), None], |s| {
+            s.video_frames >= after.video_frames + 10
+        })
+        .await;
+        let last = playback.status();
+        // The slate itself may have been on its way still.
+        assert!(last.screen_frames <= after.screen_frames + 2, "{after:?} {last:?}");
+        assert_eq!(last.trouble, "");
         playback.stop().await;
         capture.stop().await;
     }

@@ -113,8 +113,8 @@ impl House {
         });
         tasks.spawn("control", Weight::Essential, serving);
 
-        let capture = Capture::new(&settings.board);
         let playback = Playback::new(&settings.board);
+        let capture = Capture::beside(&settings.board, &playback);
         let network = Network {
             policy: settings.ice.policy,
             extra_servers: settings.ice.servers.iter().map(ice_server).collect(),

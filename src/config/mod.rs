@@ -19,6 +19,7 @@ mod problem;
 mod profile;
 mod reader;
 mod secret;
+mod sound;
 mod uplink;
 
 use std::collections::BTreeMap;
@@ -29,8 +30,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use board::{
-    Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
+    Active, Bias, Board, ButtonWiring, CameraSettings, ChimeSound, DisplaySettings, DoorSounds,
+    EchoCancel, EncoderSettings, LampWiring, Line, LineName, MicrophoneSettings, OutputWiring,
+    PanelKind, RelayWiring, Source, SpeakerSettings,
 };
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;

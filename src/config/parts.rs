@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use super::board::{
     Active, Bias, Board, ButtonWiring, CameraSettings, DisplaySettings, EncoderSettings,
-    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, SoundSettings, Source,
+    LampWiring, Line, LineName, OutputWiring, PanelKind, RelayWiring, Source,
 };
 use super::check;
 use super::notes::Notes;
 use super::problem::{At, Place, wrong};
 use super::reader::Reader;
+use super::sound;
 
 /// Bit rates the encoders and browsers at hand do well, in kbit/s.
 const BITRATES: std::ops::RangeInclusive<u32> = 100..=8000;
@@ -33,8 +34,9 @@ pub(super) struct Draft {
     pub(super) encoders: Option<At<Vec<String>>>,
     pub(super) bitrate: Option<At<u32>>,
     pub(super) keyframes: Option<At<Duration>>,
-    pub(super) microphone: Option<At<Source>>,
-    pub(super) speaker: Option<At<Source>>,
+    pub(super) microphone: sound::MicrophoneDraft,
+    pub(super) speaker: sound::SpeakerDraft,
+    pub(super) sounds: sound::ChimeDraft,
     pub(super) display: Option<At<Source>>,
 }
 
@@ -78,7 +80,7 @@ pub(super) struct RelayDraft {
 }
 
 /// The later document wins, where it says something.
-fn lay<T>(slot: &mut Option<At<T>>, newer: Option<At<T>>) {
+pub(super) fn lay<T>(slot: &mut Option<At<T>>, newer: Option<At<T>>) {
     if newer.is_some() {
         *slot = newer;
     }
@@ -90,11 +92,11 @@ impl Draft {
         self.read_button(root.table("button"));
         self.read_relay(root.table("relay"));
         self.read_output(root.table("lamp"), |draft| &mut draft.lamp);
-        self.read_output(root.table("chime"), |draft| &mut draft.chime);
+        self.read_chime(root.table("chime"));
         self.read_camera(root.table("camera"));
         self.read_encoder(root.table("encoder"));
-        lay(&mut self.microphone, read_source(root.table("microphone")));
-        lay(&mut self.speaker, read_source(root.table("speaker")));
+        self.microphone.read(root.table("microphone"));
+        self.speaker.read(root.table("speaker"));
         lay(&mut self.display, read_source(root.table("display")));
         root.refuse(
             "audio",
@@ -142,6 +144,17 @@ impl Draft {
             ),
         );
         table.finish();
+    }
+
+    /// The table holds the sound of a press too, so that a door without a buzzer has no `line` in it.
+    fn read_chime(&mut self, mut table: Reader<'_>) {
+        let is_wired = self.chime.missing.is_some();
+        let sounds = self.sounds.read(&mut table);
+        let wires = ["line", "chip", "active"].iter().any(|key| table.wrote(key));
+        self.read_output(table, |draft| &mut draft.chime);
+        if sounds && !wires && !is_wired {
+            self.chime.missing = None;
+        }
     }
 
     fn read_camera(&mut self, mut table: Reader<'_>) {
@@ -195,12 +208,9 @@ impl Draft {
                     .keyframes
                     .map_or(encoder.keyframe_interval, |time| time.value),
             },
-            microphone: self
-                .microphone
-                .map_or_else(SoundSettings::default, |at| SoundSettings { source: at.value }),
-            speaker: self
-                .speaker
-                .map_or_else(SoundSettings::default, |at| SoundSettings { source: at.value }),
+            microphone: self.microphone.settle(),
+            speaker: self.speaker.settle(),
+            sounds: self.sounds.settle(notes),
             display: self
                 .display
                 .map_or_else(DisplaySettings::default, |at| DisplaySettings { source: at.value }),
@@ -277,11 +287,18 @@ impl RelayDraft {
     }
 }
 
+/// Reads the keys of a table that has no others, and ends it.
 fn read_source(mut table: Reader<'_>) -> Option<At<Source>> {
+    let source = source_of(&mut table);
+    table.finish();
+    source
+}
+
+/// Reads `source` or `pipeline`.
+pub(super) fn source_of(table: &mut Reader<'_>) -> Option<At<Source>> {
     let source = table.text("source");
     let pipeline = table.text("pipeline");
     let notes = table.notes();
-    table.finish();
     match (source, pipeline) {
         (Some(_), Some(pipeline)) => {
             notes.problem(&pipeline.place, wrong("stands beside `source`", "keep one of the two"));

@@ -15,6 +15,7 @@ use super::bandwidth::Bandwidth;
 use super::bell::lock;
 use super::capture::{CaptureState, CaptureStatus, Shared, Want};
 use super::capture_part::{Health, LivePart, Outlet};
+use super::echo::on_the_system_s_time;
 use super::fanout::Fanout;
 use super::plan::{self, CapturePlan, Part};
 use super::plan_playback::Kind;
@@ -221,7 +222,7 @@ impl Engine {
             return Some(pipeline.clone());
         }
         let pipeline = gst::Pipeline::with_name("capture");
-        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        on_the_system_s_time(&pipeline);
         let bell = Arc::clone(&self.shared.bell);
         // Only errors are kept: nobody reads the rest, and the bus would grow.
         pipeline.bus()?.set_sync_handler(move |_, message| match message.type_() {

@@ -13,12 +13,14 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::bell::{Bell, lock};
+use super::echo::{self, EchoReference};
 use super::fanout::Writer;
 use super::packetise::{
     AUDIO_CLOCK, AudioUnit, Packetiser, VIDEO_CLOCK, profile_level_id, rtp_time,
 };
 use super::plan::{BitrateSetting, Fragment, bitrate_setting};
 use super::plan_playback::Kind;
+use super::plan_sound::VOICE_PROCESSOR;
 
 /// What both halves write to.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub(super) struct Outlet {
     pub(super) writer: Writer,
     pub(super) bell: Arc<Bell>,
     pub(super) counts: Arc<Counts>,
+    /// What the speaker plays, for the echo canceller; `None`: nobody plays.
+    pub(super) echo: Option<EchoReference>,
 }
 
 /// Counted since the daemon started.
@@ -95,6 +99,11 @@ impl LivePart {
             .by_name("out")
             .and_then(|out| out.downcast::<gst_app::AppSink>().ok())
             .ok_or("cannot be built: its pipeline text uses the name \"out\" itself")?;
+        match (bin.by_name(VOICE_PROCESSOR), &outlet.echo) {
+            (Some(processor), Some(echo)) => echo.tie(&processor),
+            (Some(processor), None) => echo::untie(&processor),
+            (None, _) => {}
+        }
         // A part is put into a pipeline that plays already, where nobody waits for a first buffer.
         sink.set_async(false);
         let flow = Arc::new(Flow::default());

@@ -13,23 +13,34 @@ use v4l::capability::Flags;
 use v4l::framesize::FrameSizeEnum;
 use v4l::video::Capture as _;
 
+use super::card_limits;
 use super::found::{Camera, CameraFormat, ELEMENTS, PictureSize, Probe, Screen, SoundCard};
 
 /// Looks at everything a plan may ask for. Opens devices, so it can take tens of milliseconds: not for an
 /// async task.
 pub fn probe() -> Probe {
     Probe {
+        cameras: cameras(),
+        screens: screens(Path::new("/sys/class/drm")),
+        windows: ["WAYLAND_DISPLAY", "DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        ..sound_probe()
+    }
+}
+
+/// Looks at what sound needs, and leaves cameras and screens alone.
+pub(super) fn sound_probe() -> Probe {
+    let sound_cards = sound_cards();
+    Probe {
         elements: ELEMENTS
             .iter()
             .filter(|name| gst::ElementFactory::find(name).is_some())
             .map(|name| (*name).to_owned())
             .collect(),
-        cameras: cameras(),
-        sound_cards: sound_cards(),
-        screens: screens(Path::new("/sys/class/drm")),
-        windows: ["WAYLAND_DISPLAY", "DISPLAY"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        sound_limits: card_limits::limits(&sound_cards),
+        sound_cards,
+        ..Probe::default()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: the words only; `devices.rs` does the looking and the plans do the choosing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was found on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct Probe {
     pub cameras: Vec<Camera>,
     /// Sound cards, in the kernel's order.
     pub sound_cards: Vec<SoundCard>,
+    /// What sound cards do by themselves, where they could be asked.
+    pub sound_limits: SoundLimits,
     /// Display connectors.
     pub screens: Vec<Screen>,
     /// Whether a window can be opened (X11 or Wayland).
@@ -39,6 +41,9 @@ pub const ELEMENTS: &[&str] = &[
     "kmssink",
     "fbdevsink",
     "fakevideosink",
+    "audiomixer",
+    "webrtcdsp",
+    "webrtcechoprobe",
 ];
 
 /// A video capture node.
@@ -105,6 +110,26 @@ pub struct SoundCard {
     pub records: bool,
     /// It plays.
     pub plays: bool,
+}
+
+/// What sound cards do by themselves, by the cards' ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SoundLimits {
+    /// When they play.
+    pub plays: BTreeMap<String, PcmLimits>,
+    /// When they record.
+    pub records: BTreeMap<String, PcmLimits>,
+}
+
+/// What one direction of a sound card does by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PcmLimits {
+    /// It has a sample format GStreamer knows.
+    pub usable: bool,
+    /// The usual rates it takes, in Hz.
+    pub rates: Vec<u32>,
+    /// The rate it has that is nearest to 48000 Hz.
+    pub nearest: u32,
 }
 
 /// A display connector.

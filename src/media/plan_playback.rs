@@ -3,7 +3,7 @@
 //! Pure: looks at nothing itself and builds nothing; `playback.rs` does the building.
 
 use super::found::{Probe, Screen, missing_element, quoted};
-use super::plan_sound::speaker;
+use super::plan_sound;
 use crate::config::{Board, Source};
 
 /// Audio or video.
@@ -144,7 +144,8 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
             ),
         ),
         Kind::Audio => (
-            speaker(board, probe),
+            // The mixer of `speaker.rs` plays it.
+            Sink { text: plan_sound::TO_MIXER.to_owned(), label: "the mixer".to_owned() },
             // Only told of a loss can the decoder fill it in.
             format!("latency={SOUND_JITTER_MS} do-lost=true"),
             "",
@@ -168,6 +169,7 @@ pub fn playback(stream: &RemoteStream, board: &Board, probe: &Probe) -> Result<B
 mod tests {
     use super::*;
     use crate::media::found::{ELEMENTS, SoundCard};
+    use crate::media::plan_sound::speaker;
 
     fn machine() -> Probe {
         Probe {

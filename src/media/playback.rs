@@ -1,6 +1,7 @@
-//! Plays remote tracks: each gets a branch of its own, from RTP packets to the display or the speaker.
+//! Plays remote tracks: each picture gets a branch of its own, from RTP packets to the display; all sound is mixed
+//! into the one speaker.
 //!
-//! The work is done by the thread in `playback_stage.rs`; this is what the rest of the house holds. What a branch is
+//! The work is done by the threads in `playback_stage.rs` and `speaker_stage.rs`; this is what the rest of the house holds. What a branch is
 //! built of is decided in `plan_playback.rs`; which track is played at all, by the caller.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -15,9 +16,13 @@ use gstreamer_app as gst_app;
 use tokio::sync::watch;
 
 use super::bell::{Bell, lock};
+use super::echo::EchoReference;
 use super::plan_playback::RemoteStream;
 use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
+use super::speaker::SpeakerDesk;
+use super::speaker_stage::SpeakerStage;
+use super::tones::Tone;
 use crate::config::Board;
 
 /// How many packets wait while a branch is being built: some half a second of video.
@@ -38,6 +43,12 @@ pub struct PlaybackStatus {
     pub display: String,
     /// The speaker in words, or why there is none.
     pub speaker: String,
+    /// Times the speaker was opened since the daemon started.
+    pub speaker_opened: u64,
+    /// Pieces of sound of 10 ms that went to the speaker, silence included, since the daemon started.
+    pub mixed: u64,
+    /// The door's own sounds begun since the daemon started.
+    pub sounds: u64,
     /// Tracks being played or waiting for their device.
     pub tracks: usize,
     /// Branches built since the daemon started.
@@ -59,7 +70,8 @@ pub struct Playback {
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
-    ended: watch::Receiver<Life>,
+    /// Of each thread.
+    ended: [watch::Receiver<Life>; 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +84,7 @@ enum Life {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bell: Bell,
+    pub(super) speaker: SpeakerDesk,
     pub(super) origin: Instant,
     /// The tracks to be played; the thread makes it so. Bounded by the number of `RtpInput`s.
     wanted: Mutex<Wanted>,
@@ -127,6 +140,7 @@ impl Playback {
     pub fn new(board: &Board) -> Self {
         let shared = Arc::new(Shared {
             bell: Bell::default(),
+            speaker: SpeakerDesk::default(),
             origin: Instant::now(),
             wanted: Mutex::new(Wanted::Tracks { by_id: BTreeMap::new(), next: 0 }),
             words: Mutex::default(),
@@ -135,18 +149,11 @@ impl Playback {
             branches_built: AtomicU64::new(0),
             refused_packets: AtomicU64::new(0),
         });
-        let (life, ended) = watch::channel(Life::Running);
         let stage = Stage::new(board.clone(), Arc::clone(&shared));
-        let spawned = std::thread::Builder::new().name("playback".to_owned()).spawn(move || {
-            stage.run();
-            life.send_replace(Life::Ended);
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "no thread for the playback");
-            shared.trouble(format!(
-                "no thread for the playback: {error}; raise the system's limit on threads"
-            ));
-        }
+        let pictures = shared.spawn("playback", move || stage.run());
+        let stage = SpeakerStage::new(board.clone(), Arc::clone(&shared));
+        let sound = shared.spawn("speaker", move || stage.run());
+        let ended = [pictures, sound];
         Self { owner: Arc::new(Owner { shared, ended }) }
     }
 
@@ -173,8 +180,28 @@ impl Playback {
                 u64::MAX
             }
         };
-        shared.bell.ring();
+        shared.ring();
         RtpInput { id, track, shared: Arc::clone(shared) }
+    }
+
+    /// Plays the chime at the door, as the board says; returns at once. Needs no call.
+    pub fn chime(&self) {
+        self.owner.shared.speaker.sound(Tone::Chime);
+    }
+
+    /// Tells the visitor by a tone that nobody came or can be reached; returns at once.
+    pub fn sorry(&self) {
+        self.owner.shared.speaker.sound(Tone::Sorry);
+    }
+
+    /// Has the visitor hear, again and again, that it rings inside, or no more; returns at once.
+    pub fn ringback(&self, on: bool) {
+        self.owner.shared.speaker.ringing(on);
+    }
+
+    /// What is played, for the capture's echo canceller.
+    pub fn echo(&self) -> EchoReference {
+        self.owner.shared.speaker.echo.clone()
     }
 
     /// How it is now. Never blocks.
@@ -186,6 +213,9 @@ impl Playback {
             audio_buffers: shared.audio_buffers.load(Ordering::Relaxed),
             display: words.display.clone(),
             speaker: words.speaker.clone(),
+            speaker_opened: shared.speaker.counts.opened.load(Ordering::Relaxed),
+            mixed: shared.speaker.counts.mixed.load(Ordering::Relaxed),
+            sounds: shared.speaker.counts.sounds.load(Ordering::Relaxed),
             tracks: match &*lock(&shared.wanted) {
                 Wanted::Tracks { by_id, .. } => by_id.len(),
                 Wanted::End => 0,
@@ -199,8 +229,12 @@ impl Playback {
     /// Ends for good and waits until the devices are closed, at most 5 s. Inputs still held swallow what they get.
     pub async fn stop(&self) {
         self.owner.shared.end();
-        let mut ended = self.owner.ended.clone();
-        let wait = ended.wait_for(|life| *life == Life::Ended);
+        let wait = async {
+            for mut ended in self.owner.ended.clone() {
+                // A thread that is gone has ended too.
+                let _ = ended.wait_for(|life| *life == Life::Ended).await;
+            }
+        };
         if tokio::time::timeout(STOP_LIMIT, wait).await.is_err() {
             tracing::warn!(
                 "a display or sound driver does not let go; leaving it to the end of the process"
@@ -254,7 +288,7 @@ impl Drop for RtpInput {
         if let Wanted::Tracks { by_id, .. } = &mut *lock(&self.shared.wanted) {
             by_id.remove(&self.id);
         }
-        self.shared.bell.ring();
+        self.shared.ring();
     }
 }
 
@@ -299,7 +333,28 @@ impl Track {
 impl Shared {
     fn end(&self) {
         *lock(&self.wanted) = Wanted::End;
+        self.ring();
+    }
+
+    fn ring(&self) {
         self.bell.ring();
+        self.speaker.bell.ring();
+    }
+
+    /// A thread of this name; what is returned tells when it has ended.
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> watch::Receiver<Life> {
+        let (life, ended) = watch::channel(Life::Running);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            work();
+            life.send_replace(Life::Ended);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for the {name}");
+            self.trouble(format!(
+                "no thread for the {name}: {error}; raise the system's limit on threads"
+            ));
+        }
+        ended
     }
 
     pub(super) fn trouble(&self, words: String) {

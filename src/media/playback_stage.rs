@@ -15,7 +15,6 @@ use gstreamer_video as gst_video;
 
 use super::bell::lock;
 use super::plan_playback::{self, Kind};
-use super::plan_sound;
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
 use super::{devices, init};
@@ -101,7 +100,9 @@ impl Stage {
             return;
         }
         self.plan_words();
-        while let Some(wanted) = self.shared.tracks() {
+        while let Some(mut wanted) = self.shared.tracks() {
+            // Sound is the speaker's.
+            wanted.retain(|_, track| track.stream.kind == Kind::Video);
             let shared = Arc::clone(&self.shared);
             self.acts.retain(|id, (_, act)| {
                 let keep = wanted.contains_key(id);
@@ -127,9 +128,7 @@ impl Stage {
 
     fn plan_words(&self) {
         let found = devices::probe();
-        let mut words = lock(&self.shared.words);
-        words.display = plan_playback::display(&self.board, &found).label;
-        words.speaker = plan_sound::speaker(&self.board, &found).label;
+        lock(&self.shared.words).display = plan_playback::display(&self.board, &found).label;
     }
 
     fn tend(board: &Board, shared: &Arc<Shared>, track: &Arc<Track>, act: &mut Act) {
@@ -219,13 +218,7 @@ fn perform(board: &Board, shared: &Arc<Shared>, track: &Arc<Track>, attempt: u32
         Err(words) => return rest(shared, track, attempt, &words),
     };
     shared.branches_built.fetch_add(1, Ordering::Relaxed);
-    {
-        let mut words = lock(&shared.words);
-        match track.stream.kind {
-            Kind::Video => words.display.clone_from(&plan.sink),
-            Kind::Audio => words.speaker.clone_from(&plan.sink),
-        }
-    }
+    lock(&shared.words).display.clone_from(&plan.sink);
     if let Err(error) = pipeline.set_state(gst::State::Playing) {
         let words = read_bus(&pipeline).unwrap_or_else(|| error.to_string());
         take_down(&pipeline);
@@ -266,10 +259,7 @@ fn build(
     }
     if let Some(pad) = pipeline.by_name("shown").and_then(|shown| shown.static_pad("src")) {
         let shown = Arc::clone(shown);
-        let in_all = Arc::clone(match track.stream.kind {
-            Kind::Video => &shared.video_frames,
-            Kind::Audio => &shared.audio_buffers,
-        });
+        let in_all = Arc::clone(&shared.video_frames);
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             shown.fetch_add(1, Ordering::Relaxed);
             in_all.fetch_add(1, Ordering::Relaxed);

@@ -22,6 +22,7 @@ pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
 pub mod rate;
+pub mod room;
 mod speaker;
 mod speaker_line;
 mod speaker_stage;

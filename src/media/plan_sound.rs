@@ -12,7 +12,8 @@ use crate::config::{Board, EchoCancel, Source};
 pub(super) const CAPS: &str = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1";
 
 /// From a decoder to the mixer.
-pub(super) const TO_MIXER: &str = "audioconvert ! audioresample ! audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1";
+pub(super) const TO_MIXER: &str = "audioconvert ! audioresample \
+    ! capsfilter caps=\"audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1\"";
 
 /// The name of the voice processor in the microphone's text.
 pub(super) const VOICE_PROCESSOR: &str = "voice-processor";

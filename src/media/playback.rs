@@ -84,7 +84,7 @@ enum Life {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bell: Bell,
-    pub(super) speaker: SpeakerDesk,
+    pub(super) speaker: Arc<SpeakerDesk>,
     pub(super) origin: Instant,
     /// The tracks to be played; the thread makes it so. Bounded by the number of `RtpInput`s.
     wanted: Mutex<Wanted>,
@@ -140,7 +140,7 @@ impl Playback {
     pub fn new(board: &Board) -> Self {
         let shared = Arc::new(Shared {
             bell: Bell::default(),
-            speaker: SpeakerDesk::default(),
+            speaker: Arc::default(),
             origin: Instant::now(),
             wanted: Mutex::new(Wanted::Tracks { by_id: BTreeMap::new(), next: 0 }),
             words: Mutex::default(),

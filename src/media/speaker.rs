@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use super::bell::{Bell, lock};
@@ -97,10 +97,6 @@ impl SpeakerDesk {
 
     pub(super) fn is_ringing(&self) -> Ringing {
         lock(&self.asked).ringing
-    }
-
-    pub(super) fn sounds_begun(&self) -> u64 {
-        self.counts.sounds.load(Ordering::Relaxed)
     }
 }
 

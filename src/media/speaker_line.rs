@@ -13,10 +13,12 @@ use gstreamer_app as gst_app;
 
 use super::echo::on_the_system_s_time;
 use super::plan_sound::{CAPS, SpeakerPlan};
-use super::playback::Shared;
+use super::speaker::SpeakerDesk;
 
 /// A sound begins so long after it was asked for, so that its beginning is not behind what was mixed already.
 const LEAD: Duration = Duration::from_millis(10);
+/// Between the echo probe and the sink. Full when the sink stands still, which then stops the mixer.
+const AHEAD: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=200000000";
 /// Taken for the delay of a sink that does not tell.
 const USUAL_LATENCY: Duration = Duration::from_millis(300);
 
@@ -42,7 +44,7 @@ impl SpeakerLine {
     /// A sentence saying what does not work.
     pub(super) fn open(
         plan: &SpeakerPlan,
-        shared: &Arc<Shared>,
+        desk: &Arc<SpeakerDesk>,
         probe: Option<gst::Element>,
     ) -> Result<Self, String> {
         let told = |what: &str| format!("the speaker cannot be built: {what}");
@@ -56,13 +58,16 @@ impl SpeakerLine {
             .map_err(|error| told(error.message()))?
             .downcast::<gst::Pipeline>()
             .map_err(|_| told("no pipeline"))?;
-        let sink = gst::parse::bin_from_description(&plan.text, true)
-            .map_err(|error| told(error.message()))?;
+        // The probe hears what is mixed at once and not only when the sink takes it: the canceller needs to know
+        // it before it is played.
+        let text = format!("{AHEAD} ! {}", plan.text);
+        let sink =
+            gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
         let part = |name| pipeline.by_name(name).ok_or_else(|| told(name));
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
         let line = Self { pipeline, mixer, probe };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
-        line.watch(&mixed, shared);
+        line.watch(&mixed, desk);
         on_the_system_s_time(&line.pipeline);
         match line.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(line),
@@ -85,23 +90,23 @@ impl SpeakerLine {
         }
     }
 
-    fn watch(&self, mixed: &gst::Element, shared: &Arc<Shared>) {
+    fn watch(&self, mixed: &gst::Element, desk: &Arc<SpeakerDesk>) {
         if let Some(pad) = mixed.static_pad("src") {
-            let shared = Arc::downgrade(shared);
+            let desk = Arc::downgrade(desk);
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                if let Some(shared) = shared.upgrade() {
-                    shared.speaker.counts.mixed.fetch_add(1, Ordering::Relaxed);
+                if let Some(desk) = desk.upgrade() {
+                    desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
                 }
                 gst::PadProbeReturn::Ok
             });
         }
         if let Some(bus) = self.pipeline.bus() {
-            let shared = Arc::downgrade(shared);
+            let desk = Arc::downgrade(desk);
             // Only what `read_bus` reads is kept: the bus would grow.
             bus.set_sync_handler(move |_, message| match message.type_() {
                 gst::MessageType::Error | gst::MessageType::Latency => {
-                    if let Some(shared) = shared.upgrade() {
-                        shared.speaker.bell.ring();
+                    if let Some(desk) = desk.upgrade() {
+                        desk.bell.ring();
                     }
                     gst::BusSyncReply::Pass
                 }
@@ -245,6 +250,182 @@ impl SpeakerLine {
             && let Err(error) = self.pipeline.remove(probe)
         {
             tracing::debug!(%error, "the echo probe was in no pipeline");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::{Mutex, mpsc};
+
+    use super::*;
+    use crate::config::{Board, Source};
+    use crate::media::bell::lock;
+    use crate::media::devices::sound_probe;
+    use crate::media::plan_sound::{self, MicrophonePlan, VOICE_PROCESSOR};
+    use crate::media::room::{find, level_db, rms, speech};
+    use crate::media::tones::RATE;
+
+    /// A piece of 10 ms.
+    const PIECE: usize = RATE as usize / 100;
+
+    fn samples(bytes: &[u8]) -> Vec<f64> {
+        let pairs = bytes.chunks_exact(2);
+        pairs.map(|pair| f64::from(i16::from_le_bytes([pair[0], pair[1]])) / 32_768.0).collect()
+    }
+
+    fn numbers(samples: &[f64]) -> Vec<i16> {
+        samples.iter().map(|sample| (sample * 32_767.0) as i16).collect()
+    }
+
+    /// What came out of a room: what its microphone heard, and the same after the voice processor.
+    struct Heard {
+        raw: Vec<f64>,
+        processed: Vec<f64>,
+        near: Vec<f64>,
+    }
+
+    /// A room: what is played comes back after `delay` samples, through some walls; somebody speaks in it too.
+    ///
+    /// Speaker and microphone are different pipelines, as in the door. The microphone's samples carry the time at
+    /// which they would have been recorded, so that a busy machine changes nothing in what is measured.
+    fn in_a_room(board: &Board, delay: usize, far: Vec<f64>, near: Vec<f64>) -> Heard {
+        let desk = Arc::new(SpeakerDesk::default());
+        let own = |text: &str| MicrophonePlan {
+            text: text.to_owned(),
+            label: "room".to_owned(),
+            card: None,
+            is_real: true,
+        };
+        let source = own("appsrc name=air is-live=true format=time");
+        let voice =
+            plan_sound::voice(board, &sound_probe(), &source).text.expect("it is processed");
+        let text = format!(
+            "{} caps=\"{CAPS}\" ! {CAPS} ! {voice} ! appsink name=out sync=false",
+            source.text
+        );
+        let microphone = gst::parse::launch(&text).expect("a microphone");
+        let microphone = microphone.downcast::<gst::Pipeline>().expect("a pipeline");
+        on_the_system_s_time(&microphone);
+        desk.echo.tie(&microphone.by_name(VOICE_PROCESSOR).expect("a processor"));
+        let out = microphone.by_name("out").expect("an end").downcast::<gst_app::AppSink>();
+        let processed = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&processed);
+        let (tell, told) = mpsc::channel();
+        let wanted = near.len();
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
+            let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+            let mut kept = lock(&kept);
+            kept.extend(samples(&map));
+            if kept.len() >= wanted {
+                let _ = tell.send(());
+            }
+            Ok(gst::FlowSuccess::Ok)
+        });
+        out.expect("an appsink").set_callbacks(callbacks.build());
+        microphone.set_state(gst::State::Playing).expect("it starts");
+
+        let plan = plan_sound::speaker(board, &sound_probe());
+        let line = SpeakerLine::open(&plan, &desk, desk.echo.probe()).expect("a speaker");
+        let air = microphone.by_name("air").expect("a source").downcast::<gst_app::AppSrc>();
+        let air = air.expect("an appsrc");
+        let mut past: VecDeque<f64> = std::iter::repeat_n(0.0, delay + 4 * PIECE).collect();
+        let mut speaker_near = near.clone().into_iter();
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&raw);
+        let mut begun = false;
+        let pipeline = line.pipeline.downgrade();
+        let ear = line.pipeline.by_name("ear").expect("an ear").downcast::<gst_app::AppSink>();
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
+            let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+            let played = samples(&map);
+            begun |= played.iter().any(|sample| *sample != 0.0);
+            if !begun {
+                return Ok(gst::FlowSuccess::Ok);
+            }
+            let mut mixed = Vec::new();
+            for sample in &played {
+                past.push_front(*sample);
+                past.pop_back();
+                let echo =
+                    0.4 * past[delay] + 0.12 * past[delay + 331] - 0.07 * past[delay + 1_201];
+                mixed.push(echo + speaker_near.next().unwrap_or(0.0));
+            }
+            lock(&heard).extend(&mixed);
+            let bytes: Vec<u8> = numbers(&mixed).iter().flat_map(|n| n.to_le_bytes()).collect();
+            let mut recorded = gst::Buffer::from_mut_slice(bytes);
+            let mut query = gst::query::Latency::new();
+            let known = pipeline.upgrade().is_some_and(|pipeline| pipeline.query(&mut query));
+            let latency = if known { query.result().1 } else { gst::ClockTime::ZERO };
+            if let (Some(recorded), Some(pts)) = (recorded.get_mut(), buffer.pts()) {
+                recorded.set_pts(pts + latency - gst::ClockTime::from_mseconds(10));
+                recorded.set_duration(gst::ClockTime::from_nseconds(
+                    crate::media::tones::duration(played.len()).as_nanos() as u64,
+                ));
+            }
+            air.push_buffer(recorded).map_err(|_| gst::FlowError::Error)
+        });
+        ear.expect("an appsink").set_callbacks(callbacks.build());
+        let strand = line.add_sound(numbers(&far)).expect("it is played");
+        told.recv_timeout(Duration::from_secs(60)).expect("the microphone hears all of it");
+        line.remove(&strand);
+        line.close();
+        microphone.set_state(gst::State::Null).expect("it stops");
+        Heard {
+            raw: std::mem::take(&mut *lock(&raw)),
+            processed: std::mem::take(&mut *lock(&processed)),
+            near,
+        }
+    }
+
+    fn board() -> Board {
+        let mut board =
+            crate::config::built_in_board("sim").expect("the simulated board is built in");
+        board.speaker.source =
+            Source::Pipeline(format!("{CAPS} ! appsink name=ear sync=true max-buffers=20"));
+        board
+    }
+
+    /// How much louder a voice is in what came out than it was, in dB, whatever else is in it.
+    fn gain_db(voice: &[f64], out: &[f64]) -> f64 {
+        let gain = find(voice, out, 0).gain;
+        20.0 * gain.max(1e-6).log10()
+    }
+
+    #[test]
+    fn the_echo_is_cancelled_across_pipelines_and_near_speech_is_left_alone() {
+        crate::media::init().expect("GStreamer starts");
+        let second = RATE as usize;
+        for (delay, gain_control) in [(40, false), (60, true)] {
+            let mut board = board();
+            board.microphone.gain_control = gain_control;
+            let far = speech(10.0, 0.12, 3);
+            let mut near = vec![0.0; 6 * second];
+            near.extend(speech(4.0, 0.06, 11));
+            let heard = in_a_room(&board, delay * PIECE / 10, far, near);
+            let part = |samples: &[f64], from: usize, to: usize| {
+                samples[from * second..(to * second).min(samples.len())].to_vec()
+            };
+            let (before, after) = (part(&heard.raw, 4, 6), part(&heard.processed, 4, 6));
+            let enhancement = level_db(&before) - level_db(&after);
+            let voice = part(&heard.near, 6, 9);
+            let kept = gain_db(&voice, &part(&heard.processed, 6, 10));
+            println!(
+                "room of {delay} ms, gain control {gain_control}: echo {:.1} dB, after the canceller {:.1} dB: \
+                 {enhancement:.1} dB less; near speech in double talk {kept:+.1} dB, out/near {:+.1} dB",
+                level_db(&before),
+                level_db(&after),
+                20.0 * (rms(&part(&heard.processed, 6, 9)) / rms(&voice)).log10(),
+            );
+            assert!(enhancement >= 20.0, "{enhancement}");
+            if !gain_control {
+                assert!(kept.abs() <= 3.0, "{kept}");
+            }
         }
     }
 }

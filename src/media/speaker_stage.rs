@@ -169,7 +169,7 @@ impl SpeakerStage {
     fn open(&mut self, attempt: u32) {
         let words = self.loudness();
         let desk = &self.shared.speaker;
-        let made = SpeakerLine::open(&self.plan, &self.shared, desk.echo.probe());
+        let made = SpeakerLine::open(&self.plan, desk, desk.echo.probe());
         match made {
             Err(why) => self.rest(attempt, &why),
             Ok(line) => {

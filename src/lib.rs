@@ -23,3 +23,4 @@ pub mod signalling;
 
 pub mod daemon;
 mod hands;
+pub mod selftest;

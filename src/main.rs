@@ -27,6 +27,14 @@ enum Command {
     Run(ConfigArgs),
     /// Check the configuration and print every problem. Exit codes: 0 good, 1 problems.
     CheckConfig(ConfigArgs),
+    /// Try camera, speaker, microphone and echo for real; heard for 8 s. Exit codes: 0 good, 1 something is wrong.
+    Selftest {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// One JSON object in place of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
 }
@@ -54,6 +62,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run(args) => run(&args.into()),
         Command::CheckConfig(args) => check_config(&args.into()),
+        Command::Selftest { config, json } => intercomd::selftest::run(&config.into(), json),
         Command::Ctl(args) => ctl::run(args),
     }
 }

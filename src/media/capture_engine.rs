@@ -19,8 +19,9 @@ use super::echo::on_the_system_s_time;
 use super::fanout::Fanout;
 use super::plan::{self, CapturePlan, Part};
 use super::plan_playback::Kind;
+use super::plan_sound::microphone_source;
 use super::rate::{KeyframeGate, pause};
-use super::{devices, init};
+use super::{devices, init, volume};
 use crate::config::Board;
 
 /// How often the parts are looked at while the capture is on.
@@ -176,7 +177,14 @@ impl Engine {
             return;
         }
         let plan = self.blocking(|engine| {
-            plan::capture(&engine.board, &devices::probe(), &engine.broken_encoders)
+            let found = devices::probe();
+            let mut plan = plan::capture(&engine.board, &found, &engine.broken_encoders);
+            if is_due(&engine.microphone)
+                && let Ok(source) = microphone_source(&engine.board, &found, &mut Vec::new())
+            {
+                plan.reasons.extend(volume::of_microphone(&engine.board, &source));
+            }
+            plan
         });
         self.show_reasons(&plan);
         for (kind, part) in [(Kind::Video, &plan.camera), (Kind::Audio, &plan.microphone)] {

@@ -23,6 +23,7 @@ pub mod playback;
 mod playback_stage;
 pub mod rate;
 pub mod room;
+pub mod selftest;
 mod speaker;
 mod speaker_line;
 mod speaker_stage;

@@ -24,32 +24,65 @@ pub fn sweep(seconds: f64, level: f64) -> Vec<f64> {
     shaped(seconds, |time| level * (TAU * from * ((growth * time).exp() - 1.0) / growth).sin())
 }
 
-/// Noise with the syllables, the pauses and roughly the colour of speech. Another seed is another speaker.
+/// What sounds like speech to a voice processor: syllables of a gliding voice with changing formants, hisses and
+/// pauses between. Another seed is another speaker.
 pub fn speech(seconds: f64, level: f64, seed: u32) -> Vec<f64> {
-    let mut chance = Chance(seed | 1);
-    let (mut low, mut body) = (0.0, 0.0);
-    let mut loudness = 0.0;
-    let mut wanted = 0.0;
+    let mut chance = Chance(seed.wrapping_mul(0x9E37_79B9) | 1);
+    let base = 95.0 + 110.0 * chance.next().abs();
+    let mut syllable = Syllable::default();
+    let (mut phase, mut loudness, mut body, mut pitch) = (0.0, 0.0, 0.0, base);
     let mut left = 0_u32;
     let mut samples = shaped(seconds, |_| {
         if left == 0 {
-            // Syllables of 80 to 250 ms, one in four is a pause.
-            left = RATE / 12 + (chance.next().abs() * f64::from(RATE) / 6.0) as u32;
-            wanted = if chance.next() > 0.5 { 0.03 } else { 0.35 + 0.65 * chance.next().abs() };
+            // 90 to 260 ms each.
+            left = RATE * 9 / 100 + (chance.next().abs() * f64::from(RATE) * 0.17) as u32;
+            syllable = Syllable::next(&mut chance, base);
         }
         left -= 1;
-        loudness += (wanted - loudness) * 0.002;
+        loudness += (syllable.loudness - loudness) * 0.001;
+        pitch += (syllable.pitch - pitch) * 0.0003;
+        phase = (phase + pitch / f64::from(RATE)).fract();
+        // 24 harmonics at most, as loud as the two formants let them be.
+        let voice: f64 = (1..=24)
+            .map(|n| {
+                let hertz = pitch * f64::from(n);
+                let near =
+                    |formant: f64, width: f64| 1.0 / (1.0 + ((hertz - formant) / width).powi(2));
+                let gain = near(syllable.first, 90.0) + 0.5 * near(syllable.second, 140.0);
+                gain * (TAU * phase * f64::from(n)).sin()
+            })
+            .sum();
         let white = chance.next();
-        // Two first-order filters: most of it between 200 Hz and 1.5 kHz.
-        body += (white - body) * 0.18;
-        low += (body - low) * 0.025;
-        (body - low) * loudness
+        body += (white - body) * 0.5;
+        loudness * (voice + syllable.hiss * (white - body))
     });
     let gain = level / rms(&samples).max(1e-9);
     for sample in &mut samples {
         *sample = (*sample * gain).clamp(-0.95, 0.95);
     }
     samples
+}
+
+#[derive(Default)]
+struct Syllable {
+    pitch: f64,
+    loudness: f64,
+    first: f64,
+    second: f64,
+    hiss: f64,
+}
+
+impl Syllable {
+    fn next(chance: &mut Chance, base: f64) -> Self {
+        Self {
+            pitch: base * (1.0 + 0.25 * chance.next()),
+            // One in five is a pause.
+            loudness: if chance.next() > 0.6 { 0.0 } else { 0.5 + 0.5 * chance.next().abs() },
+            first: 300.0 + 500.0 * chance.next().abs(),
+            second: 900.0 + 1_400.0 * chance.next().abs(),
+            hiss: 0.02 + if chance.next() > 0.7 { 0.5 } else { 0.0 },
+        }
+    }
 }
 
 fn shaped(seconds: f64, mut wave: impl FnMut(f64) -> f64) -> Vec<f64> {

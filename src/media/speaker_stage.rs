@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GOOD_AGE: Duration = Duration::from_secs(10);
 /// How often a missing card is looked for while something stands in for it.
 const SEARCH: Duration = Duration::from_secs(3);
+/// How much longer than planned a sound may take on a busy machine until it is unplugged.
+const SOUND_END: Duration = Duration::from_millis(100);
 /// When the tone of ringing is heard first, so that the chime has died away.
 const FIRST_RING: Duration = Duration::from_secs(3);
 /// From one tone of ringing to the next.
@@ -167,7 +169,7 @@ impl SpeakerStage {
     }
 
     fn open(&mut self, attempt: u32) {
-        let words = self.loudness();
+        let words = volume::of_speaker(&self.board, &self.plan).unwrap_or_default();
         let desk = &self.shared.speaker;
         let made = SpeakerLine::open(&self.plan, desk, desk.echo.probe());
         match made {
@@ -190,26 +192,6 @@ impl SpeakerStage {
                     sounds: Vec::new(),
                     next_ring: None,
                 }));
-            }
-        }
-    }
-
-    /// Sets the card's mixer as the board says. Returns what came of it, in words.
-    fn loudness(&self) -> String {
-        let settings = &self.board.speaker;
-        let Some(percent) = settings.volume else { return String::new() };
-        let Some(card) = &self.plan.card else {
-            return match self.plan.is_real {
-                true => "volume: not set, as no sound card is named".to_owned(),
-                false => String::new(),
-            };
-        };
-        let wanted = settings.control.as_deref();
-        match volume::set(card, alsa::Direction::Playback, wanted, percent) {
-            Ok(volume::Loudness::Set(words)) => words,
-            Ok(volume::Loudness::NoControl(words)) | Err(words) => {
-                tracing::warn!(card, words, "the volume is not set");
-                format!("volume: not set; {words}")
             }
         }
     }
@@ -352,7 +334,8 @@ impl SpeakerStage {
             match open.line.add_sound(samples) {
                 Ok(strand) => {
                     self.shared.speaker.counts.sounds.fetch_add(1, Ordering::Relaxed);
-                    open.sounds.push((strand, now + length + open.line.latency()));
+                    let delay = Duration::from_nanos(open.line.delay().nseconds());
+                    open.sounds.push((strand, now + length + delay + SOUND_END));
                 }
                 Err(words) => {
                     tracing::warn!(words, ?tone, "a sound is not played");

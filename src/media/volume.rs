@@ -5,6 +5,9 @@
 use alsa::mixer::{MilliBel, Mixer, Selem, SelemId};
 use alsa::{Direction, Round};
 
+use super::plan_sound::{MicrophonePlan, SpeakerPlan};
+use crate::config::Board;
+
 /// Mixer controls that set the speaker's loudness, the likeliest first.
 const SPEAKER: &[&str] = &[
     "PCM",
@@ -26,18 +29,52 @@ const DEEPEST: f64 = 60.0;
 
 /// What came of setting a loudness.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Loudness {
+enum Loudness {
     /// Set; the control and how.
     Set(String),
     /// The card has nothing to set it with; says what it has.
     NoControl(String),
 }
 
+/// Sets the speaker's volume as the board says. Returns what came of it, in words; `None`: it is left as it is.
+pub(super) fn of_speaker(board: &Board, plan: &SpeakerPlan) -> Option<String> {
+    let settings = &board.speaker;
+    let told = (plan.card.as_deref(), plan.is_real);
+    of("volume", Direction::Playback, told, settings.volume, settings.control.as_deref())
+}
+
+/// Sets the microphone's gain as the board says. Returns what came of it, in words; `None`: it is left as it is.
+pub(super) fn of_microphone(board: &Board, plan: &MicrophonePlan) -> Option<String> {
+    let settings = &board.microphone;
+    let told = (plan.card.as_deref(), plan.is_real);
+    of("gain", Direction::Capture, told, settings.gain, settings.control.as_deref())
+}
+
+fn of(
+    what: &str,
+    direction: Direction,
+    (card, is_real): (Option<&str>, bool),
+    percent: Option<u8>,
+    wanted: Option<&str>,
+) -> Option<String> {
+    let percent = percent.filter(|_| is_real)?;
+    let Some(card) = card else {
+        return Some(format!("{what}: not set, as no sound card is named"));
+    };
+    Some(match set(card, direction, wanted, percent) {
+        Ok(Loudness::Set(words)) => format!("{what}: {words}"),
+        Ok(Loudness::NoControl(words)) | Err(words) => {
+            tracing::warn!(card, words, "the {what} is not set");
+            format!("{what}: not set; {words}")
+        }
+    })
+}
+
 /// Sets a card's loudness to so many per cent, and switches the control on (off at 0).
 ///
 /// # Errors
 /// A sentence when the mixer cannot be used.
-pub(super) fn set(
+fn set(
     card: &str,
     direction: Direction,
     wanted: Option<&str>,

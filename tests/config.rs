@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, ChimeSound, Credential, IceSettings, LineName, LoadArgs, Loaded, PanelKind, Problems, Secret,
-    Source, Surroundings, UplinkSettings, load_within,
+    Active, Bias, ChimeSound, Credential, IceSettings, LineName, LoadArgs, Loaded, PanelKind,
+    Problems, Secret, Source, Surroundings, UplinkSettings, load_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;

@@ -171,7 +171,6 @@ fn room(channel: &str, gain: f64) -> Board {
 #[test]
 fn the_self_test_measures_a_simulated_room() {
     let report = selftest::sound(&room("selftest-good", 0.25));
-    println!("{report:#?}");
     let found = report.findings.expect("it gets that far");
     assert!(found.likeness > 0.5, "{found:?}");
     assert!((found.return_loss_db - 12.0).abs() < 3.0, "{found:?}");

@@ -402,6 +402,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stdout, reason = "docs/media.md records these figures")]
     fn the_echo_is_cancelled_across_pipelines_and_near_speech_is_left_alone() {
         crate::media::init().expect("GStreamer starts");
         let second = RATE as usize;

@@ -186,7 +186,7 @@ mod tests {
         let range = (-10_239, 400);
         assert_eq!(level(100, (-10_239, 400), range), Level::MilliBel(400));
         assert_eq!(level(50, (0, 255), range), Level::MilliBel(400 - 1806));
-        assert_eq!(level(1, (0, 255), range), Level::MilliBel(400 - 12_000_i64.min(10_639)));
+        assert_eq!(level(1, (0, 255), range), Level::MilliBel(-10_239));
         assert_eq!(level(0, (0, 255), range), Level::Raw(0));
     }
 

@@ -122,10 +122,10 @@ impl House {
         });
         tasks.spawn("control", Weight::Essential, serving);
 
-        let capture = Capture::new(&settings.board);
+        let playback = Playback::new(&settings.board);
+        let capture = Capture::beside(&settings.board, &playback);
         let told = tell_camera(capture.watch(), inbox_in.clone());
         tasks.spawn("camera state", Weight::Ordinary, told);
-        let playback = Playback::new(&settings.board);
         let network = Network {
             policy: settings.ice.policy,
             extra_servers: settings.ice.servers.iter().map(ice_server).collect(),

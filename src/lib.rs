@@ -24,3 +24,4 @@ pub mod signalling;
 pub mod daemon;
 pub mod devices;
 mod hands;
+pub mod selftest;

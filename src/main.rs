@@ -31,6 +31,14 @@ enum Command {
     Devices(DevicesArgs),
     /// Switch relay, lamp and buzzer off, with no door running. Exit codes: 0 off, 1 not all of them.
     OutputsOff(ConfigArgs),
+    /// Try camera, speaker, microphone and echo for real; heard for 8 s. Exit codes: 0 good, 1 something is wrong.
+    Selftest {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// One JSON object in place of text.
+        #[arg(long)]
+        json: bool,
+    },
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
 }
@@ -72,6 +80,7 @@ fn main() -> ExitCode {
         Command::CheckConfig(args) => check_config(&args.into()),
         Command::Devices(args) => list_devices(args),
         Command::OutputsOff(args) => outputs_off(&args.into()),
+        Command::Selftest { config, json } => intercomd::selftest::run(&config.into(), json),
         Command::Ctl(args) => ctl::run(args),
     }
 }

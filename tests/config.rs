@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, ButtonTimes, Credential, IceSettings, Idle, IdleLamp, LampPort, LampWiring,
-    Language, LineName, LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems, Rotation,
-    Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within, outputs_within,
+    Active, Bias, ButtonTimes, ChimeSound, Credential, IceSettings, Idle, IdleLamp, LampPort,
+    LampWiring, Language, LineName, LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems,
+    Rotation, Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within,
+    outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -771,6 +772,22 @@ fn names_that_change_by_themselves_are_warned_of() {
     let warnings = Machine::new().with(config).warnings.join("\n");
     assert!(warnings.contains("config.toml:4: camera.source: "), "{warnings}");
     assert!(warnings.contains("config.toml:6: speaker.source: "), "{warnings}");
+}
+
+#[test]
+fn a_chime_may_be_heard_without_a_buzzer_being_wired() {
+    let bare = "channel = \"d\"\nboard = \"pc\"\n[chime]\nsound = \"off\"\nringback = false";
+    let board = Machine::new().with(bare).settings.board;
+    assert_eq!(board.chime, None);
+    assert_eq!(board.sounds.chime, ChimeSound::Off);
+    assert!(!board.sounds.ringback);
+    let wired = "channel = \"d\"\nboard = \"sim\"\n[chime]\nvolume = 20";
+    let board = Machine::new().with(wired).settings.board;
+    assert!(board.chime.is_some(), "the profile's wiring stays");
+    assert_eq!(board.sounds.volume, 20);
+    let lost = "channel = \"d\"\nboard = \"pc\"\n[chime]\nsound = \"/nowhere/chime.wav\"";
+    let loaded = Machine::new().with(lost);
+    assert!(loaded.warnings.join("\n").contains("/nowhere/chime.wav"), "{:?}", loaded.warnings);
 }
 
 // ---- the uplink and its key

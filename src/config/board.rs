@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::display::DisplaySettings;
@@ -31,9 +32,11 @@ pub struct Board {
     /// How the picture is encoded.
     pub encoder: EncoderSettings,
     /// The voice at the door.
-    pub microphone: SoundSettings,
+    pub microphone: MicrophoneSettings,
     /// Where the far voice is heard.
-    pub speaker: SoundSettings,
+    pub speaker: SpeakerSettings,
+    /// What the visitor hears from the door itself.
+    pub sounds: DoorSounds,
     /// Where the far picture is seen.
     pub display: DisplaySettings,
 }
@@ -256,15 +259,90 @@ impl Default for EncoderSettings {
     }
 }
 
-/// A microphone or a speaker.
+/// The voice at the door.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SoundSettings {
+pub struct MicrophoneSettings {
     /// Which one.
     pub source: Source,
+    /// Whether what the speaker plays is taken out of what the microphone hears.
+    pub echo_cancel: EchoCancel,
+    /// Whether steady noise, such as traffic and wind, is taken out.
+    pub noise_suppression: bool,
+    /// Whether quiet and loud voices are brought to one level.
+    pub gain_control: bool,
+    /// Whether rumble below some 80 Hz is taken out.
+    pub high_pass: bool,
+    /// Per cent of the sound card's own range, 0 to 100. `None`: as the card is set.
+    pub gain: Option<u8>,
+    /// The card's mixer control for `gain`. `None`: the first that is known for this.
+    pub control: Option<String>,
 }
 
-impl Default for SoundSettings {
+impl Default for MicrophoneSettings {
     fn default() -> Self {
-        Self { source: Source::Auto }
+        Self {
+            source: Source::Auto,
+            echo_cancel: EchoCancel::Auto,
+            noise_suppression: true,
+            gain_control: true,
+            high_pass: true,
+            gain: None,
+            control: None,
+        }
     }
+}
+
+/// When the echo of the speaker is cancelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum EchoCancel {
+    /// Where there is a real speaker and a real microphone.
+    #[default]
+    Auto,
+    /// Never; for panels with an echo canceller of their own.
+    Off,
+}
+
+/// Where the far voice is heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpeakerSettings {
+    /// Which one.
+    pub source: Source,
+    /// Per cent of the sound card's own range, 0 to 100. `None`: as the card is set.
+    pub volume: Option<u8>,
+    /// The card's mixer control for `volume`. `None`: the first that is known for this.
+    pub control: Option<String>,
+}
+
+impl Default for SpeakerSettings {
+    fn default() -> Self {
+        Self { source: Source::Auto, volume: None, control: None }
+    }
+}
+
+/// What the visitor hears from the door itself, through the speaker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DoorSounds {
+    /// What a press sounds like.
+    pub chime: ChimeSound,
+    /// Loudness of the door's own sounds, in per cent of full scale, 0 to 100.
+    pub volume: u8,
+    /// Whether a quiet tone tells the visitor that it rings inside.
+    pub ringback: bool,
+}
+
+impl Default for DoorSounds {
+    fn default() -> Self {
+        Self { chime: ChimeSound::DingDong, volume: 70, ringback: true }
+    }
+}
+
+/// What a press sounds like at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChimeSound {
+    /// Nothing.
+    Off,
+    /// Two tones, made by intercomd.
+    DingDong,
+    /// A WAV file; its first 10 s.
+    File(PathBuf),
 }

@@ -21,6 +21,7 @@ mod problem;
 mod profile;
 mod reader;
 mod secret;
+mod sound;
 mod uplink;
 
 use std::collections::BTreeMap;
@@ -31,9 +32,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 pub use board::{
-    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, EncoderSettings, IdleLamp,
-    LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring,
-    SoundSettings, Source,
+    Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, ChimeSound, DoorSounds,
+    EchoCancel, EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName,
+    MicrophoneSettings, NativeH264, OutputWiring, PanelKind, RelayWiring, Source, SpeakerSettings,
 };
 pub use display::{DisplaySettings, Idle, Language, Rotation};
 pub use outputs::{Outputs, outputs, outputs_within};

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::board::{
     Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, EncoderSettings, IdleLamp,
-    LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring,
-    SoundSettings, Source,
+    LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, Source,
 };
 use super::check;
 use super::display::DisplayDraft;
@@ -18,6 +17,7 @@ use super::notes::Notes;
 use super::outputs::Outputs;
 use super::problem::{At, Place, wrong};
 use super::reader::Reader;
+use super::sound;
 
 /// Bit rates the encoders and browsers at hand do well, in kbit/s.
 const BITRATES: std::ops::RangeInclusive<u32> = 100..=8000;
@@ -39,8 +39,9 @@ pub(super) struct Draft {
     pub(super) encoders: Option<At<Vec<String>>>,
     pub(super) bitrate: Option<At<u32>>,
     pub(super) keyframes: Option<At<Duration>>,
-    pub(super) microphone: Option<At<Source>>,
-    pub(super) speaker: Option<At<Source>>,
+    pub(super) microphone: sound::MicrophoneDraft,
+    pub(super) speaker: sound::SpeakerDraft,
+    pub(super) sounds: sound::ChimeDraft,
     pub(super) display: DisplayDraft,
 }
 
@@ -107,8 +108,8 @@ impl Draft {
         self.read_outputs(root);
         self.read_camera(root.table("camera"));
         self.read_encoder(root.table("encoder"));
-        lay(&mut self.microphone, read_source(root.table("microphone")));
-        lay(&mut self.speaker, read_source(root.table("speaker")));
+        self.microphone.read(root.table("microphone"));
+        self.speaker.read(root.table("speaker"));
         self.display.read(root.table("display"));
         root.refuse(
             "audio",
@@ -157,13 +158,20 @@ impl Draft {
         table.finish();
     }
 
+    /// The table holds the sound of a press too, so that a door without a buzzer has no `line` in it.
     fn read_chime(&mut self, mut table: Reader<'_>) {
+        let is_wired = self.chime.missing.is_some();
+        let sounds = self.sounds.read(&mut table);
+        let wires = ["line", "chip", "active"].iter().any(|key| table.wrote(key));
         self.chime.read(&mut table);
         table.refuse(
             "sysfs",
             wrong("is for the lamp only", "wire the buzzer to a GPIO line and name it with `line`"),
         );
         table.finish();
+        if sounds && !wires && !is_wired {
+            self.chime.missing = None;
+        }
     }
 
     fn read_camera(&mut self, mut table: Reader<'_>) {
@@ -234,12 +242,9 @@ impl Draft {
                     .keyframes
                     .map_or(encoder.keyframe_interval, |time| time.value),
             },
-            microphone: self
-                .microphone
-                .map_or_else(SoundSettings::default, |at| SoundSettings { source: at.value }),
-            speaker: self
-                .speaker
-                .map_or_else(SoundSettings::default, |at| SoundSettings { source: at.value }),
+            microphone: self.microphone.settle(),
+            speaker: self.speaker.settle(),
+            sounds: self.sounds.settle(notes),
             display: self.display.settle(),
         }
     }
@@ -352,12 +357,18 @@ impl RelayDraft {
     }
 }
 
-/// Reads `source` or `pipeline` and ends the table.
+/// Reads the keys of a table that has no others, and ends it.
 pub(super) fn read_source(mut table: Reader<'_>) -> Option<At<Source>> {
+    let source = source_of(&mut table);
+    table.finish();
+    source
+}
+
+/// Reads `source` or `pipeline`.
+pub(super) fn source_of(table: &mut Reader<'_>) -> Option<At<Source>> {
     let source = table.text("source");
     let pipeline = table.text("pipeline");
     let notes = table.notes();
-    table.finish();
     match (source, pipeline) {
         (Some(_), Some(pipeline)) => {
             notes.problem(&pipeline.place, wrong("stands beside `source`", "keep one of the two"));

@@ -14,7 +14,9 @@ use super::bandwidth::Bandwidth;
 use super::bell::{Bell, lock};
 use super::capture_engine::Engine;
 use super::capture_part::{Counts, Outlet};
+use super::echo::EchoReference;
 use super::fanout::{self, Fanout};
+use super::playback::Playback;
 use crate::config::Board;
 
 /// How long a part may deliver nothing before it counts as broken.
@@ -120,10 +122,15 @@ pub struct Capture {
 impl Capture {
     /// A capture for this board, switched off. Opens no device.
     pub fn new(board: &Board) -> Self {
-        Self::with_patience(board, PATIENCE)
+        Self::with_patience(board, PATIENCE, None)
     }
 
-    fn with_patience(board: &Board, patience: Duration) -> Self {
+    /// The same, with the echo of what is played cancelled where the plan says so.
+    pub fn beside(board: &Board, playback: &Playback) -> Self {
+        Self::with_patience(board, PATIENCE, Some(playback.echo()))
+    }
+
+    fn with_patience(board: &Board, patience: Duration, echo: Option<EchoReference>) -> Self {
         let bell = Arc::new(Bell::default());
         let counts = Arc::new(Counts::default());
         let (writer, fanout) = fanout::fanout(Arc::clone(&bell));
@@ -143,7 +150,7 @@ impl Capture {
             Arc::clone(&shared),
             fanout.clone(),
             bandwidth.clone(),
-            Arc::new(Outlet { writer, bell, counts }),
+            Arc::new(Outlet { writer, bell, counts, echo }),
             status_out.clone(),
         );
         let spawned = std::thread::Builder::new().name("capture".to_owned()).spawn(move || {
@@ -467,7 +474,7 @@ mod tests {
         capture.set(true);
         assert!(next_video(&mut feed).await.keyframe);
         let status = until(&capture, "retried", |s| running(s) && s.failures >= 3).await;
-        assert!(status.microphone.starts_with("none (own pipeline: "), "{status:?}");
+        assert!(status.microphone.starts_with("none (own pipeline"), "{status:?}");
         assert_eq!(status.pipelines_built, 1);
         assert_eq!(capture.status().keyframes, 1, "the retries did not restart the picture");
         capture.stop().await;
@@ -489,7 +496,7 @@ mod tests {
     async fn a_source_that_hangs_is_noticed() {
         let hangs = "videotestsrc is-live=true ! valve drop=true";
         let board = board(Source::Pipeline(hangs.to_owned()), Source::Off);
-        let capture = Capture::with_patience(&board, Duration::from_millis(300));
+        let capture = Capture::with_patience(&board, Duration::from_millis(300), None);
         capture.set(true);
         let status =
             until(&capture, "noticed", |s| matches!(s.state, CaptureState::Broken { .. })).await;

@@ -16,12 +16,14 @@ use super::bell::lock;
 use super::capture::{CaptureState, CaptureStatus, Shared, Want};
 use super::capture_notice::Notice;
 use super::capture_part::{Health, LivePart, Outlet};
+use super::echo::on_the_system_s_time;
 use super::fanout::Fanout;
 use super::found::Probe;
 use super::plan::{self, CapturePlan, Part};
 use super::plan_playback::Kind;
+use super::plan_sound::microphone_source;
 use super::rate::{KeyframeGate, pause};
-use super::{devices, init};
+use super::{devices, init, volume};
 use crate::config::Board;
 
 /// How often the parts are looked at while the capture is on.
@@ -206,6 +208,12 @@ impl Engine {
         {
             plan.reasons.extend(self.blocking(|_| devices::apply_controls(controls)));
         }
+        if is_due(&self.microphone)
+            && let Ok(source) = microphone_source(&self.board, &probe, &mut Vec::new())
+        {
+            plan.reasons
+                .extend(self.blocking(|engine| volume::of_microphone(&engine.board, &source)));
+        }
         self.show_reasons(&plan);
         for (kind, part) in [(Kind::Video, &plan.camera), (Kind::Audio, &plan.microphone)] {
             let attempt = match self.seat(kind) {
@@ -257,7 +265,7 @@ impl Engine {
             return Some(pipeline.clone());
         }
         let pipeline = gst::Pipeline::with_name("capture");
-        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        on_the_system_s_time(&pipeline);
         let bell = Arc::clone(&self.shared.bell);
         // Only errors are kept: nobody reads the rest, and the bus would grow.
         pipeline.bus()?.set_sync_handler(move |_, message| match message.type_() {

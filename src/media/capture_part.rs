@@ -13,12 +13,17 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::bell::{Bell, lock};
+use super::echo::{self, EchoReference};
 use super::fanout::Writer;
 use super::packetise::{
     AUDIO_CLOCK, AudioUnit, Packetiser, VIDEO_CLOCK, profile_level_id, rtp_time,
 };
 use super::plan::{BitrateSetting, Fragment, KeyframeSetting, bitrate_setting, keyframe_setting};
 use super::plan_playback::Kind;
+use super::plan_sound::VOICE_PROCESSOR;
+
+/// A source so far behind the pipeline's time counts its own.
+const OWN_TIME: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
 /// What both halves write to.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Outlet {
     pub(super) writer: Writer,
     pub(super) bell: Arc<Bell>,
     pub(super) counts: Arc<Counts>,
+    /// What the speaker plays, for the echo canceller; `None`: nobody plays.
+    pub(super) echo: Option<EchoReference>,
 }
 
 /// Counted since the daemon started.
@@ -95,6 +102,11 @@ impl LivePart {
             .by_name("out")
             .and_then(|out| out.downcast::<gst_app::AppSink>().ok())
             .ok_or("cannot be built: its pipeline text uses the name \"out\" itself")?;
+        match (bin.by_name(VOICE_PROCESSOR), &outlet.echo) {
+            (Some(processor), Some(echo)) => echo.tie(&processor),
+            (Some(processor), None) => echo::untie(&processor),
+            (None, _) => {}
+        }
         // A part is put into a pipeline that plays already, where nobody waits for a first buffer.
         sink.set_async(false);
         let flow = Arc::new(Flow::default());
@@ -248,8 +260,9 @@ type Deliver =
 
 fn deliver_video(outlet: Arc<Outlet>) -> Deliver {
     let mut packetiser = Packetiser::new();
+    let mut shift = None;
     Box::new(move |sink, sample| {
-        let (time, bytes) = content(sink, sample)?;
+        let (time, bytes) = content(sink, sample, &mut shift)?;
         match packetiser.video(&bytes, rtp_time(time, VIDEO_CLOCK)) {
             Ok(unit) => {
                 let counts = &outlet.counts;
@@ -273,8 +286,9 @@ fn deliver_video(outlet: Arc<Outlet>) -> Deliver {
 }
 
 fn deliver_audio(outlet: Arc<Outlet>) -> Deliver {
+    let mut shift = None;
     Box::new(move |sink, sample| {
-        let (time, payload) = content(sink, sample)?;
+        let (time, payload) = content(sink, sample, &mut shift)?;
         outlet.counts.sounds.fetch_add(1, Ordering::Relaxed);
         outlet.writer.audio(AudioUnit { rtp_time: rtp_time(time, AUDIO_CLOCK), payload });
         Ok(())
@@ -284,7 +298,14 @@ fn deliver_audio(outlet: Arc<Outlet>) -> Deliver {
 /// A sample's time on the system's clock in nanoseconds, and a copy of its bytes. Unlike the time in the pipeline,
 /// the clock's runs on when the pipeline is built again, and with it the RTP time that peers see. Copied,
 /// because a hardware encoder has few buffers and stops when readers hold them.
-fn content(sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(u64, Bytes), gst::FlowError> {
+///
+/// `shift` is the part's own: a source that is not live counts from 0 while the pipeline's time is the system's, and is
+/// moved to where the time was at its first sample.
+fn content(
+    sink: &gst_app::AppSink,
+    sample: &gst::Sample,
+    shift: &mut Option<u64>,
+) -> Result<(u64, Bytes), gst::FlowError> {
     let buffer = sample.buffer().ok_or(gst::FlowError::Error)?;
     let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
     let running = buffer
@@ -293,6 +314,14 @@ fn content(sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(u64, Bytes)
         .or_else(|| sink.current_running_time())
         .unwrap_or(gst::ClockTime::ZERO);
     let base = sink.base_time().unwrap_or(gst::ClockTime::ZERO);
+    let shift = *shift.get_or_insert_with(|| {
+        let now = sink.current_running_time().unwrap_or(running);
+        let behind = now.saturating_sub(running);
+        if behind > OWN_TIME { behind.nseconds() } else { 0 }
+    });
     let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
-    Ok((base.nseconds().wrapping_add(running.nseconds()), Bytes::copy_from_slice(map.as_slice())))
+    Ok((
+        base.nseconds().wrapping_add(running.nseconds()).wrapping_add(shift),
+        Bytes::copy_from_slice(map.as_slice()),
+    ))
 }

@@ -16,7 +16,7 @@ use gstreamer as gst;
 use super::found::{
     ELEMENTS, Knob, MixerControl, NodeKind, PictureSize, Probe, Screen, SoundCard, VideoNode,
 };
-use super::{controls, devices_video, plan, speed};
+use super::{card_limits, controls, devices_video, plan, speed};
 use crate::config::Board;
 
 pub use super::controls::apply_controls;
@@ -30,7 +30,22 @@ const EACCES: i32 = 13;
 pub fn probe() -> Probe {
     let (video_nodes, cameras) = devices_video::nodes();
     look_for_late_codecs(&video_nodes);
+    Probe {
+        software_speed: None,
+        cameras,
+        video_nodes,
+        screens: screens(Path::new("/sys/class/drm")),
+        windows: ["WAYLAND_DISPLAY", "DISPLAY"]
+            .iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        ..sound_probe()
+    }
+}
+
+/// Looks at what sound needs, and leaves cameras and screens alone.
+pub(super) fn sound_probe() -> Probe {
     let mut trouble = Vec::new();
+    let sound_cards = sound_cards(&mut trouble);
     let (major, minor, patch, _) = gst::version();
     Probe {
         gst_version: (major, minor, patch),
@@ -39,20 +54,14 @@ pub fn probe() -> Probe {
             .filter(|name| gst::ElementFactory::find(name).is_some())
             .map(|name| (*name).to_owned())
             .collect(),
-        software_speed: None,
         cores: std::thread::available_parallelism()
             .ok()
             .and_then(|cores| u32::try_from(cores.get()).ok())
             .unwrap_or(0),
-        cameras,
-        video_nodes,
-        libcamera: Vec::new(),
-        sound_cards: sound_cards(&mut trouble),
-        screens: screens(Path::new("/sys/class/drm")),
-        windows: ["WAYLAND_DISPLAY", "DISPLAY"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        sound_limits: card_limits::limits(&sound_cards),
+        sound_cards,
         trouble,
+        ..Probe::default()
     }
 }
 

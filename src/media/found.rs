@@ -2,7 +2,7 @@
 //!
 //! Pure: the words only; `devices.rs` does the looking and the plans do the choosing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,8 @@ pub struct Probe {
     pub libcamera: Vec<String>,
     /// Sound cards, in the kernel's order.
     pub sound_cards: Vec<SoundCard>,
+    /// What sound cards do by themselves, where they could be asked.
+    pub sound_limits: SoundLimits,
     /// Display connectors.
     pub screens: Vec<Screen>,
     /// Whether a window can be opened (X11 or Wayland).
@@ -72,6 +74,9 @@ pub const ELEMENTS: &[&str] = &[
     "fakevideosink",
     "videoconvertscale",
     "textoverlay",
+    "audiomixer",
+    "webrtcdsp",
+    "webrtcechoprobe",
 ];
 
 /// A sound card.
@@ -117,6 +122,28 @@ pub struct Knob {
     pub millibels: Option<(i64, i64)>,
     /// It can be switched on and off.
     pub switch: bool,
+}
+
+/// What sound cards do by themselves, by the cards' ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SoundLimits {
+    /// When they play.
+    pub plays: BTreeMap<String, PcmLimits>,
+    /// When they record.
+    pub records: BTreeMap<String, PcmLimits>,
+}
+
+/// What one direction of a sound card does by itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PcmLimits {
+    /// It has a sample format GStreamer knows.
+    pub usable: bool,
+    /// The usual rates it takes, in Hz.
+    pub rates: Vec<u32>,
+    /// The rate it has that is nearest to 48000 Hz.
+    pub nearest: u32,
 }
 
 /// A display connector.

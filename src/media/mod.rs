@@ -1,7 +1,7 @@
 //! The media room: camera and microphone in, remote picture and sound out. The only room with GStreamer.
 //!
 //! One capture pipeline encodes once for everybody and heals itself; a fan-out hands its units to the links;
-//! each remote track is played by a branch of its own. Talks to no network and decides nothing about calls.
+//! remote pictures are played by a branch each, and all sound by the one speaker. Talks to no network and decides nothing about calls.
 
 pub mod allocator;
 mod backlight;
@@ -11,10 +11,13 @@ pub mod capture;
 mod capture_engine;
 mod capture_notice;
 mod capture_part;
+mod card_limits;
+mod chime;
 pub mod controls;
 pub mod devices;
 mod devices_video;
 mod draw;
+pub mod echo;
 pub mod fanout;
 pub mod found;
 pub mod found_video;
@@ -30,14 +33,22 @@ pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
 pub mod rate;
+pub mod room;
 pub mod scene;
 mod screen;
 mod screen_stage;
+pub mod selftest;
 pub mod slate;
+mod speaker;
+mod speaker_line;
+mod speaker_stage;
 pub mod speed;
+pub mod tones;
+mod volume;
 
 pub use bandwidth::{Bandwidth, Share};
 pub use capture::{Capture, CaptureState, CaptureStatus};
+pub use echo::EchoReference;
 pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};
 pub use plan_playback::{Kind, RemoteStream};

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::{Probe, missing_element};
 use super::plan_display::{self, Surface};
-use super::plan_sound::speaker;
+use super::plan_sound;
 use crate::config::Board;
 
 /// Audio or video.
@@ -184,7 +184,8 @@ pub fn playback(
             )
         }
         Kind::Audio => (
-            speaker(board, probe),
+            // The mixer of `speaker.rs` plays it.
+            Sink { text: plan_sound::TO_MIXER.to_owned(), label: "the mixer".to_owned() },
             // Only told of a loss can the decoder fill it in.
             format!("latency={SOUND_JITTER_MS} do-lost=true"),
             "",
@@ -225,6 +226,7 @@ mod tests {
     use super::*;
     use crate::config::Source;
     use crate::media::found::{ELEMENTS, SoundCard};
+    use crate::media::plan_sound::speaker;
 
     fn machine() -> Probe {
         Probe {

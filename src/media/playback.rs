@@ -1,6 +1,7 @@
-//! Plays remote tracks: each gets a branch of its own, from RTP packets to the display or the speaker.
+//! Plays remote tracks: each picture gets a branch of its own, from RTP packets to the display; all sound is mixed
+//! into the one speaker.
 //!
-//! The work is done by the thread in `playback_stage.rs`; this is what the rest of the house holds. What a branch is
+//! The work is done by the threads in `playback_stage.rs` and `speaker_stage.rs`; this is what the rest of the house holds. What a branch is
 //! built of is decided in `plan_playback.rs`; which track is played at all, by the caller.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -16,11 +17,15 @@ use gstreamer_app as gst_app;
 use tokio::sync::watch;
 
 use super::bell::{Bell, lock};
+use super::echo::EchoReference;
 use super::plan_playback::RemoteStream;
 use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
 use super::scene::Scene;
 use super::screen::Screen;
+use super::speaker::SpeakerDesk;
+use super::speaker_stage::SpeakerStage;
+use super::tones::Tone;
 use super::{backlight, plan_display};
 use crate::config::Board;
 
@@ -42,6 +47,12 @@ pub struct PlaybackStatus {
     pub display: String,
     /// The speaker in words, or why there is none.
     pub speaker: String,
+    /// Times the speaker was opened since the daemon started.
+    pub speaker_opened: u64,
+    /// Pieces of sound of 10 ms that went to the speaker, silence included, since the daemon started.
+    pub mixed: u64,
+    /// The door's own sounds begun since the daemon started.
+    pub sounds: u64,
     /// Tracks being played or waiting for their device.
     pub tracks: usize,
     /// Branches built since the daemon started.
@@ -68,7 +79,8 @@ pub struct Playback {
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
-    ended: watch::Receiver<Life>,
+    /// Of the threads for pictures and for sound.
+    ended: [watch::Receiver<Life>; 2],
     /// `None` where pictures are only counted, or go straight into the owner's own pipeline.
     screen: Option<Screen>,
 }
@@ -83,6 +95,7 @@ enum Life {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) bell: Bell,
+    pub(super) speaker: Arc<SpeakerDesk>,
     pub(super) origin: Instant,
     /// The tracks to be played; the thread makes it so. Bounded by the number of `RtpInput`s.
     wanted: Mutex<Wanted>,
@@ -144,6 +157,7 @@ impl Playback {
     pub fn with_backlights(board: &Board, backlights: &Path) -> Self {
         let shared = Arc::new(Shared {
             bell: Bell::default(),
+            speaker: Arc::default(),
             origin: Instant::now(),
             wanted: Mutex::new(Wanted::Tracks { by_id: BTreeMap::new(), next: 0 }),
             words: Mutex::default(),
@@ -152,7 +166,6 @@ impl Playback {
             branches_built: AtomicU64::new(0),
             refused_packets: AtomicU64::new(0),
         });
-        let (life, ended) = watch::channel(Life::Running);
         let screen = plan_display::may_have_screen(&board.display).then(|| {
             // Weak, because the screen's thread may outlive a playback that was dropped.
             let shared = Arc::downgrade(&shared);
@@ -163,19 +176,12 @@ impl Playback {
             };
             Screen::start(&board.display, backlights, Box::new(tell))
         });
-        let pictures = screen.as_ref().map(Screen::shared);
-        let stage = Stage::new(board.clone(), Arc::clone(&shared), pictures);
-        let spawned = std::thread::Builder::new().name("playback".to_owned()).spawn(move || {
-            stage.run();
-            life.send_replace(Life::Ended);
-        });
-        if let Err(error) = spawned {
-            tracing::error!(%error, "no thread for the playback");
-            shared.trouble(format!(
-                "no thread for the playback: {error}; raise the system's limit on threads"
-            ));
-        }
-        Self { owner: Arc::new(Owner { shared, ended, screen }) }
+        let stage =
+            Stage::new(board.clone(), Arc::clone(&shared), screen.as_ref().map(Screen::shared));
+        let pictures = shared.spawn("playback", move || stage.run());
+        let stage = SpeakerStage::new(board.clone(), Arc::clone(&shared));
+        let sound = shared.spawn("speaker", move || stage.run());
+        Self { owner: Arc::new(Owner { shared, ended: [pictures, sound], screen }) }
     }
 
     /// Begins to play a track; returns at once. `need_keyframe` is called from media threads whenever the decoder
@@ -195,7 +201,7 @@ impl Playback {
                 u64::MAX
             }
         };
-        shared.bell.ring();
+        shared.ring();
         RtpInput { id, track, shared: Arc::clone(shared) }
     }
 
@@ -205,6 +211,26 @@ impl Playback {
         if let Some(screen) = &self.owner.screen {
             screen.show(scene);
         }
+    }
+
+    /// Plays the chime at the door, as the board says; returns at once. Needs no call.
+    pub fn chime(&self) {
+        self.owner.shared.speaker.sound(Tone::Chime);
+    }
+
+    /// Tells the visitor by a tone that nobody came or can be reached; returns at once.
+    pub fn sorry(&self) {
+        self.owner.shared.speaker.sound(Tone::Sorry);
+    }
+
+    /// Has the visitor hear, again and again, that it rings inside, or no more; returns at once.
+    pub fn ringback(&self, on: bool) {
+        self.owner.shared.speaker.ringing(on);
+    }
+
+    /// What is played, for the capture's echo canceller.
+    pub fn echo(&self) -> EchoReference {
+        self.owner.shared.speaker.echo.clone()
     }
 
     /// How it is now. Never blocks.
@@ -218,6 +244,9 @@ impl Playback {
             audio_buffers: shared.audio_buffers.load(Ordering::Relaxed),
             display: words.display.clone(),
             speaker: words.speaker.clone(),
+            speaker_opened: shared.speaker.counts.opened.load(Ordering::Relaxed),
+            mixed: shared.speaker.counts.mixed.load(Ordering::Relaxed),
+            sounds: shared.speaker.counts.sounds.load(Ordering::Relaxed),
             tracks: match &*lock(&shared.wanted) {
                 Wanted::Tracks { by_id, .. } => by_id.len(),
                 Wanted::End => 0,
@@ -233,8 +262,12 @@ impl Playback {
     /// Ends for good and waits until the devices are closed, at most 5 s. Inputs still held swallow what they get.
     pub async fn stop(&self) {
         self.owner.shared.end();
-        let mut ended = self.owner.ended.clone();
-        let wait = ended.wait_for(|life| *life == Life::Ended);
+        let wait = async {
+            for mut ended in self.owner.ended.clone() {
+                // A thread that is gone has ended too.
+                let _ = ended.wait_for(|life| *life == Life::Ended).await;
+            }
+        };
         let branches = tokio::time::timeout(STOP_LIMIT, wait);
         let stuck = match &self.owner.screen {
             Some(screen) => {
@@ -296,7 +329,7 @@ impl Drop for RtpInput {
         if let Wanted::Tracks { by_id, .. } = &mut *lock(&self.shared.wanted) {
             by_id.remove(&self.id);
         }
-        self.shared.bell.ring();
+        self.shared.ring();
     }
 }
 
@@ -352,7 +385,28 @@ impl Track {
 impl Shared {
     fn end(&self) {
         *lock(&self.wanted) = Wanted::End;
+        self.ring();
+    }
+
+    fn ring(&self) {
         self.bell.ring();
+        self.speaker.bell.ring();
+    }
+
+    /// A thread of this name; what is returned tells when it has ended.
+    fn spawn(&self, name: &str, work: impl FnOnce() + Send + 'static) -> watch::Receiver<Life> {
+        let (life, ended) = watch::channel(Life::Running);
+        let spawned = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            work();
+            life.send_replace(Life::Ended);
+        });
+        if let Err(error) = spawned {
+            tracing::error!(%error, "no thread for the {name}");
+            self.trouble(format!(
+                "no thread for the {name}: {error}; raise the system's limit on threads"
+            ));
+        }
+        ended
     }
 
     pub(super) fn trouble(&self, words: String) {

@@ -16,7 +16,6 @@ use gstreamer_video as gst_video;
 use super::bell::lock;
 use super::plan_display::{self, Surface};
 use super::plan_playback::{self, DECODER, Grudges, Kind, TO_SCREEN};
-use super::plan_sound;
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
 use super::screen;
@@ -123,7 +122,9 @@ impl Stage {
             return;
         }
         self.plan_words();
-        while let Some(wanted) = self.house.shared.tracks() {
+        while let Some(mut wanted) = self.house.shared.tracks() {
+            // Sound is the speaker's.
+            wanted.retain(|_, track| track.stream.kind == Kind::Video);
             let house = &mut self.house;
             self.acts.retain(|id, (track, act)| {
                 let keep = wanted.contains_key(id);
@@ -153,13 +154,13 @@ impl Stage {
 
     fn plan_words(&self) {
         let found = devices::probe();
-        let mut words = lock(&self.house.shared.words);
         match plan_display::surface(&self.house.board.display, &found) {
-            Surface::Counted(sink) | Surface::Direct(sink) => words.display = sink.label,
+            Surface::Counted(sink) | Surface::Direct(sink) => {
+                lock(&self.house.shared.words).display = sink.label;
+            }
             // The screen tells for itself.
             Surface::Screen(_) => {}
         }
-        words.speaker = plan_sound::speaker(&self.house.board, &found).label;
     }
 
     fn until_next(&self) -> Duration {
@@ -296,14 +297,9 @@ impl House {
             self.show_pictures(&pipeline);
         }
         shared.branches_built.fetch_add(1, Ordering::Relaxed);
-        {
-            let mut words = lock(&shared.words);
-            match track.stream.kind {
-                // The screen tells for itself.
-                Kind::Video if plan.sink.is_empty() => {}
-                Kind::Video => words.display.clone_from(&plan.sink),
-                Kind::Audio => words.speaker.clone_from(&plan.sink),
-            }
+        // The screen tells for itself.
+        if !plan.sink.is_empty() {
+            lock(&shared.words).display.clone_from(&plan.sink);
         }
         if let Err(error) = pipeline.set_state(gst::State::Playing) {
             let unknown = BranchFault { of_decoder: false, words: error.to_string() };
@@ -382,10 +378,7 @@ fn build(
     }
     if let Some(pad) = pipeline.by_name("shown").and_then(|shown| shown.static_pad("src")) {
         let shown = Arc::clone(shown);
-        let in_all = Arc::clone(match track.stream.kind {
-            Kind::Video => &shared.video_frames,
-            Kind::Audio => &shared.audio_buffers,
-        });
+        let in_all = Arc::clone(&shared.video_frames);
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             shown.fetch_add(1, Ordering::Relaxed);
             in_all.fetch_add(1, Ordering::Relaxed);

@@ -252,6 +252,9 @@ rate = 15
 
 [microphone]
 pipeline = "${DOOR_MICROPHONE}"
+echo_cancel = "off"
+noise_suppression = false
+gain_control = false
 
 [display]
 pipeline = "videoscale ! videoconvert ! video/x-raw,format=RGB,width=${width},height=${height},pixel-aspect-ratio=1/1 ! multifilesink location=${displayDir}/%05d.rgb max-files=8"

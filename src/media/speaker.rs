@@ -1,0 +1,130 @@
+//! What is asked of the speaker: remote voices to play, and the door's own sounds.
+//!
+//! The work is done by the thread in `speaker_stage.rs`: one pipeline mixes all there is to hear, so that a card is
+//! opened once and the echo canceller hears the same as the room. What it ends in is decided in `plan_sound.rs`.
+
+use std::collections::VecDeque;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use super::bell::{Bell, lock};
+use super::echo::EchoReference;
+use super::tones::Tone;
+
+/// Sounds that may wait for the speaker; the oldest is dropped.
+const WAITING: usize = 4;
+/// A sound that waited for longer would be heard when nobody expects it any more.
+const STALE: Duration = Duration::from_secs(2);
+
+/// What the callers and the thread both hold.
+#[derive(Debug, Default)]
+pub(super) struct SpeakerDesk {
+    pub(super) bell: Bell,
+    pub(super) echo: EchoReference,
+    pub(super) counts: SpeakerCounts,
+    asked: Mutex<Asked>,
+}
+
+/// Counted since the daemon started.
+#[derive(Debug, Default)]
+pub(super) struct SpeakerCounts {
+    /// Times the speaker was opened.
+    pub(super) opened: AtomicU64,
+    /// Pieces of 10 ms that left the mixer.
+    pub(super) mixed: AtomicU64,
+    /// The door's own sounds that were begun.
+    pub(super) sounds: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    sounds: VecDeque<(Tone, Instant)>,
+    ringing: Ringing,
+}
+
+/// Whether the visitor is to hear that it rings inside.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ringing {
+    /// No.
+    #[default]
+    Silent,
+    /// Since then.
+    Since(Instant),
+}
+
+impl SpeakerDesk {
+    /// Asks for a sound, once. Never blocks for longer than noting it takes.
+    pub(super) fn sound(&self, tone: Tone) {
+        let mut asked = lock(&self.asked);
+        if asked.sounds.len() >= WAITING {
+            asked.sounds.pop_front();
+        }
+        asked.sounds.push_back((tone, Instant::now()));
+        drop(asked);
+        self.bell.ring();
+    }
+
+    /// Asks for the tone of ringing, or for no more of it.
+    pub(super) fn ringing(&self, on: bool) {
+        let mut asked = lock(&self.asked);
+        asked.ringing = match (asked.ringing, on) {
+            (Ringing::Since(since), true) => Ringing::Since(since),
+            (Ringing::Silent, true) => Ringing::Since(Instant::now()),
+            (_, false) => Ringing::Silent,
+        };
+        drop(asked);
+        self.bell.ring();
+    }
+
+    /// The next sound that is not stale.
+    pub(super) fn take_sound(&self) -> Option<Tone> {
+        let mut asked = lock(&self.asked);
+        while let Some((tone, at)) = asked.sounds.pop_front() {
+            if at.elapsed() < STALE {
+                return Some(tone);
+            }
+        }
+        None
+    }
+
+    /// Whether a sound waits, stale ones apart.
+    pub(super) fn has_sound(&self) -> bool {
+        let mut asked = lock(&self.asked);
+        asked.sounds.retain(|(_, at)| at.elapsed() < STALE);
+        !asked.sounds.is_empty()
+    }
+
+    pub(super) fn is_ringing(&self) -> Ringing {
+        lock(&self.asked).ringing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_sounds_the_oldest_are_dropped() {
+        let desk = SpeakerDesk::default();
+        desk.sound(Tone::Sorry);
+        for _ in 0..WAITING {
+            desk.sound(Tone::Chime);
+        }
+        let taken: Vec<Tone> = std::iter::from_fn(|| desk.take_sound()).collect();
+        assert_eq!(taken, [Tone::Chime; WAITING]);
+        assert!(!desk.has_sound());
+    }
+
+    #[test]
+    fn ringing_keeps_its_beginning_until_it_ends() {
+        let desk = SpeakerDesk::default();
+        assert_eq!(desk.is_ringing(), Ringing::Silent);
+        desk.ringing(true);
+        let since = desk.is_ringing();
+        desk.ringing(true);
+        assert_eq!(desk.is_ringing(), since);
+        desk.ringing(false);
+        assert_eq!(desk.is_ringing(), Ringing::Silent);
+    }
+}

@@ -1,0 +1,378 @@
+//! The speaker's thread: opens the one pipeline while there is something to hear, mixes into it, heals it.
+//!
+//! Blocks while the card is opened and closed, which is why it is a thread. Which card it is, is decided in
+//! `plan_sound.rs`; what is to be heard, by the callers of `playback.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::bell::lock;
+use super::plan_playback::{self, Kind};
+use super::plan_sound::{self, SpeakerPlan};
+use super::playback::{Inlet, Shared, Track};
+use super::rate::pause;
+use super::speaker::Ringing;
+use super::speaker_line::{SpeakerLine, Strand};
+use super::tones::Tone;
+use super::{chime, devices, init, volume};
+use crate::config::{Board, ChimeSound};
+
+/// How long the thread sleeps when nothing is wanted of it.
+const IDLE: Duration = Duration::from_secs(60);
+/// How often the open speaker is looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// A speaker that takes nothing for so long is broken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After this time of playing, the speaker's failures are forgotten.
+const GOOD_AGE: Duration = Duration::from_secs(10);
+/// How often a missing card is looked for while something stands in for it.
+const SEARCH: Duration = Duration::from_secs(3);
+/// How much longer than planned a sound may take on a busy machine until it is unplugged.
+const SOUND_END: Duration = Duration::from_millis(100);
+/// When the tone of ringing is heard first, so that the chime has died away.
+const FIRST_RING: Duration = Duration::from_secs(3);
+/// From one tone of ringing to the next.
+const RING_PERIOD: Duration = Duration::from_secs(4);
+
+/// Where the speaker stands.
+#[derive(Debug)]
+enum Seat {
+    /// Nothing is to be heard; no device is open.
+    Closed,
+    Open(Box<Open>),
+    /// It does not work; it is tried again.
+    Resting {
+        until: Instant,
+        attempt: u32,
+    },
+}
+
+#[derive(Debug)]
+struct Open {
+    line: SpeakerLine,
+    attempt: u32,
+    since: Instant,
+    /// How much had left the mixer at the last look that saw more, and when that was.
+    seen: (u64, Instant),
+    search_at: Instant,
+    voices: BTreeMap<u64, Voice>,
+    /// The door's own sounds, each with the time it is over.
+    sounds: Vec<(Strand, Instant)>,
+    next_ring: Option<Instant>,
+}
+
+/// What the thread does for one remote track.
+#[derive(Debug)]
+enum Voice {
+    Playing(Arc<Track>, Strand),
+    /// Nothing on this machine can play it.
+    Hopeless,
+}
+
+/// The thread's own state.
+#[derive(Debug)]
+pub(super) struct SpeakerStage {
+    board: Board,
+    shared: Arc<Shared>,
+    plan: SpeakerPlan,
+    chime: Vec<i16>,
+    seat: Seat,
+}
+
+type Tracks = BTreeMap<u64, Arc<Track>>;
+
+impl SpeakerStage {
+    /// A stage that does nothing yet.
+    pub(super) fn new(board: Board, shared: Arc<Shared>) -> Self {
+        let plan = plan_sound::speaker(&board, &super::found::Probe::default());
+        Self { board, shared, plan, chime: Vec::new(), seat: Seat::Closed }
+    }
+
+    /// The thread's whole life: until the playback ends.
+    pub(super) fn run(mut self) {
+        if let Err(error) = init() {
+            self.shared.trouble(error.to_string());
+            return;
+        }
+        // Ahead of the first press: what is found and read now costs no time then.
+        self.replan();
+        self.chime = self.load_chime();
+        while let Some(tracks) = self.tracks() {
+            self.tend(&tracks);
+            self.shared.speaker.bell.wait(self.until_next(&tracks));
+        }
+        self.close();
+    }
+
+    fn tracks(&self) -> Option<Tracks> {
+        let mut tracks = self.shared.tracks()?;
+        tracks.retain(|_, track| track.stream.kind == Kind::Audio);
+        Some(tracks)
+    }
+
+    fn load_chime(&self) -> Vec<i16> {
+        let sounds = &self.board.sounds;
+        match &sounds.chime {
+            ChimeSound::Off => Vec::new(),
+            ChimeSound::DingDong => super::tones::samples(Tone::Chime, sounds.volume),
+            ChimeSound::File(path) => match chime::read(path, sounds.volume) {
+                Ok(samples) => samples,
+                Err(why) => {
+                    tracing::warn!(path = %path.display(), why, "the chime's file is no use; playing ding-dong");
+                    self.shared.trouble(format!("chime: {}: {why}", path.display()));
+                    super::tones::samples(Tone::Chime, sounds.volume)
+                }
+            },
+        }
+    }
+
+    fn replan(&mut self) {
+        self.plan = plan_sound::speaker(&self.board, &devices::sound_probe());
+        self.say(self.plan.label.clone());
+    }
+
+    fn say(&self, words: String) {
+        lock(&self.shared.words).speaker = words;
+    }
+
+    fn is_needed(&self, tracks: &Tracks) -> bool {
+        let sounding = matches!(&self.seat, Seat::Open(open) if !open.sounds.is_empty());
+        let desk = &self.shared.speaker;
+        sounding || !tracks.is_empty() || desk.has_sound() || self.ringing().is_some()
+    }
+
+    fn ringing(&self) -> Option<Instant> {
+        match self.shared.speaker.is_ringing() {
+            Ringing::Since(since) if self.board.sounds.ringback => Some(since),
+            Ringing::Since(_) | Ringing::Silent => None,
+        }
+    }
+
+    /// One round of work.
+    fn tend(&mut self, tracks: &Tracks) {
+        self.look();
+        self.end_sounds();
+        match (&self.seat, self.is_needed(tracks)) {
+            (Seat::Closed, true) => self.open(0),
+            (Seat::Resting { until, attempt }, true) if *until <= Instant::now() => {
+                let attempt = *attempt;
+                self.replan();
+                self.open(attempt);
+            }
+            (Seat::Open(_) | Seat::Resting { .. }, false) => self.close(),
+            _ => {}
+        }
+        self.keep_voices(tracks);
+        self.begin_sounds();
+    }
+
+    fn open(&mut self, attempt: u32) {
+        let words = volume::of_speaker(&self.board, &self.plan).unwrap_or_default();
+        let desk = &self.shared.speaker;
+        let made = SpeakerLine::open(&self.plan, desk, desk.echo.probe());
+        match made {
+            Err(why) => self.rest(attempt, &why),
+            Ok(line) => {
+                desk.counts.opened.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(sink = self.plan.label, words, "the speaker is open");
+                self.say(match words {
+                    words if words.is_empty() => self.plan.label.clone(),
+                    words => format!("{} ({words})", self.plan.label),
+                });
+                let now = Instant::now();
+                self.seat = Seat::Open(Box::new(Open {
+                    line,
+                    attempt,
+                    since: now,
+                    seen: (0, now),
+                    search_at: now + SEARCH,
+                    voices: BTreeMap::new(),
+                    sounds: Vec::new(),
+                    next_ring: None,
+                }));
+            }
+        }
+    }
+
+    /// Looks whether the speaker still plays.
+    fn look(&mut self) {
+        let Seat::Open(open) = &mut self.seat else { return };
+        let now = Instant::now();
+        let mixed = self.shared.speaker.counts.mixed.load(Ordering::Relaxed);
+        if mixed != open.seen.0 {
+            open.seen = (mixed, now);
+        }
+        if now.saturating_duration_since(open.since) >= GOOD_AGE {
+            open.attempt = 0;
+        }
+        let attempt = open.attempt;
+        if let Some(words) = open.line.read_bus() {
+            return self.fail(attempt, &words);
+        }
+        if now.saturating_duration_since(open.seen.1) >= PATIENCE {
+            let words = format!("the speaker takes nothing for {} s", PATIENCE.as_secs());
+            return self.fail(attempt, &words);
+        }
+        if self.plan.stands_in && open.search_at <= now {
+            open.search_at = now + SEARCH;
+            let found = plan_sound::speaker(&self.board, &devices::sound_probe());
+            if !found.stands_in {
+                tracing::info!(speaker = found.label, "the speaker is there");
+                self.plan = found;
+                self.take_down();
+                self.open(0);
+            }
+        }
+    }
+
+    fn fail(&mut self, attempt: u32, words: &str) {
+        self.take_down();
+        self.rest(attempt, words);
+    }
+
+    fn rest(&mut self, attempt: u32, words: &str) {
+        let pause = pause(attempt);
+        match attempt {
+            0 => tracing::warn!(words, ?pause, "the speaker does not play; trying again"),
+            _ => tracing::debug!(words, ?pause, attempt, "the speaker still does not play"),
+        }
+        self.shared.trouble(words.to_owned());
+        self.say(format!("{}: not playing ({words})", self.plan.label));
+        let until = Instant::now() + pause;
+        self.seat = Seat::Resting { until, attempt: attempt.saturating_add(1) };
+    }
+
+    fn close(&mut self) {
+        if let Seat::Resting { .. } = self.seat {
+            // Who presses next is not to wait out a pause, nor to be told of an old failure.
+            self.replan();
+        }
+        self.take_down();
+    }
+
+    fn take_down(&mut self) {
+        let Seat::Open(open) = std::mem::replace(&mut self.seat, Seat::Closed) else { return };
+        for voice in open.voices.values() {
+            if let Voice::Playing(track, _) = voice {
+                track.close_inlet_for_now();
+            }
+        }
+        open.line.close();
+        if self.shared.tracks().is_none() {
+            for voice in open.voices.into_values() {
+                if let Voice::Playing(track, _) = voice {
+                    track.set_inlet(Inlet::Closed);
+                }
+            }
+        }
+    }
+
+    /// Makes what is mixed be what is wanted.
+    fn keep_voices(&mut self, tracks: &Tracks) {
+        let Seat::Open(open) = &mut self.seat else { return };
+        open.voices.retain(|id, voice| {
+            let keep = tracks.contains_key(id);
+            if let (false, Voice::Playing(_, strand)) = (keep, voice) {
+                open.line.remove(strand);
+            }
+            keep
+        });
+        for (id, track) in tracks {
+            if open.voices.contains_key(id) {
+                continue;
+            }
+            let planned = plan_playback::playback(
+                &track.stream,
+                &self.board,
+                &devices::sound_probe(),
+                &BTreeSet::new(),
+            );
+            let added = planned.and_then(|plan| {
+                open.line.add_voice(&plan.text, &self.shared.audio_buffers).inspect(|_| {
+                    tracing::debug!(decoder = plan.decoder, "playing a remote voice");
+                })
+            });
+            let voice = match added {
+                Ok((strand, source)) => {
+                    self.shared.branches_built.fetch_add(1, Ordering::Relaxed);
+                    track.open_inlet(source);
+                    Voice::Playing(Arc::clone(track), strand)
+                }
+                Err(words) => {
+                    tracing::warn!(words, "a remote voice cannot be played");
+                    self.shared.trouble(words);
+                    Voice::Hopeless
+                }
+            };
+            open.voices.insert(*id, voice);
+        }
+    }
+
+    fn begin_sounds(&mut self) {
+        let now = Instant::now();
+        let ringing = self.ringing();
+        let Seat::Open(open) = &mut self.seat else { return };
+        let mut due: Vec<Tone> = std::iter::from_fn(|| self.shared.speaker.take_sound()).collect();
+        match (ringing, open.next_ring) {
+            (None, _) => open.next_ring = None,
+            (Some(since), None) => open.next_ring = Some((since + FIRST_RING).max(now)),
+            (Some(_), Some(at)) if at <= now => {
+                due.push(Tone::RingBack);
+                open.next_ring = Some(now + RING_PERIOD);
+            }
+            (Some(_), Some(_)) => {}
+        }
+        for tone in due {
+            let samples = match tone {
+                Tone::Chime => self.chime.clone(),
+                Tone::RingBack | Tone::Sorry => {
+                    super::tones::samples(tone, self.board.sounds.volume)
+                }
+            };
+            if samples.is_empty() {
+                continue;
+            }
+            let length = super::tones::duration(samples.len());
+            match open.line.add_sound(samples) {
+                Ok(strand) => {
+                    self.shared.speaker.counts.sounds.fetch_add(1, Ordering::Relaxed);
+                    let delay = Duration::from_nanos(open.line.delay().nseconds());
+                    open.sounds.push((strand, now + length + delay + SOUND_END));
+                }
+                Err(words) => {
+                    tracing::warn!(words, ?tone, "a sound is not played");
+                    self.shared.trouble(words);
+                }
+            }
+        }
+    }
+
+    fn end_sounds(&mut self) {
+        let now = Instant::now();
+        let Seat::Open(open) = &mut self.seat else { return };
+        let line = &open.line;
+        open.sounds.retain(|(strand, until)| {
+            let keep = *until > now;
+            if !keep {
+                line.remove(strand);
+            }
+            keep
+        });
+    }
+
+    fn until_next(&self, tracks: &Tracks) -> Duration {
+        let now = Instant::now();
+        let next = match &self.seat {
+            Seat::Closed => now + IDLE,
+            Seat::Resting { until, .. } if self.is_needed(tracks) => *until,
+            Seat::Resting { .. } => now,
+            Seat::Open(open) => {
+                let ends = open.sounds.iter().map(|(_, until)| *until);
+                ends.chain(open.next_ring).fold(now + LOOK, Instant::min)
+            }
+        };
+        next.saturating_duration_since(now)
+    }
+}

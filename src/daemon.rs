@@ -20,7 +20,7 @@ use crate::intercom::{
     CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules, SHORTEST_PULSE,
     UplinkEvent, UplinkId,
 };
-use crate::media::{self, Capture, CaptureState, CaptureStatus, Playback};
+use crate::media::{self, Capture, CaptureStatus, Playback, Sight};
 use crate::rtc::{Links, Network, Picture, Taste};
 use crate::service::control::{Happening, Reply};
 use crate::service::network;
@@ -132,7 +132,8 @@ impl House {
             extra_roots: Vec::new(),
         };
         let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
-        let picture = Picture { level: media::plan::level_of(&settings.board), taste: Taste::Any };
+        let picture =
+            Picture { level: media::plan::level_of(&settings.board), taste: taste().await };
         let links =
             Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture);
 
@@ -434,18 +435,30 @@ async fn tell_button(mut button: watch::Receiver<ButtonState>, inbox: mpsc::Send
 }
 
 /// The same for the camera, of which nothing is known between calls.
+/// Which pictures phones should rather send. A device that cannot be asked has no say.
+async fn taste() -> Taste {
+    let asking =
+        tokio::task::spawn_blocking(
+            || media::plan_playback::prefers_h264(&media::devices::probe()),
+        );
+    match asking.await {
+        Ok(true) => Taste::H264,
+        Ok(false) | Err(_) => Taste::Any,
+    }
+}
+
 async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mpsc::Sender<Input>) {
-    let mut was = false;
+    let mut told = Sight::Works;
     loop {
-        let is = match capture.borrow_and_update().state {
-            CaptureState::Broken { .. } => true,
-            CaptureState::Running => false,
-            CaptureState::Off | CaptureState::Starting => was,
+        let sight = capture.borrow_and_update().sight;
+        let news = match sight {
+            Sight::Unknown => None,
+            Sight::Works => Some(Input::Mended(Part::Camera)),
+            Sight::Away => Some(Input::Broken(Part::Camera)),
         };
-        if is != was {
-            was = is;
-            let input = if is { Input::Broken } else { Input::Mended };
-            if inbox.send(input(Part::Camera)).await.is_err() {
+        if let Some(news) = news.filter(|_| sight != told) {
+            told = sight;
+            if inbox.send(news).await.is_err() {
                 return;
             }
         }

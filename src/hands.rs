@@ -11,10 +11,10 @@ use tracing::{debug, error, info, warn};
 use crate::config;
 use crate::hardware::{Panel, Release};
 use crate::intercom::{
-    Command, Input, LinkCommand, LinkEvent, LinkId, Outgoing, PeerView, Report, Snapshot, Stance,
-    UplinkCommand, UplinkEvent, UplinkId,
+    Command, Input, LinkCommand, LinkEvent, LinkId, Outgoing, PeerView, Report, Scene, Snapshot,
+    Stance, UplinkCommand, UplinkEvent, UplinkId,
 };
-use crate::media::{Capture, CaptureState, Playback};
+use crate::media::{self, Capture, CaptureState, Playback};
 use crate::rtc::{IceServer, LinkHandle, Links};
 use crate::service::control::{
     CallStatus, Happening, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status, UplinkStatus,
@@ -35,6 +35,7 @@ pub struct Hands {
     address: Option<String>,
     open: BTreeMap<LinkId, LinkHandle>,
     shown: Option<LinkId>,
+    scene: Scene,
     refused: VecDeque<Input>,
     started: Instant,
 }
@@ -60,6 +61,7 @@ impl Hands {
             address,
             open: BTreeMap::new(),
             shown: None,
+            scene: Scene::Idle,
             refused: VecDeque::new(),
             started: Instant::now(),
         }
@@ -86,6 +88,12 @@ impl Hands {
             Command::Capture(on) => self.capture.set(on),
             Command::Show(link) => self.show(link),
             Command::Lamp(lamp) => self.panel.lamp(lamp),
+            Command::Scene(scene) => {
+                self.scene = scene;
+                self.playback.ringback(scene == Scene::Ringing);
+                self.show_scene();
+            }
+            Command::Sorry => self.playback.sorry(),
             Command::Chime => self.chime(),
             Command::Release(length) => self.release(length),
             Command::Report(report) => self.report(&report),
@@ -178,12 +186,37 @@ impl Hands {
             }
         }
         self.shown = link;
+        if self.scene == Scene::Talking {
+            self.show_scene();
+        }
+    }
+
+    /// What the screen is to show: the heart's scene, with the name of whose picture it is.
+    fn show_scene(&self) {
+        self.playback.show_scene(match self.scene {
+            Scene::Idle => media::Scene::Idle,
+            Scene::Calling => media::Scene::Calling,
+            Scene::Ringing => media::Scene::Ringing,
+            Scene::Talking => media::Scene::Talking { name: self.name_of_shown() },
+            Scene::Reconnecting => media::Scene::Reconnecting,
+            Scene::NobodyAnswered => media::Scene::NobodyAnswered,
+            Scene::LineDown => media::Scene::LineDown,
+            Scene::Fault => media::Scene::Fault,
+        });
+    }
+
+    fn name_of_shown(&self) -> Option<String> {
+        let peer = &self.shown.as_ref()?.peer;
+        let status = self.uplinks.get(&peer.uplink)?.status();
+        let status = status.borrow();
+        status.peer_metadata.get(peer.id.as_str()).and_then(media::scene::name_in)
     }
 
     /// The one place where the chime is ordered: what sounds at the door goes here. Within 100 ms of the
     /// press, so nothing here may wait.
     fn chime(&self) {
         self.panel.chime();
+        self.playback.chime();
     }
 
     fn release(&self, length: Duration) {

@@ -28,6 +28,10 @@ pub enum Command {
     Show(Option<LinkId>),
     /// What the lamp tells the visitor.
     Lamp(Lamp),
+    /// What the screen tells the visitor.
+    Scene(Scene),
+    /// A tone at the door that says sorry: nobody came, or the line is down.
+    Sorry,
     /// One chime at the door, so that the visitor hears that the press counted.
     Chime,
     /// One pulse of the door relay, so long. Only ever the answer to [`super::Intercom::unlock`].
@@ -78,6 +82,27 @@ pub enum LinkCommand {
     },
     /// Add a candidate of the peer; one that does not fit is dropped with a debug line.
     AddCandidate(Candidate),
+}
+
+/// What the screen tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scene {
+    /// Nobody is at the door.
+    Idle,
+    /// We are entering the channel.
+    Calling,
+    /// It rings inside; nobody has answered.
+    Ringing,
+    /// Somebody talks with you: the one who is [shown](Command::Show).
+    Talking,
+    /// The line is being repaired; stay.
+    Reconnecting,
+    /// Nobody came. The screen knows by itself for how long to say so.
+    NobodyAnswered,
+    /// Nobody can be called.
+    LineDown,
+    /// The door itself does not work.
+    Fault,
 }
 
 /// What the lamp tells.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use super::indicator::Trouble;
 use super::{Intercom, Report, UplinkId};
 
 /// A line that is down for so long is a fault; a router that starts again is not.
@@ -102,8 +103,17 @@ impl Faults {
         due.min()
     }
 
-    pub(super) fn is_any(&self) -> bool {
-        !self.told.is_empty()
+    /// What the faults mean to a visitor, if there are any.
+    pub(super) fn trouble(&self) -> Option<Trouble> {
+        if self.told.is_empty() {
+            return None;
+        }
+        let alone = !self.lines.is_empty() && self.lines.values().all(|line| *line == Line::Out);
+        Some(match (alone, self.told.contains(&Part::Button)) {
+            (true, _) => Trouble::Alone,
+            (false, true) => Trouble::Deaf,
+            (false, false) => Trouble::Bearable,
+        })
     }
 
     pub(super) fn list(&self) -> Vec<Part> {

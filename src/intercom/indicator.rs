@@ -1,8 +1,8 @@
-//! What the lamp tells the visitor: one answer for every state of the house.
+//! What lamp and screen tell the visitor: one answer for every state of the house.
 
 use std::time::Duration;
 
-use super::{CallState, Cause, Lamp};
+use super::{CallState, Cause, Lamp, Scene};
 
 /// How long the lamp says sorry.
 pub const SORRY: Duration = Duration::from_secs(8);
@@ -13,9 +13,20 @@ pub enum Rest {
     /// Nothing.
     Fine,
     /// Something of the door is out of order.
-    Faulty,
+    Faulty(Trouble),
     /// The latest call disappointed its visitor a moment ago.
-    Sorry,
+    Sorry(Cause),
+}
+
+/// What a fault means to the visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// A press rings as ever, with something missing.
+    Bearable,
+    /// No press is noticed.
+    Deaf,
+    /// No line is up.
+    Alone,
 }
 
 /// The lamp for a state. `repairing` means that nobody who talks can be seen at the moment.
@@ -24,9 +35,23 @@ pub fn lamp(state: CallState, repairing: bool, rest: Rest) -> Lamp {
         (CallState::Joining | CallState::Ringing, _) => Lamp::Calling,
         (CallState::Talking, _) if repairing => Lamp::Reconnecting,
         (CallState::Talking, _) => Lamp::Talking,
-        (CallState::Idle | CallState::Ending, Rest::Sorry) => Lamp::Sorry,
-        (CallState::Idle | CallState::Ending, Rest::Faulty) => Lamp::Fault,
+        (CallState::Idle | CallState::Ending, Rest::Sorry(_)) => Lamp::Sorry,
+        (CallState::Idle | CallState::Ending, Rest::Faulty(_)) => Lamp::Fault,
         (CallState::Idle | CallState::Ending, Rest::Fine) => Lamp::Idle,
+    }
+}
+
+/// The scene for a state; `repairing` as for the lamp.
+pub fn scene(state: CallState, repairing: bool, rest: Rest) -> Scene {
+    match (state, rest) {
+        (CallState::Joining, _) => Scene::Calling,
+        (CallState::Ringing, _) => Scene::Ringing,
+        (CallState::Talking, _) if repairing => Scene::Reconnecting,
+        (CallState::Talking, _) => Scene::Talking,
+        (_, Rest::Sorry(Cause::CannotJoin) | Rest::Faulty(Trouble::Alone)) => Scene::LineDown,
+        (_, Rest::Sorry(_)) => Scene::NobodyAnswered,
+        (_, Rest::Faulty(Trouble::Deaf)) => Scene::Fault,
+        (_, Rest::Faulty(Trouble::Bearable) | Rest::Fine) => Scene::Idle,
     }
 }
 

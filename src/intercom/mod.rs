@@ -70,8 +70,9 @@ pub struct Intercom {
     door: Door,
     faults: Faults,
     lamp: Lamp,
-    /// Until when the lamp says sorry.
-    sorry: Option<Instant>,
+    scene: Scene,
+    /// Until when lamp and screen say sorry, and what for.
+    sorry: Option<(Instant, Cause)>,
     state: CallState,
     commands: VecDeque<Command>,
     counters: Counters,
@@ -100,6 +101,7 @@ impl Intercom {
             door: Door::NotWired,
             faults: Faults::default(),
             lamp: Lamp::Idle,
+            scene: Scene::Idle,
             sorry: None,
             state: CallState::Idle,
             commands: VecDeque::new(),
@@ -146,7 +148,7 @@ impl Intercom {
         let rosters = self.rosters.values().filter_map(Roster::deadline).map(|at| (at, "roster"));
         let door = self.door.deadline().map(|at| (at, "door"));
         let line = self.faults.deadline().map(|at| (at, "line"));
-        let lamp = self.sorry.map(|at| (at, "lamp"));
+        let lamp = self.sorry.map(|(at, _)| (at, "lamp"));
         let rest = door.into_iter().chain(line).chain(lamp);
         call.into_iter().chain(peers).chain(rosters).chain(rest).min()
     }
@@ -185,7 +187,11 @@ impl Intercom {
     }
 
     fn end(&mut self, now: Instant, cause: Cause) {
-        self.sorry = indicator::is_disappointing(cause).then(|| now + indicator::SORRY);
+        self.sorry = None;
+        if indicator::is_disappointing(cause) {
+            self.sorry = Some((now + indicator::SORRY, cause));
+            self.command(Command::Sorry);
+        }
         if let Some((call, _)) = self.call.current() {
             let call = call.clone();
             self.report(Report::Ended { call, cause });

@@ -149,11 +149,11 @@ impl Intercom {
     }
 
     fn indicate(&mut self, now: Instant) {
-        self.sorry = self.sorry.filter(|until| now < *until);
-        let rest = match self.sorry {
-            Some(_) => Rest::Sorry,
-            None if self.faults.is_any() => Rest::Faulty,
-            None => Rest::Fine,
+        self.sorry = self.sorry.filter(|(until, _)| now < *until);
+        let rest = match (self.sorry, self.faults.trouble()) {
+            (Some((_, cause)), _) => Rest::Sorry(cause),
+            (None, Some(trouble)) => Rest::Faulty(trouble),
+            (None, None) => Rest::Fine,
         };
         let here: Vec<&Peer> = self.peers.values().filter(|peer| is_here(peer)).collect();
         let seen = here.iter().any(|peer| peer.is_connected());
@@ -162,6 +162,11 @@ impl Intercom {
         if lamp != self.lamp {
             self.lamp = lamp;
             self.command(Command::Lamp(lamp));
+        }
+        let scene = indicator::scene(self.call.state(), repairing, rest);
+        if scene != self.scene {
+            self.scene = scene;
+            self.command(Command::Scene(scene));
         }
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::bandwidth::Bandwidth;
 use super::bell::lock;
-use super::capture::{CaptureState, CaptureStatus, Shared, Want};
+use super::capture::{CaptureState, CaptureStatus, Shared, Sight, Want};
 use super::capture_notice::Notice;
 use super::capture_part::{Health, LivePart, Outlet};
 use super::echo::on_the_system_s_time;
@@ -420,13 +420,18 @@ impl Engine {
         if self.notice.live().is_some() {
             camera.push_str("; phones see a notice");
         }
+        let sight = match &self.camera {
+            Seat::Live(part) if part.has_delivered() => Sight::Works,
+            Seat::Resting { attempt: 1.., .. } => Sight::Away,
+            Seat::Live(_) | Seat::Resting { .. } | Seat::Unused(_) => Sight::Unknown,
+        };
         let encoder = self.camera.live().map(|part| part.encoder.clone()).unwrap_or_default();
         self.status.send_if_modified(|status| {
             let before = status.clone();
             if state == CaptureState::Running && status.state != CaptureState::Running {
                 tracing::info!(camera, encoder, microphone, "capture is running");
             }
-            (status.state, status.camera) = (state, camera);
+            (status.state, status.sight, status.camera) = (state, sight, camera);
             (status.encoder, status.microphone) = (encoder, microphone);
             *status != before
         });

@@ -47,7 +47,7 @@ pub mod tones;
 mod volume;
 
 pub use bandwidth::{Bandwidth, Share};
-pub use capture::{Capture, CaptureState, CaptureStatus};
+pub use capture::{Capture, CaptureState, CaptureStatus, Sight};
 pub use echo::EchoReference;
 pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};

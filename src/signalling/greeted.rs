@@ -221,6 +221,9 @@ impl Greeted {
             let frame = to_text(&send);
             let bytes = frame.len();
             let to_keep = is_description.then(|| frame.clone());
+            if matches!(what, Outgoing::Candidate(_) | Outgoing::EndOfCandidates) {
+                self.requests.follow(&to, &frame);
+            }
             let why = if bytes > self.largest {
                 "it is larger than the service takes"
             } else if !self.requests.has_room() || !self.throttle.push(frame) {

@@ -11,6 +11,8 @@ use crate::intercom::PeerId;
 /// Most requests without an answer. Beyond it further ones are refused: an end that answers none of 512
 /// is as good as gone, and the pulse will say so.
 const MAX_PENDING: usize = 512;
+/// Most candidates kept behind a description: more than any door has.
+const MAX_BEHIND: usize = 64;
 /// Most frames waiting for their turn; beyond it further ones are refused.
 const MAX_WAITING: usize = 512;
 
@@ -56,13 +58,23 @@ pub(super) struct Requests {
     timeout: Duration,
     unheard: Duration,
     pending: BTreeMap<String, Pending>,
+    /// Candidates sent after a description of which nothing is heard yet: a peer without the description
+    /// has no use for them, and forgets them.
+    behind: BTreeMap<PeerId, Vec<String>>,
 }
 
 impl Requests {
     /// `prefix` makes the ids unique across restarts, `timeout` is how long an answer may take, `unheard` how
     /// long that to a description may take before it is repeated.
     pub(super) fn new(prefix: String, timeout: Duration, unheard: Duration) -> Self {
-        Self { prefix, count: 0, timeout, unheard, pending: BTreeMap::new() }
+        Self {
+            prefix,
+            count: 0,
+            timeout,
+            unheard,
+            pending: BTreeMap::new(),
+            behind: BTreeMap::new(),
+        }
     }
 
     /// An id nobody used before.
@@ -82,11 +94,21 @@ impl Requests {
             // section 5.7): no answer soon is reason enough to say it again.
             Request::Description { to, frame: Some(_) } => {
                 self.supersede(to);
+                self.behind.insert(to.clone(), Vec::new());
                 Wait::Repeat(now + self.unheard)
             }
             _ => Wait::Answer(now + self.timeout),
         };
         self.pending.insert(id, Pending { request, wait });
+    }
+
+    /// A candidate goes to this peer: it is repeated with the description before it, should that be repeated.
+    pub(super) fn follow(&mut self, peer: &PeerId, frame: &str) {
+        if let Some(behind) = self.behind.get_mut(peer)
+            && behind.len() < MAX_BEHIND
+        {
+            behind.push(frame.to_owned());
+        }
     }
 
     /// A newer description goes to this peer: what becomes of the older ones matters no more.
@@ -102,7 +124,11 @@ impl Requests {
 
     /// The request an answer belongs to; it is open no more.
     pub(super) fn take(&mut self, id: &str) -> Option<Request> {
-        self.pending.remove(id).map(|pending| pending.request)
+        let request = self.pending.remove(id).map(|pending| pending.request);
+        if let Some(Request::Description { to, .. }) = &request {
+            self.behind.remove(to);
+        }
+        request
     }
 
     /// Keeps a description for one more try at `at`, under the same id.
@@ -113,6 +139,7 @@ impl Requests {
 
     /// Forgets everything and tells whose descriptions were still open.
     pub(super) fn abandon(&mut self) -> Vec<PeerId> {
+        self.behind.clear();
         let all = std::mem::take(&mut self.pending).into_values();
         all.filter_map(|pending| match pending.request {
             Request::Description { to, .. } => Some(to),
@@ -141,8 +168,10 @@ impl Requests {
             };
             match (wait, request) {
                 (Wait::Repeat(_), Request::Description { to, frame: Some(frame) }) => {
+                    let behind = self.behind.remove(&to).unwrap_or_default();
                     self.add(now, id, Request::Description { to, frame: None });
                     due.push(Due::Repeat(frame));
+                    due.extend(behind.into_iter().map(Due::Repeat));
                 }
                 (_, request) => due.push(Due::Expired(request)),
             }
@@ -253,6 +282,29 @@ mod tests {
         assert_eq!(requests.due(now + UNHEARD), [Due::Repeat("frame".into())]);
         let lost = Request::Description { to, frame: None };
         assert_eq!(requests.due(now + UNHEARD + TIMEOUT), [Due::Expired(lost)]);
+    }
+
+    #[test]
+    fn a_repeated_description_brings_its_candidates_along_and_one_that_was_heard_does_not() {
+        let now = Clock::now();
+        let mut requests = Requests::new("r".into(), TIMEOUT, UNHEARD);
+        let to = PeerId::from("p");
+        requests.follow(&to, "too early");
+        let offer =
+            |frame: &str| Request::Description { to: to.clone(), frame: Some(frame.into()) };
+        let heard = requests.next_id();
+        requests.add(now, heard.clone(), offer("heard"));
+        requests.follow(&to, "of the one that was heard");
+        assert!(requests.take(&heard).is_some());
+        requests.follow(&to, "nobody waits");
+        let lost = requests.next_id();
+        requests.add(now, lost, offer("lost"));
+        requests.follow(&to, "first");
+        requests.follow(&PeerId::from("q"), "somebody else's");
+        requests.follow(&to, "second");
+        let repeat = |frame: &str| Due::Repeat(frame.into());
+        assert_eq!(requests.due(now + UNHEARD), ["lost", "first", "second"].map(repeat));
+        assert_eq!(requests.due(now + 2 * UNHEARD), []);
     }
 
     #[test]

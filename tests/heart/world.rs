@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use intercomd::intercom::{
     CallNotice, CallState, Candidate, Cause, Command, Description, DescriptionKind, Health, Input,
     Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Opener, Outcome, Outgoing,
-    PageMessage, PeerId, PeerKey, Refusal, ReleaseRules, Report, Rules, SHORTEST_PULSE, Signal,
-    Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
+    PageMessage, PeerId, PeerKey, Refusal, ReleaseRules, Report, Rules, SHORTEST_PULSE, Scene,
+    Signal, Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -162,6 +162,7 @@ pub struct World {
     pub transcript: Vec<Command>,
     pub capture: bool,
     pub lamp: Lamp,
+    pub scene: Scene,
     pub shown: Option<LinkId>,
     pub chimes: u32,
     pub relay: FakeRelay,
@@ -192,6 +193,7 @@ impl World {
             transcript: Vec::new(),
             capture: false,
             lamp: Lamp::Idle,
+            scene: Scene::Idle,
             shown: None,
             chimes: 0,
             relay: FakeRelay::default(),
@@ -628,6 +630,8 @@ impl World {
             match command {
                 Command::Capture(on) => self.capture = on,
                 Command::Lamp(lamp) => self.lamp = lamp,
+                Command::Scene(scene) => self.scene = scene,
+                Command::Sorry => {}
                 Command::Show(link) => self.shown = link,
                 Command::Chime => self.chimes += 1,
                 Command::Report(_) => {}

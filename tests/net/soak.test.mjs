@@ -53,7 +53,7 @@ const FAULTS = [
 /** A lost message costs an answer timer of 5 s and a new link before the 5 s begin. */
 const MENDING_MS = 20_000;
 
-row(`faults by chance for ${SOAK_MS / 1000} s`, { group: "Random", short: true, ms: SOAK_MS + 240_000, door: "port-restricted", phone: "port-restricted", ...servers }, async (lab) => {
+row(`faults by chance for ${SOAK_MS / 1000} s`, { group: "Random", short: true, ms: SOAK_MS + 240_000, rules: 'linger = "60s"', door: "port-restricted", phone: "port-restricted", ...servers }, async (lab) => {
   const dice = chance(SEED);
   process.stdout.write(`# seed ${SEED}\n`);
   await lab.call();

@@ -4,19 +4,32 @@
 #   tools/test-lab.sh [FILE.test.mjs...]     all files of tests/lab, or those named
 set -uo pipefail
 cd "$(dirname "$0")/.."
-if [ "$(id -u)" -ne 0 ]; then
-  command -v sudo >/dev/null || { echo "the hardware lab needs root: become root or install sudo" >&2; exit 1; }
-  exec sudo --preserve-env=INTERCOMD_LAB_CACHE,INTERCOMD_BIN,CHROMIUM,LAB_KEEP,LAB_PATIENCE -- "$PWD/tools/test-lab.sh" "$@"
-fi
 export INTERCOMD_LAB_CACHE=${INTERCOMD_LAB_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/intercomd-lab}
-LAB_IMAGE=$(tests/lab/image/build.sh "$INTERCOMD_LAB_CACHE") || { printf '0 passed, 1 failed\n'; exit 1; }
-export LAB_IMAGE
-out=$(mktemp); trap 'rm -f "$out"' EXIT
-status=0
-if [ $# -eq 0 ]; then mapfile -t files < <(cd tests/lab && ls -- *.test.mjs); else files=("$@"); fi
-(cd tests/lab && exec node --test --test-concurrency=1 --test-reporter=tap "${files[@]}") >"$out" 2>&1 &
-tests=$!
-trap 'kill $tests 2>/dev/null; wait $tests; rm -f "$out"; exit 130' INT TERM
+kept=LAB_IMAGE,LAB_PATIENCE,INTERCOMD_BIN,CHROMIUM
+as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "--preserve-env=$kept" -- "$@"; fi; }
+if [ "$(id -u)" -ne 0 ]; then
+  command -v sudo >/dev/null || { echo "virtual machines and network namespaces need root: become root or install sudo" >&2; exit 1; }
+  sudo -v || exit 1
+fi
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+fail() { printf '%s\n0 passed, 1 failed\n' "$*"; exit 1; }
+
+# The image is made while the daemon is compiled.
+as_root tests/lab/image/build.sh "$INTERCOMD_LAB_CACHE" >"$work/image" & image=$!
+if [ -z "${INTERCOMD_BIN:-}" ]; then
+  cargo build --locked --quiet || { wait $image; fail "the daemon does not build"; }
+fi
+wait $image || fail "there is no image"
+LAB_IMAGE=$(cat "$work/image"); export LAB_IMAGE
+printf 'daemon and image are there after %s s\n' "$SECONDS"
+as_root node tests/lab/snapshot.mjs || fail "the image does not start"
+printf 'the guest is there after %s s\n' "$SECONDS"
+
+out=$work/out; status=0
+if [ $# -gt 0 ]; then files=("$@"); else files=(call camera sound relay raspberry unit); files=("${files[@]/%/.test.mjs}"); fi
+cd tests/lab || exit 1
+as_root node --test --test-concurrency=1 --test-reporter=tap "${files[@]}" >"$out" 2>&1 & tests=$!
+trap 'kill $tests 2>/dev/null; wait $tests; rm -rf "$work"; exit 130' INT TERM
 # Told as it goes.
 tail --pid=$tests -n +1 -f "$out" 2>/dev/null | grep --line-buffered -E '^ *(not ok|ok) ' | cut -c1-160
 wait $tests || status=$?

@@ -140,6 +140,11 @@ export class Phone {
     );
   }
 
+  /** One line of what this video element shows; see `pixels`. */
+  line(selector) {
+    return pixels(this.page, selector);
+  }
+
   /** Waits until the sound that reaches this video element has its peak at the tone. */
   untilHeard(selector, hertz, ms = 20_000) {
     let seen = null;

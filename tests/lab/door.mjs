@@ -16,6 +16,8 @@ const BIN = resolve(process.env.INTERCOMD_BIN ?? join(ROOT, "target/debug/interc
 const UNITS = join(ROOT, "systemd");
 const START_MS = 60_000 * PATIENCE;
 const WAIT_MS = 20_000 * PATIENCE;
+/** Pause between two looks at the status: each starts a program on a slow machine. */
+const LOOK_MS = 700;
 const PORT = 8443;
 
 export class Door {
@@ -106,7 +108,9 @@ export class Door {
     return until(
       async () => {
         last = await this.status();
-        return wanted(last) ? last : null;
+        if (wanted(last)) return last;
+        await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+        return null;
       },
       `the door: ${what}`,
       ms,

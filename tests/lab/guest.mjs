@@ -2,7 +2,7 @@
 // guest agent, files through a shared folder, pictures of its screen come out through QEMU's monitor.
 
 import { execFileSync, spawn } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until, within } from "../browser/wait.mjs";
@@ -10,6 +10,7 @@ import { Lines } from "./lines.mjs";
 import { Network, WIRE } from "./network.mjs";
 
 const PROGRAM = "qemu-system-x86_64";
+const FOLDER = "intercomd-lab-";
 /** Everything takes that much longer on a machine that does other things too. */
 export const PATIENCE = Number(process.env.LAB_PATIENCE ?? 3);
 const BOOT_MS = 90_000 * PATIENCE;
@@ -18,7 +19,7 @@ const ANSWER_MS = 10_000 * PATIENCE;
 const RUN_MS = 20_000 * PATIENCE;
 const END_MS = 5_000;
 /** Pauses between two looks at a command that runs, in milliseconds. */
-const LOOKS_MS = [30, 60, 120, 250];
+const LOOKS_MS = [50, 100, 200, 400];
 const SHARE = "/share";
 const ENVIRONMENT = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME=/root", "LANG=C.UTF-8"];
 
@@ -67,7 +68,8 @@ export class Guest {
   }
 
   async #launch(network, drive, more) {
-    this.folder = mkdtempSync(join(tmpdir(), "intercomd-lab-"));
+    sweep();
+    this.folder = mkdtempSync(join(tmpdir(), `${FOLDER}${process.pid}-`));
     this.share = join(this.folder, "share");
     mkdirSync(this.share);
     const path = (name) => join(this.folder, name);
@@ -249,6 +251,14 @@ export async function makeSnapshot() {
   }
 }
 
+/** Removes the folders of runs that were killed. */
+function sweep() {
+  for (const name of readdirSync(tmpdir())) {
+    const pid = name.startsWith(FOLDER) && Number.parseInt(name.slice(FOLDER.length), 10);
+    if (pid && !existsSync(`/proc/${pid}`)) rmSync(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}
+
 function imageFolder() {
   const folder = process.env.LAB_IMAGE;
   if (!folder) throw new Error("LAB_IMAGE is not set: start the tests by tools/test-lab.sh");
@@ -264,7 +274,7 @@ function counterRate() {
 }
 
 function kernelWords() {
-  return `console=ttyS0 quiet panic=-1 net.ifnames=0 mitigations=off audit=0 nowatchdog tsc=reliable tsc_early_khz=${counterRate() * 1000}`;
+  return `console=ttyS0 quiet systemd.show_status=0 panic=-1 net.ifnames=0 mitigations=off audit=0 nowatchdog rcupdate.rcu_expedited=1 tsc=reliable tsc_early_khz=${counterRate() * 1000}`;
 }
 
 /** A snapshot is good for one version of QEMU and one rate of the counter. */

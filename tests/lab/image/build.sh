@@ -22,14 +22,14 @@ packages=(
 # Modules the guest may load; those it needs come along.
 modules=(
   ext4 virtio_blk virtio_pci virtio_net virtio_console virtio_rng virtio-gpu 9p 9pnet_virtio
-  vivid vicodec snd-aloop gpio-sim vkms softdog
+  vivid vicodec snd-aloop gpio-sim vkms softdog autofs4
 )
 boot_modules=(virtio_pci virtio_blk crc32c_generic ext4)
 # Nothing of it has a use in a guest that lives for a minute.
 masked=(
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
   getty@tty1.service serial-getty@ttyS0.service systemd-timesyncd.service systemd-pstore.service systemd-binfmt.service
-  alsa-restore.service alsa-state.service systemd-random-seed.service systemd-update-utmp.service
+  proc-sys-fs-binfmt_misc.automount systemd-hwdb-update.service alsa-restore.service alsa-state.service systemd-random-seed.service systemd-update-utmp.service
 )
 
 began=$SECONDS

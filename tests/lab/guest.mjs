@@ -86,7 +86,7 @@ export class Guest {
         ...["-drive", `${drive},if=none,id=disk,cache=unsafe`, "-device", "virtio-blk-pci,drive=disk"],
         ...["-netdev", `tap,id=wire,ifname=${WIRE},script=no,downscript=no`, "-device", "virtio-net-pci,netdev=wire,romfile="],
         ...["-virtfs", `local,path=${this.share},mount_tag=share,security_model=none,multidevs=remap`],
-        ...["-vga", "none", "-device", "virtio-vga", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"],
+        ...["-vga", "none", "-device", "virtio-vga,xres=640,yres=480", "-device", "virtio-rng-pci", "-device", "virtio-serial-pci"],
         ...["-chardev", `socket,id=agent,path=${path("agent")},server=on,wait=off`],
         ...["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"],
         ...["-serial", `file:${path("console")}`, "-qmp", `unix:${path("monitor")},server=on,wait=off`],
@@ -102,7 +102,6 @@ export class Guest {
     died.catch(() => {});
     const talk = async () => {
       this.#monitor = await Lines.open(path("monitor"));
-      await this.#monitor.greeting(ANSWER_MS);
       await this.#ask("qmp_capabilities");
       this.#agent = await Lines.open(path("agent"));
     };
@@ -115,7 +114,7 @@ export class Guest {
 
   /** Waits until the agent inside listens. */
   #greet(ms) {
-    return until(() => this.#agent.sync(2_000).then(() => true), "a word of the agent in the guest", ms, () => this.#errors);
+    return until(() => this.#agent.anew(2_000).then(() => true), "a word of the agent in the guest", ms, () => this.#errors);
   }
 
   get console() {

@@ -4,19 +4,21 @@ import { connect } from "node:net";
 import { until, within } from "../browser/wait.mjs";
 
 const CONNECT_MS = 20_000;
+/** What begins a conversation anew, whatever was half said before; the agent repeats it. */
+const ANEW = 0xff;
 
 export class Lines {
   #socket;
   #rest = "";
-  #waiting = null;
-  #last = Promise.resolve();
+  #asked = 0;
+  #waiting = new Map();
 
   /** Connects to a socket that may not be there yet. */
   static async open(path) {
     const lines = new Lines();
     lines.#socket = await until(() => dial(path), `a connection to ${path}`, CONNECT_MS);
     lines.#socket.on("data", (data) => lines.#take(data));
-    for (const event of ["error", "close"]) lines.#socket.on(event, () => lines.#waiting?.reject(new Error(`${path} was closed`)));
+    for (const event of ["error", "close"]) lines.#socket.on(event, () => lines.#end(new Error(`${path} was closed`)));
     return lines;
   }
 
@@ -24,36 +26,24 @@ export class Lines {
     this.#socket.destroy();
   }
 
-  /** Asks, and gives the answer's `return`. One question at a time; the others wait. */
-  ask(execute, args, ms) {
-    const next = this.#last.then(() => this.#ask({ execute, arguments: args }, ms, (answer) => "return" in answer || "error" in answer));
-    this.#last = next.catch(() => {});
-    return next.then((answer) => {
-      if (answer.error) throw new Error(`${execute}: ${answer.error.desc}`);
-      return answer.return;
-    });
-  }
-
-  /** The greeting QEMU's monitor begins with. */
-  greeting(ms) {
-    return this.#ask(null, ms, (answer) => "QMP" in answer);
-  }
-
-  /** Makes sure that what comes next answers what is asked next, whatever was said before on this line. */
-  async sync(ms) {
-    const id = Math.floor(Math.random() * 2 ** 31);
-    this.#socket.write(Buffer.from([0xff]));
-    await this.#ask({ execute: "guest-sync-delimited", arguments: { id } }, ms, (answer) => answer.return === id);
-  }
-
-  async #ask(question, ms, isAnswer) {
-    const answer = new Promise((resolve, reject) => (this.#waiting = { resolve, reject, isAnswer }));
-    if (question) this.#socket.write(`${JSON.stringify(question)}\n`);
+  /** Asks, and gives the answer's `return`. */
+  async ask(execute, args, ms) {
+    const id = (this.#asked += 1);
+    const answer = new Promise((resolve, reject) => this.#waiting.set(id, { resolve, reject }));
+    this.#socket.write(`${JSON.stringify({ execute, arguments: args, id })}\n`);
     try {
-      return await within(answer, `an answer to ${question?.execute ?? "nothing"}`, ms);
+      const { return: result, error } = await within(answer, `an answer to ${execute}`, ms);
+      if (error) throw new Error(`${execute}: ${error.desc}`);
+      return result;
     } finally {
-      this.#waiting = null;
+      this.#waiting.delete(id);
     }
+  }
+
+  /** Begins anew with one who may have been spoken to before. */
+  anew(ms) {
+    this.#socket.write(Buffer.from([ANEW]));
+    return this.ask("guest-sync-delimited", { id: 1 }, ms);
   }
 
   #take(data) {
@@ -62,13 +52,17 @@ export class Lines {
     for (const line of parts) {
       let answer;
       try {
-        answer = JSON.parse(line.replaceAll("\xff", ""));
+        answer = JSON.parse(line.replaceAll(String.fromCharCode(ANEW), ""));
       } catch {
         // The tail of something that was said before we listened.
         continue;
       }
-      if (this.#waiting?.isAnswer(answer)) this.#waiting.resolve(answer);
+      this.#waiting.get(answer.id)?.resolve(answer);
     }
+  }
+
+  #end(error) {
+    for (const { reject } of this.#waiting.values()) reject(error);
   }
 }
 

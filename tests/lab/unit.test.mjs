@@ -4,11 +4,12 @@ import assert from "node:assert/strict";
 import { callState } from "../browser/door.mjs";
 import { until } from "../browser/wait.mjs";
 import { PATIENCE } from "./guest.mjs";
-import { scene, shared } from "./scene.mjs";
+import { shared } from "./scene.mjs";
 import { CAMERA } from "./world.mjs";
 
 /** The daemon calls a button stuck when it has been held for over a minute. */
 const STUCK_MS = 60_000 + 30_000 * PATIENCE;
+const START_MS = 60_000 * PATIENCE;
 
 shared(
   "the installed door",
@@ -34,7 +35,7 @@ shared(
       assert.equal(await guest.say(`stat -c %U /proc/${pid}`), "intercomd");
     });
 
-    step("lists camera, card, GPIO lines and screen by names that stay", { todo: "intercomd devices is not there yet" }, async ({ guest }) => {
+    step("lists camera, card, GPIO lines and screen by names that stay", { skip: "intercomd devices is not there yet" }, async ({ guest }) => {
       const found = JSON.parse(await guest.say("intercomd devices --json"));
       const camera = found.cameras.find(({ links }) => links.includes(CAMERA));
       assert.equal(camera.driver, "vivid");
@@ -57,36 +58,32 @@ shared(
       await world.press();
       await door.until(({ counters }) => counters.calls === 2, "a second call");
     });
+
+    step("when it hangs it is ended and started again by systemd", {}, async ({ guest, door }) => {
+      await door.change("WatchdogSec=10s");
+      await guest.run("systemctl restart intercomd", { ms: START_MS });
+      const pid = await door.unit("MainPID");
+      await guest.run(`kill -STOP ${pid}`);
+      await until(async () => (await door.unit("NRestarts")) === "1", "a new start", START_MS, () => door.log());
+      await door.until((status) => callState(status) === "idle", "ready again");
+      assert.notEqual(await door.unit("MainPID"), pid);
+      assert.match(await door.log(200), /watchdog/i);
+    });
+
+    step("takes no codec's node for a camera, though it comes first", {}, async ({ guest, door, world }) => {
+      await door.stop();
+      await world.unplugCamera();
+      await guest.run("modprobe vicodec && udevadm settle");
+      await world.plugCamera();
+      const node = await guest.say(`readlink -f ${CAMERA}`);
+      assert.notEqual(node, "/dev/video0");
+      assert.match(await guest.say("gst-inspect-1.0 video4linux2"), /v4l2fwht(enc|dec)/, "GStreamer made an element of the codec");
+      await guest.run(`sed -i 's,^source = "${CAMERA}",source = "auto",' /etc/intercomd/board/lab.toml`);
+      await door.start();
+      await world.press();
+      const { media } = await door.until((status) => status.media.capture === "running", "a camera that runs");
+      assert.match(media.camera, /vivid/);
+      assert.ok(media.camera.includes(node), media.camera);
+    });
   },
 );
-
-scene("a daemon that hangs is ended and started again by systemd", {}, async (lab) => {
-  const { guest } = lab;
-  await lab.install({ start: false });
-  await guest.run(
-    `mkdir -p /etc/systemd/system/intercomd.service.d
-    printf '[Service]\\nWatchdogSec=10s\\n' >/etc/systemd/system/intercomd.service.d/watchdog.conf
-    systemctl daemon-reload`,
-  );
-  await lab.door.start();
-  const pid = await lab.door.unit("MainPID");
-  await guest.run(`kill -STOP ${pid}`);
-  await until(async () => (await lab.door.unit("NRestarts")) === "1", "a new start", 60_000 * PATIENCE, () => lab.door.log());
-  await lab.door.until((status) => callState(status) === "idle", "ready again");
-  assert.notEqual(await lab.door.unit("MainPID"), pid);
-  assert.match(await lab.door.log(200), /watchdog/i);
-});
-
-scene("a codec's nodes before the camera's are not taken for a camera", {}, async (lab) => {
-  const { guest, world } = lab;
-  await world.unplugCamera();
-  await guest.run("modprobe vicodec && udevadm settle");
-  await world.plugCamera();
-  assert.notEqual(await guest.say(`readlink -f ${CAMERA}`), "/dev/video0");
-  assert.match(await guest.say("gst-inspect-1.0 video4linux2"), /v4l2fwht(enc|dec)/, "GStreamer made an element of the codec");
-  await lab.install({ board: (text) => text.replace(`source = "${CAMERA}"`, 'source = "auto"') });
-  await world.press();
-  const { media } = await lab.door.until((status) => status.media.capture === "running", "a camera that runs");
-  assert.match(media.camera, /vivid/);
-  assert.ok(media.camera.includes(await guest.say(`readlink -f ${CAMERA}`)), media.camera);
-});

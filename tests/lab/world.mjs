@@ -67,12 +67,18 @@ export class World {
   /** The visitor makes a sound that goes on. */
   speak(hertz = DOOR_HERTZ) {
     writeBeeps(this.guest.hostPath("voice.wav"), hertz);
-    return this.guest.start("voice", "while :; do aplay -q -D plughw:CARD=panel,DEV=1 /share/voice.wav || sleep 1; done");
+    return this.guest.start("voice", "cp /share/voice.wav /run/; while :; do aplay -q -D plughw:CARD=panel,DEV=1 /run/voice.wav || sleep 1; done");
   }
 
   /** The visitor listens from now on; see `hears`. */
   listen() {
     return this.guest.start("ear", `exec arecord -q -D hw:CARD=panel,DEV=1 -f S16_LE -c 2 -r ${EAR_RATE} -t raw /share/ear`);
+  }
+
+  /** The visitor neither speaks nor listens any more. */
+  async silence() {
+    await this.guest.end("voice");
+    await this.guest.end("ear");
   }
 
   /** How many bytes the visitor heard so far. */

@@ -13,8 +13,6 @@ const IDENTITY = "Hardware\t: BCM2711\nRevision\t: c03111\n";
 /** Where the registers of its header have the levels of lines 0 to 31, in bytes (BCM2711 ARM Peripherals, GPLEV0). */
 const LEVELS_AT = 52;
 
-const skip = "intercomd ctl unlock is not there yet";
-
 /** The relay went on once since so many edges, and off again; gives for how long, in seconds. */
 function onlyPulse(world, from) {
   const [on, off, ...more] = world.edges(RELAY).slice(from);
@@ -45,7 +43,7 @@ shared(
       assert.equal(world.levels(RELAY), "0");
     });
 
-    step("unlocking is one pulse of bounded length", { skip }, async ({ world, door }) => {
+    step("unlocking is one pulse of bounded length", {}, async ({ world, door }) => {
       const from = world.edges(RELAY).length;
       await door.ctl("unlock");
       await world.untilLevels(RELAY, /10$/, "on and off again");
@@ -53,7 +51,7 @@ shared(
       assert.ok(seconds > 0.5 && seconds < MAX_PULSE, `on for ${seconds} s`);
     });
 
-    step("the relay is off after the daemon was killed in the middle of a pulse", { skip }, async ({ world, door }) => {
+    step("the relay is off after the daemon was killed in the middle of a pulse", {}, async ({ world, door }) => {
       await door.until(({ door }) => door === "locked", "locked again");
       const from = world.edges(RELAY).length;
       await door.ctl("unlock");
@@ -66,7 +64,7 @@ shared(
       onlyPulse(world, from);
     });
 
-    step("the relay is off after the daemon was stopped in the middle of a pulse", { skip }, async ({ world, door }) => {
+    step("the relay is off after the daemon was stopped in the middle of a pulse", {}, async ({ world, door }) => {
       const from = world.edges(RELAY).length;
       await door.ctl("unlock");
       await world.untilLevels(RELAY, /1$/, "on");

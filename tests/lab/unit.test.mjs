@@ -11,6 +11,10 @@ import { CAMERA } from "./world.mjs";
 const STUCK_MS = 60_000 + 30_000 * PATIENCE;
 const START_MS = 60_000 * PATIENCE;
 
+async function devices(guest) {
+  return JSON.parse(await guest.say("intercomd devices --json"));
+}
+
 shared(
   "the installed door",
   async (lab) => {
@@ -35,24 +39,30 @@ shared(
       assert.equal(await guest.say(`stat -c %U /proc/${pid}`), "intercomd");
     });
 
-    step("lists camera, card, GPIO lines and screen by names that stay", { skip: "intercomd devices is not there yet" }, async ({ guest }) => {
-      const found = JSON.parse(await guest.say("intercomd devices --json"));
-      const camera = found.cameras.find(({ links }) => links.includes(CAMERA));
+    step("lists camera, card, GPIO lines and screen by names that stay", {}, async ({ guest }) => {
+      const { probe, gpio, choices } = await devices(guest);
+      const camera = probe.cameras.find(({ links }) => links.includes(CAMERA));
       assert.equal(camera.driver, "vivid");
-      assert.ok(camera.formats.some(({ fourcc, sizes }) => fourcc === "YUYV" && sizes.length > 0), JSON.stringify(camera.formats));
-      const card = found.sound_cards.find(({ id }) => id === "panel");
+      const yuyv = camera.formats.find(({ fourcc }) => fourcc === "YUYV");
+      const { rates } = yuyv.sizes.find(({ size }) => size === "640x360");
+      for (const rate of ["10", "15", "25/2"]) assert.ok(rates.includes(rate), `${rate} of ${rates}`);
+      const card = probe.sound_cards.find(({ id }) => id === "panel");
       assert.deepEqual([card.records, card.plays], [true, true]);
-      const chip = found.gpio_chips.find(({ label }) => label === "pinctrl-bcm2711");
-      for (const name of ["GPIO17", "GPIO22", "GPIO23", "GPIO27"]) assert.ok(chip.lines.some((line) => line.name === name), name);
-      assert.ok(found.screens.some(({ connector, connected }) => connector === "Virtual-1" && connected));
-      assert.ok(found.encoders.some((encoder) => (encoder.name ?? encoder) === "x264enc"));
+      const chip = gpio.find(({ label }) => label === "pinctrl-bcm2711");
+      const holders = ["GPIO17", "GPIO22", "GPIO23", "GPIO27"].map((name) => chip.lines.find((line) => line.name === name).held_by);
+      assert.ok(holders.every((holder) => /intercomd/.test(holder)), `the daemon holds its lines: ${holders}`);
+      const screen = probe.screens.find(({ connector }) => connector === "Virtual-1");
+      assert.deepEqual([screen.driver, screen.connected], ["virtio_gpu", true]);
+      assert.deepEqual([choices.camera.state, choices.microphone.state], ["taken", "taken"]);
+      assert.ok(choices.reasons.length > 0, "it says why");
     });
 
     step("rang once for a finger that stays, and reports the button", { timeout: STUCK_MS + 60_000 }, async ({ door, world }) => {
       const status = await door.until(({ panel }) => /stuck/.test(panel.button), "a stuck button", STUCK_MS);
       assert.equal(status.counters.calls, 1);
+      assert.ok(status.faults.includes("button"), `${status.faults}`);
       await world.letGo();
-      await door.until(({ panel }) => !/stuck/.test(panel.button), "a button that works");
+      await door.until(({ panel, faults }) => !/stuck/.test(panel.button) && !faults.includes("button"), "a button that works");
       if (callState(await door.status()) !== "idle") await door.ctl("hangup");
       await door.untilIdle();
       await world.press();
@@ -78,6 +88,8 @@ shared(
       const node = await guest.say(`readlink -f ${CAMERA}`);
       assert.notEqual(node, "/dev/video0");
       assert.match(await guest.say("gst-inspect-1.0 video4linux2"), /v4l2fwht(enc|dec)/, "GStreamer made an element of the codec");
+      const kinds = (await devices(guest)).probe.video_nodes.filter(({ driver }) => driver === "vicodec").map(({ kind }) => kind);
+      assert.ok(kinds.includes("encoder") && kinds.includes("decoder"), `${kinds}`);
       await guest.run(`sed -i 's,^source = "${CAMERA}",source = "auto",' /etc/intercomd/board/lab.toml`);
       await door.start();
       await world.press();

@@ -7,7 +7,7 @@ import { DOOR_HERTZ, PHONE_HERTZ } from "../browser/signs.mjs";
 import { MEDIA_MS, scene } from "./scene.mjs";
 import { CHIME, LAMP, RELAY } from "./world.mjs";
 
-scene("a press rings the phone, both see and hear each other until one hangs up, and then everything is at rest", {}, async (lab) => {
+scene("a press rings the phone, both see and hear each other the door opens once, and after the call everything is at rest", {}, async (lab) => {
   const { guest, world } = lab;
   await lab.install();
   await world.showBars();
@@ -34,11 +34,15 @@ scene("a press rings the phone, both see and hear each other until one hangs up,
   assert.equal(peers[0].link, "connected");
   assert.equal(media.encoder, "x264enc");
 
+  assert.equal(world.levels(RELAY), "0", "nobody released the door yet");
+  await lab.door.ctl("unlock");
+  await world.untilLevels(RELAY, /^010$/, "one pulse of the door release");
+
   await lab.hangUp(phone);
   await lab.assertIdle();
   await world.untilLevels(LAMP, /0$/, "a lamp that is dark again");
   assert.equal(world.levels(CHIME), "010", "one ring was one stroke");
-  assert.equal(world.levels(RELAY), "0", "nobody released the door");
+  assert.equal(world.levels(RELAY), "010", "one release was one pulse");
   assert.equal(await lab.door.unit("NRestarts"), "0");
   assert.deepEqual(phone.errors, []);
   await guest.run("systemctl is-active --quiet intercomd");

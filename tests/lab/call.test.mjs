@@ -7,7 +7,7 @@ import { DOOR_HERTZ, PHONE_HERTZ } from "../browser/signs.mjs";
 import { MEDIA_MS, scene } from "./scene.mjs";
 import { CHIME, LAMP, RELAY } from "./world.mjs";
 
-scene("a press rings the phone, both see and hear each other the door opens once, and after the call everything is at rest", {}, async (lab) => {
+scene("a press rings the phone, both see and hear each other, the door opens once, and after the call everything is at rest", {}, async (lab) => {
   const { guest, world } = lab;
   await lab.install();
   await world.showBars();

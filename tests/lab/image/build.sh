@@ -66,26 +66,29 @@ source_package=linux-source-$(echo "$kernel" | cut -d. -f1,2)
 [ "$(candidate "$source_package")" = "$kernel_version" ] ||
   die "$source_package is not of the version of linux-image-$kernel; run apt-get update, or wait until the archive is whole"
 work=$(mktemp -d "$cache/making.XXXXXX")
-trap 'rm -rf "$work"; kill $(jobs -p) 2>/dev/null || true' EXIT
+# shellcheck disable=SC2046
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf --one-file-system "$work"' EXIT
+trap 'exit 130' INT TERM
 
 say "making $image with kernel $kernel_version"
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   -o DPkg::Lock::Timeout=600 "linux-headers-$kernel=$kernel_version" >/dev/null
 say "kernel headers are there"
 
+# In a mount and process namespace of its own: what it mounts below the new root vanishes with it, however it ends, so
+# that nobody ever deletes through such a mount.
 bootstrap() {
-  local sources=()
+  local sources=("$suite" "$work/root") file list
   for file in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
-    if [ -s "$file" ]; then sources=("$suite" "$work/root" "$file"); break; fi
+    if [ -s "$file" ]; then sources+=("$file"); break; fi
   done
-  [ ${#sources[@]} -gt 0 ] || sources=("$suite" "$work/root")
-  local list; list=$(IFS=,; echo "${packages[*]}")
-  mmdebstrap --mode=root --variant=minbase --quiet --include="$list" \
+  list=$(IFS=,; echo "${packages[*]}")
+  exec unshare --mount --pid --fork --mount-proc --kill-child \
+    mmdebstrap --mode=root --variant=minbase --quiet --include="$list" \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
-    --dpkgopt='force-unsafe-io' --format=directory "${sources[@]}" >"$work/bootstrap.log" 2>&1 ||
-    { tail -n 20 "$work/bootstrap.log" >&2; return 1; }
+    --dpkgopt='force-unsafe-io' --format=directory "${sources[@]}" >"$work/bootstrap.log" 2>&1
 }
 
 fetch_kernel() {
@@ -100,7 +103,7 @@ fetch_kernel() {
 bootstrap & bootstrapping=$!
 fetch_kernel & fetching=$!
 wait $fetching || die "no kernel: see above"
-wait $bootstrapping || die "mmdebstrap failed: see above"
+wait $bootstrapping || { tail -n 20 "$work/bootstrap.log" >&2; die "mmdebstrap failed: see above"; }
 say "packages are unpacked"
 
 modules_with_needs() {
@@ -143,7 +146,7 @@ mke2fs -q -t ext4 -O '^has_journal' -N 80000 -d "$root" "$made/disk" "${megabyte
 mv "$made" "$image"
 say "made: $(du -sm "$image" | cut -f1) MB"
 # Work that was broken off, and images nobody has used for longest.
-find "$cache" -mindepth 1 -maxdepth 1 -name 'making.*' ! -path "$work" -exec rm -rf {} +
+find "$cache" -mindepth 1 -maxdepth 1 -name 'making.*' ! -path "$work" -exec rm -rf --one-file-system {} +
 find "$cache" -mindepth 1 -maxdepth 1 -type d ! -name 'making.*' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2- |
-  tail -n +$((keep + 1)) | xargs -r rm -rf
+  tail -n +$((keep + 1)) | xargs -r rm -rf --one-file-system
 echo "$image"

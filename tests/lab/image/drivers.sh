@@ -25,7 +25,8 @@ echo 'MODULE_LICENSE("GPL");' >>gpio/irq_sim.c
 echo 'obj-m += irq_sim.o gpio-sim.o' >gpio/Kbuild
 echo 'obj-m += v4l2-mem2mem.o' >mem2mem/Kbuild
 echo 'obj-m += gpio/ mem2mem/ vicodec/ vkms/' >Kbuild
-make -s -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$work" CONFIG_VIDEO_VICODEC=m CONFIG_DRM_VKMS=m modules >&2
+make -s -j"$(nproc)" -C "/lib/modules/$kernel/build" M="$work" CONFIG_VIDEO_VICODEC=m CONFIG_DRM_VKMS=m modules 2>&1 |
+  sed '/^Skipping BTF generation/d' >&2
 mkdir -p "$out"
 for module in gpio/irq_sim gpio/gpio-sim mem2mem/v4l2-mem2mem vicodec/vicodec vkms/vkms; do
   strip --strip-debug -o "$out/${module#*/}.ko" "$module.ko"

@@ -116,7 +116,7 @@ export class Scene {
     const status = await this.door.status();
     assert.equal(callState(status), "idle");
     assert.equal(captureState(status), "off");
-    assert.equal(await this.world.cameraUsers(), "", "nobody has the camera open");
+    await until(async () => (await this.world.cameraUsers()) === "", "a camera that nobody has open", MEDIA_MS, () => this.world.cameraUsers());
   }
 
   /** Writes down everything known, for the one who looks for the cause. */

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-net check release arm64 setup clean
+.PHONY: demo test test-net test-lab check release arm64 setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -13,6 +13,11 @@ test-net:
 	@tools/setup.sh test
 	cargo build --locked --quiet
 	@tools/test-net.sh
+
+# The installed daemon in a virtual machine with a real kernel and simulated devices. Needs root.
+test-lab:
+	@tools/setup.sh lab
+	@tools/test-lab.sh
 
 # The fast part of `make test`, for every save.
 check:

@@ -2,6 +2,7 @@
 # Makes a Debian 12 (or newer) machine ready to build, run or test intercomd. Repeatable: what is there is left alone.
 #   tools/setup.sh build    what `make demo` needs
 #   tools/setup.sh test     that, and what `make test` needs
+#   tools/setup.sh lab      that of `build`, and what `make test-lab` needs
 #   tools/setup.sh arm64    what `make arm64` needs beside the first
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +18,7 @@ build_packages=(
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
 test_packages=(chromium python3-venv python3-dev procps coturn nftables iproute2 openssl device-tree-compiler)
+lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {
@@ -68,6 +70,15 @@ with_patience() {
   die "gave up: $*"
 }
 
+install_node_modules() {
+  local folder
+  for folder in "$@"; do
+    if [ ! -f "$folder/node_modules/.package-lock.json" ] || [ "$folder/package-lock.json" -nt "$folder/node_modules/.package-lock.json" ]; then
+      with_patience npm --prefix "$folder" ci --no-audit --no-fund --loglevel=error >/dev/null
+    fi
+  done
+}
+
 install_packages "${build_packages[@]}"
 ensure_rust
 ensure_node
@@ -86,11 +97,7 @@ if [ "$purpose" = test ]; then
   # The compiler of Debian's archive comes without linter and formatter.
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
-  for folder in tests/browser tests/net; do
-    if [ ! -f $folder/node_modules/.package-lock.json ] || [ $folder/package-lock.json -nt $folder/node_modules/.package-lock.json ]; then
-      with_patience npm --prefix $folder ci --no-audit --no-fund --loglevel=error >/dev/null
-    fi
-  done
+  install_node_modules tests/browser tests/net
   python=target/test-python
   if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
     rm -rf "$python"; mkdir -p target
@@ -98,4 +105,18 @@ if [ "$purpose" = test ]; then
     with_patience "$python/bin/pip" install -q --disable-pip-version-check -r tests/browser/requirements.txt
     cp tests/browser/requirements.txt "$python/requirements.txt"
   fi
+fi
+
+if [ "$purpose" = lab ]; then
+  # A newer qemu-utils, as from backports, breaks the qemu-system that this Debian offers, or is taken away by it.
+  # Named with its version, it follows.
+  if ! command -v qemu-system-x86_64 >/dev/null || ! command -v qemu-img >/dev/null; then
+    [ $fresh_lists = yes ] || { as_root apt-get update -qq; fresh_lists=yes; }
+    version=$(apt-cache policy qemu-system-x86 | sed -nE 's/^ +Candidate: (.*)/\1/p')
+    say "installing qemu $version"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --allow-downgrades \
+      "qemu-system-x86=$version" "qemu-utils=$version" >/dev/null
+  fi
+  install_packages "${lab_packages[@]}"
+  install_node_modules tests/browser
 fi

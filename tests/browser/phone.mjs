@@ -118,13 +118,13 @@ export class Phone {
     );
   }
 
-  /** Waits until this video element shows the door's test picture, moving. */
-  async untilVisitorSeen(selector, ms = 20_000) {
+  /** Waits until this video element shows the door's test picture, moving. `bars`: its colours, if not the usual ones. */
+  async untilVisitorSeen(selector, ms = 20_000, bars) {
     let seen = null;
     const first = await until(
       async () => {
         seen = await pixels(this.page, selector);
-        return readBars(seen);
+        return readBars(seen, bars);
       },
       `the door's colour bars in ${selector}`,
       ms,
@@ -132,12 +132,17 @@ export class Phone {
     );
     await until(
       async () => {
-        const now = readBars(await pixels(this.page, selector));
+        const now = readBars(await pixels(this.page, selector), bars);
         return now !== null && now !== first;
       },
       `movement of the door's colour bars in ${selector}`,
       ms,
     );
+  }
+
+  /** One line of what this video element shows; see `pixels`. */
+  line(selector) {
+    return pixels(this.page, selector);
   }
 
   /** Waits until the sound that reaches this video element has its peak at the tone. */

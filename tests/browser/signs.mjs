@@ -37,15 +37,20 @@ export function writePhonePicture(file) {
   writeFileSync(file, Buffer.concat(parts));
 }
 
-/** Phone's sound: beeps, because noise suppression takes a steady tone for noise. WAV, 48 kHz mono. */
+/** Phone's sound. */
 export function writePhoneSound(file) {
+  writeBeeps(file, PHONE_HERTZ);
+}
+
+/** Beeps, because noise suppression takes a steady tone for noise. WAV, 48 kHz mono, 10 s. */
+export function writeBeeps(file, hertz) {
   const rate = 48_000;
   const samples = rate * 10;
   const data = Buffer.alloc(samples * 2);
   for (let n = 0; n < samples; n += 1) {
     const at = (n / rate) % 0.5;
     const edge = Math.max(0, Math.min(1, at / 0.01, (0.32 - at) / 0.01));
-    data.writeInt16LE(Math.round(14_000 * edge * Math.sin((2 * Math.PI * PHONE_HERTZ * n) / rate)), n * 2);
+    data.writeInt16LE(Math.round(14_000 * edge * Math.sin((2 * Math.PI * hertz * n) / rate)), n * 2);
   }
   const head = Buffer.alloc(44);
   head.write("RIFF", 0);
@@ -74,15 +79,16 @@ export function colourName([red, green, blue]) {
  * Reads one line of pixels as the door's bars.
  *
  * @param {number[][]} line [red, green, blue] from left to right
+ * @param {string[]} bars the colours expected, in cyclic order
  * @returns {string|null} the colours seen in order, or null if this is not our test picture
  */
-export function readBars(line) {
+export function readBars(line, bars = BARS) {
   const names = line.map(colourName).filter((name) => name !== null);
   if (names.length < line.length * 0.7) return null;
   const order = names.filter((name, n) => name !== names[n - 1]);
   if (order.length < 6) return null;
-  const first = BARS.indexOf(order[0]);
-  const asExpected = first >= 0 && order.every((name, n) => name === BARS[(first + n) % BARS.length]);
+  const first = bars.indexOf(order[0]);
+  const asExpected = first >= 0 && order.every((name, n) => name === bars[(first + n) % bars.length]);
   return asExpected ? names.join(" ") : null;
 }
 

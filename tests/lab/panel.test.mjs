@@ -1,0 +1,94 @@
+// The panel's lines: the door release is one bounded pulse and never left on, however the daemon ends; and the same
+// daemon on a machine that looks like a Raspberry Pi to crate rppal.
+
+import assert from "node:assert/strict";
+import { callState } from "../browser/door.mjs";
+import { shared } from "./scene.mjs";
+import { BUTTON, RELAY } from "./world.mjs";
+
+/** Of the lab's profile, in seconds. */
+const MAX_PULSE = 4;
+/** A Raspberry Pi 4 B, 4 GB, as the kernel there describes it. */
+const IDENTITY = "Hardware\t: BCM2711\nRevision\t: c03111\n";
+/** Where the registers of its header have the levels of lines 0 to 31, in bytes (BCM2711 ARM Peripherals, GPLEV0). */
+const LEVELS_AT = 52;
+
+/** The relay went on once since so many edges, and off again; gives for how long, in seconds. */
+function onlyPulse(world, from) {
+  const [on, off, ...more] = world.edges(RELAY).slice(from);
+  assert.equal(on?.level, 1);
+  assert.equal(off?.level, 0);
+  assert.deepEqual(more, [], "once");
+  return off.at - on.at;
+}
+
+/** Moves the finger where rppal looks: the level in the registers, then the edge at the chip. */
+function registered(guest, level) {
+  const word = level ? 1 << BUTTON : 0;
+  const octal = [0, 8, 16, 24].map((shift) => `\\${((word >>> shift) & 255).toString(8).padStart(3, "0")}`).join("");
+  return guest.run(
+    `printf '${octal}' | dd of=/dev/gpiomem bs=1 seek=${LEVELS_AT} conv=notrunc status=none
+    echo ${level ? "pull-up" : "pull-down"} >/run/gpio/sim_gpio${BUTTON}/pull`,
+  );
+}
+
+shared(
+  "the panel",
+  async (lab) => {
+    await lab.world.watchLines(RELAY);
+    await lab.install();
+  },
+  (step) => {
+    step("the relay rests at the daemon's start", {}, async ({ world }) => {
+      assert.equal(world.levels(RELAY), "0");
+    });
+
+    step("unlocking is one pulse of bounded length", {}, async ({ world, door }) => {
+      const from = world.edges(RELAY).length;
+      await door.ctl("unlock");
+      await world.untilLevels(RELAY, /10$/, "on and off again");
+      const seconds = onlyPulse(world, from);
+      assert.ok(seconds > 0.5 && seconds < MAX_PULSE, `on for ${seconds} s`);
+    });
+
+    step("the relay is off after the daemon was killed in the middle of a pulse", {}, async ({ world, door }) => {
+      await door.until(({ door }) => door === "locked", "locked again");
+      const from = world.edges(RELAY).length;
+      await door.ctl("unlock");
+      await world.untilLevels(RELAY, /1$/, "on");
+      await door.kill();
+      await world.untilLevels(RELAY, /10$/, "off again");
+      onlyPulse(world, from);
+      assert.match(await door.unit("ExecStopPost"), /status=0/, "the unit itself switched it off");
+      await door.until(({ door }) => door === "locked", "started again by systemd, locked");
+      onlyPulse(world, from);
+    });
+
+    step("the relay is off after the daemon was stopped in the middle of a pulse", {}, async ({ world, door }) => {
+      const from = world.edges(RELAY).length;
+      await door.ctl("unlock");
+      await world.untilLevels(RELAY, /1$/, "on");
+      await door.stop();
+      await world.untilLevels(RELAY, /10$/, "off again");
+      onlyPulse(world, from);
+      assert.equal(await door.unit("ActiveState"), "inactive");
+    });
+
+    step("on a Raspberry Pi a press comes through rppal", {}, async ({ guest, door, world }) => {
+      await door.stop();
+      guest.put("cpuinfo", { text: IDENTITY });
+      await guest.run("cp /share/cpuinfo /run/cpuinfo; dd if=/dev/zero of=/dev/gpiomem bs=4096 count=1 status=none; chown root:gpio /dev/gpiomem; chmod 660 /dev/gpiomem");
+      await registered(guest, 1);
+      await door.change("BindReadOnlyPaths=/run/cpuinfo:/proc/cpuinfo");
+      await door.start();
+      assert.equal((await door.status()).panel.kind, "rpi");
+      await registered(guest, 0);
+      await door.until((status) => ["joining", "ringing"].includes(callState(status)), "a ring");
+      await registered(guest, 1);
+      assert.equal((await door.status()).counters.calls, 1);
+      await door.ctl("hangup");
+      await door.untilIdle();
+      assert.match(world.levels(RELAY), /0$/);
+    });
+  },
+);

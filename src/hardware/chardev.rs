@@ -170,6 +170,7 @@ pub(super) fn output(line: &Line) -> Result<Box<dyn Drive>, LineError> {
 }
 
 /// Who has the line, if the kernel knows of somebody.
+#[cfg(feature = "rpi")]
 pub(super) fn holder(line: &Line) -> Option<String> {
     match find(line) {
         Err(LineError::Busy(who)) => Some(who),

@@ -83,6 +83,10 @@ fn on_no_machine_is_anything_but_a_camera_opened_as_one() {
             let plan = plan_for(&board(profile), &probe);
             assert!(!plan.reasons.is_empty(), "{name}: no reasons");
             let Part::Ready(fragment) = &plan.camera else { continue };
+            if let Some(feed) = &fragment.feed {
+                let known = probe.cameras.iter().any(|camera| camera.path == feed.path);
+                assert!(known, "{name}: {}", feed.path);
+            }
             if let Some(rest) = fragment.text.strip_prefix("v4l2src device=\"") {
                 let node = rest.split('"').next().expect("a node");
                 assert!(probe.cameras.iter().any(|camera| camera.path == node), "{name}: {node}");

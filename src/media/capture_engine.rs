@@ -354,11 +354,12 @@ impl Engine {
             *self.seat(kind) = seat;
             return;
         };
+        let (attempt, why) = (part.attempt, format!("{}: {why}", part.source));
         if let Some(pipeline) = self.pipeline.clone() {
             self.blocking(|_| part.stop(&pipeline));
         }
         self.status.send_modify(|status| status.failures += 1);
-        self.rest(kind, part.attempt, format!("{}: {why}", part.source));
+        self.rest(kind, attempt, why);
     }
 
     fn rest(&mut self, kind: Kind, attempt: u32, why: String) {

@@ -22,7 +22,7 @@ pub(super) enum Notice {
     /// Nothing is shown.
     Hidden,
     /// In the pipeline.
-    Shown(LivePart),
+    Shown(Box<LivePart>),
     /// This machine cannot make one; it is tried again after the camera worked.
     Impossible,
 }
@@ -50,7 +50,7 @@ impl Notice {
                 }
             });
         *self = match built {
-            Ok(part) => Self::Shown(part),
+            Ok(part) => Self::Shown(Box::new(part)),
             Err(why) => {
                 tracing::debug!(why, "phones are shown no notice in the camera's place");
                 Self::Impossible

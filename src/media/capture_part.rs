@@ -13,12 +13,14 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::bell::{Bell, lock};
+use super::camera_feed::Feeding;
 use super::echo::{self, EchoReference};
 use super::fanout::Writer;
 use super::packetise::{
     AUDIO_CLOCK, AudioUnit, Packetiser, VIDEO_CLOCK, profile_level_id, rtp_time,
 };
 use super::plan::{BitrateSetting, Fragment, KeyframeSetting, bitrate_setting, keyframe_setting};
+use super::plan_camera::{CameraFeed, FEED};
 use super::plan_playback::Kind;
 use super::plan_sound::VOICE_PROCESSOR;
 
@@ -75,6 +77,9 @@ pub(super) struct LivePart {
     pub(super) source: String,
     /// The encoder's element name.
     pub(super) encoder: String,
+    /// The camera that is to be read, and the place its pictures go to.
+    camera: Option<(Box<CameraFeed>, gst_app::AppSrc)>,
+    feeding: Option<Feeding>,
     /// What the encoder was last told to keep, in bit/s.
     bitrate: u32,
     /// How many starts failed before this one.
@@ -102,6 +107,13 @@ impl LivePart {
             .by_name("out")
             .and_then(|out| out.downcast::<gst_app::AppSink>().ok())
             .ok_or("cannot be built: its pipeline text uses the name \"out\" itself")?;
+        let camera = match &fragment.feed {
+            Some(wanted) => {
+                let source = bin.by_name(FEED).and_then(|it| it.downcast::<gst_app::AppSrc>().ok());
+                Some((wanted.clone(), source.ok_or("cannot be built: nothing takes the pictures")?))
+            }
+            None => None,
+        };
         match (bin.by_name(VOICE_PROCESSOR), &outlet.echo) {
             (Some(processor), Some(echo)) => echo.tie(&processor),
             (Some(processor), None) => echo::untie(&processor),
@@ -146,6 +158,8 @@ impl LivePart {
             flow,
             source: fragment.source.clone(),
             encoder: fragment.encoder.clone(),
+            camera,
+            feeding: None,
             bitrate: fragment.bitrate,
             attempt,
             started: now,
@@ -162,13 +176,17 @@ impl LivePart {
     pub(super) fn start(&mut self, pipeline: &gst::Pipeline) -> Result<(), String> {
         pipeline.add(&self.bin).map_err(|error| error.message.to_string())?;
         let started = self.bin.sync_state_with_parent();
+        if let Some((wanted, source)) = &self.camera {
+            self.feeding = Some(Feeding::start(wanted, source.clone())?);
+        }
         self.started = Instant::now();
         (self.raw_at, self.units_at) = (self.started, self.started);
         started.map_err(|_| "does not start".to_owned())
     }
 
     /// Takes the part out and frees its devices and threads. Blocks while devices are closed.
-    pub(super) fn stop(&self, pipeline: &gst::Pipeline) {
+    pub(super) fn stop(mut self, pipeline: &gst::Pipeline) {
+        self.feeding = None;
         self.bin.set_locked_state(true);
         if let Err(error) = self.bin.set_state(gst::State::Null) {
             tracing::warn!(source = self.source, %error, "a capture part did not stop cleanly");

@@ -7,6 +7,7 @@ pub mod allocator;
 mod backlight;
 pub mod bandwidth;
 mod bell;
+mod camera_feed;
 pub mod capture;
 mod capture_engine;
 mod capture_notice;

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::found::Probe;
-use super::plan_camera::{self, ControlsPlan, NATIVE, Purpose};
+use super::plan_camera::{self, CameraFeed, ControlsPlan, NATIVE, Purpose};
 use super::plan_encoder::{self, SOFTWARE, blocks_per_second, floor, full_bitrate, layouts};
 use super::plan_sound;
 use crate::config::{Board, NativeH264};
@@ -40,6 +40,8 @@ pub struct Fragment {
     pub encoder: String,
     /// The rate the text asks of a video encoder, in bit/s; 0 for sound.
     pub bitrate: u32,
+    /// The camera that has to be read beside the text, if any.
+    pub feed: Option<Box<CameraFeed>>,
 }
 
 /// What the capture pipeline is made of, and why.
@@ -123,6 +125,7 @@ fn camera(
             source: picture.source,
             encoder: NATIVE.to_owned(),
             bitrate: full_bitrate(board),
+            feed: None,
         };
         return Ok((fragment, controls));
     }
@@ -139,6 +142,7 @@ fn camera(
         source: picture.source,
         encoder: chosen.name,
         bitrate: full_bitrate(board),
+        feed: picture.feed,
     };
     Ok((fragment, controls))
 }
@@ -285,9 +289,10 @@ mod tests {
         ];
         let plan = plan(&board("door", Source::Auto), &probe);
         let camera = fragment(&plan.camera);
-        assert!(camera.text.starts_with(
-            "v4l2src device=\"/dev/video2\" ! video/x-raw,format=(string)YUY2,width=640,height=480 ! queue"
-        ));
+        assert!(camera.text.starts_with("appsrc name=camera-feed "));
+        let feed = camera.feed.as_ref().expect("the door reads it");
+        let size = (feed.width, feed.height, feed.row);
+        assert_eq!((feed.path.as_str(), size), ("/dev/video2", (640, 480, Some(1280))));
         assert!(plan.reasons.iter().any(|r| r.contains("UVC Camera")), "{:?}", plan.reasons);
     }
 

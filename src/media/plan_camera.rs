@@ -55,6 +55,26 @@ impl ControlsPlan {
     }
 }
 
+/// A V4L2 camera that the door reads by itself, into an appsrc called [`FEED`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameraFeed {
+    /// Its node.
+    pub path: String,
+    /// Its pixel format.
+    pub fourcc: [u8; 4],
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Bytes in a row of its first plane without padding; `None` for coded pictures.
+    pub row: Option<u32>,
+    /// So many pictures in so many seconds; `None`: as the camera likes.
+    pub rate: Option<(u32, u32)>,
+}
+
+/// The name of the appsrc such a camera's pictures go to.
+pub const FEED: &str = "camera-feed";
+
 /// Where the picture comes from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Picture {
@@ -66,6 +86,8 @@ pub(super) struct Picture {
     pub(super) node: Option<String>,
     /// It is H.264 already.
     pub(super) coded: bool,
+    /// Who reads it, if not an element of the text.
+    pub(super) feed: Option<Box<CameraFeed>>,
 }
 
 /// What the picture is wanted for.
@@ -329,7 +351,31 @@ impl Offer<'_> {
             caps.push_str(&format!(",framerate={}/{}", rate.pictures, rate.seconds));
         }
         let decoder = if caps.starts_with("image/jpeg") { " ! jpegdec" } else { "" };
-        format!("v4l2src device={} ! {caps}{decoder}", quoted(self.path))
+        match self.feed() {
+            Some(_) => format!(
+                "appsrc name={FEED} is-live=true format=time block=false max-buffers=2 max-bytes=0 \
+                 leaky-type=downstream caps=\"{caps}\"{decoder}"
+            ),
+            None => format!("v4l2src device={} ! {caps}{decoder}", quoted(self.path)),
+        }
+    }
+
+    /// What the door has to read by itself: all but the camera's own H.264, whose caps only `v4l2src` knows, and
+    /// pictures of unknown size.
+    fn feed(&self) -> Option<Box<CameraFeed>> {
+        let (width, height) = self.size?;
+        let fourcc = <[u8; 4]>::try_from(self.fourcc.as_bytes()).ok()?;
+        let row = match (self.layout, self.fourcc) {
+            (None, "H264") => return None,
+            (None, _) => None,
+            (Some("NV12" | "NV21" | "NV16" | "I420" | "YV12" | "Y42B" | "GRAY8"), _) => Some(width),
+            (Some("RGB" | "BGR"), _) => Some(width * 3),
+            (Some("BGRx" | "xRGB"), _) => Some(width * 4),
+            (Some(_), _) => Some(width * 2),
+        };
+        let rate = self.rate.map(|rate| (rate.pictures, rate.seconds));
+        let path = self.path.to_owned();
+        Some(Box::new(CameraFeed { path, fourcc, width, height, row, rate }))
     }
 }
 
@@ -371,7 +417,7 @@ fn v4l2(
             Some(offer) => {
                 reasons.push(format!("camera: it encodes by itself, {}", offer.words()));
                 let (text, node) = (offer.text(), Some(offer.path.to_owned()));
-                return Ok(Picture { source, text, node, coded: true });
+                return Ok(Picture { source, text, node, coded: true, feed: None });
             }
             None => reasons.push(format!(
                 "camera: {} has no H.264 of its own at {}x{}",
@@ -403,7 +449,7 @@ fn v4l2(
     };
     reasons.push(format!("camera: {}{}", best.words(), why(board, best, &all)));
     let node = Some(camera.path.clone());
-    Ok(Picture { source, text: best.text(), node, coded: false })
+    Ok(Picture { source, text: best.text(), node, coded: false, feed: best.feed() })
 }
 
 /// Why it is this offer, where that is not plain.

@@ -51,6 +51,7 @@ pub fn notice(board: &Board, probe: &Probe, text: &str) -> Option<Fragment> {
         source: format!("notice \"{text}\""),
         encoder: (*encoder).to_owned(),
         bitrate: BITRATE,
+        feed: None,
     })
 }
 

@@ -86,6 +86,7 @@ pub(super) fn microphone(board: &Board, probe: &Probe, reasons: &mut Vec<String>
                 },
                 encoder: "opusenc".to_owned(),
                 bitrate: 0,
+                feed: None,
             })
         }
     }

@@ -1,0 +1,179 @@
+//! Reads a V4L2 camera and feeds its pictures to a part of the capture.
+//!
+//! GStreamer's `v4l2src` never lets go of a device it has negotiated with: each start leaves one descriptor and the
+//! element behind (seen with 1.22, media.md). So the node is read here, and closed when its call is over. A thread
+//! of its own, because a driver waits as long as it likes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use gst::prelude::*;
+use gstreamer as gst;
+use gstreamer_app as gst_app;
+use v4l::buffer::{Flags, Type};
+use v4l::io::mmap::Stream;
+use v4l::io::traits::{CaptureStream as _, Stream as _};
+use v4l::video::Capture as _;
+use v4l::video::capture::Parameters;
+use v4l::{Device, Format, FourCC, Fraction};
+
+use super::plan_camera::CameraFeed;
+
+/// Buffers in the driver: one is filled, one waits, one is read, one to spare.
+const BUFFERS: u32 = 4;
+/// How long one wait for a picture lasts at most: so late the end of the feed is noticed.
+const WAIT: Duration = Duration::from_millis(200);
+/// A picture older than this has a time stamp of another clock.
+const OLDEST: gst::ClockTime = gst::ClockTime::from_seconds(1);
+/// A device that is gone.
+const ENODEV: i32 = 19;
+
+/// A camera being read. It is closed when this is dropped, after [`WAIT`] at most if its driver is well.
+#[derive(Debug)]
+pub(super) struct Feeding {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Feeding {
+    /// Opens the camera, sets what is wanted and begins to read. Blocks while the device is opened.
+    ///
+    /// # Errors
+    /// A sentence saying what the camera does not do.
+    pub(super) fn start(wanted: &CameraFeed, source: gst_app::AppSrc) -> Result<Self, String> {
+        let path = wanted.path.clone();
+        let device = open(wanted).map_err(|why| format!("{path}: {why}"))?;
+        let stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS);
+        let mut stream = stream.map_err(|error| format!("{path} gives no buffers: {error}"))?;
+        stream.set_timeout(WAIT);
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&over);
+        let thread = std::thread::Builder::new().name("camera".to_owned()).spawn(move || {
+            if let Err(error) = read(&mut stream, &source, &seen) {
+                gst::element_error!(source, gst::ResourceError::Read, ["{path}: {error}"]);
+            }
+            close(stream, &path);
+            drop(device);
+        });
+        let thread = thread.map_err(|error| {
+            format!("no thread for the camera: {error}; raise the system's limit on threads")
+        })?;
+        Ok(Self { over, thread: Some(thread) })
+    }
+}
+
+impl Drop for Feeding {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::warn!("the camera's thread ended badly");
+        }
+    }
+}
+
+fn open(wanted: &CameraFeed) -> Result<Device, String> {
+    let device = Device::with_path(&wanted.path)
+        .map_err(|error| format!("cannot be opened: {error}; is another program using it?"))?;
+    let mut format = Format::new(wanted.width, wanted.height, FourCC::new(&wanted.fourcc));
+    format = device.set_format(&format).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == nix::errno::Errno::EBUSY as i32 => {
+            "another program is using it; stop that one".to_owned()
+        }
+        _ => format!("takes no format: {error}"),
+    })?;
+    let got = (format.width, format.height, format.fourcc.repr);
+    if got != (wanted.width, wanted.height, wanted.fourcc) {
+        return Err(format!(
+            "gives {} {}x{} where {} {}x{} was asked for",
+            format.fourcc,
+            format.width,
+            format.height,
+            FourCC::new(&wanted.fourcc),
+            wanted.width,
+            wanted.height
+        ));
+    }
+    if wanted.row.is_some_and(|row| format.stride != 0 && format.stride != row) {
+        return Err(format!(
+            "pads its rows to {} bytes, which this door cannot read; use \
+             pipeline = \"v4l2src device={}\"",
+            format.stride, wanted.path
+        ));
+    }
+    if let Some((pictures, seconds)) = wanted.rate {
+        let parameters = Parameters::new(Fraction::new(seconds, pictures));
+        // Not all cameras can be told a rate; theirs is good then.
+        if let Err(error) = device.set_params(&parameters) {
+            tracing::debug!(path = wanted.path, %error, "the camera keeps its own rate");
+        }
+    }
+    Ok(device)
+}
+
+/// Reads until it is over or the camera fails.
+fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
+    let clock = gst::SystemClock::obtain();
+    while !over.load(Ordering::Acquire) {
+        let (bytes, about) = match stream.next() {
+            Ok(picture) => picture,
+            // A camera that stands still is the engine's business.
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+            Err(error) => return Err(error),
+        };
+        if about.flags.contains(Flags::ERROR) || about.bytesused == 0 {
+            continue;
+        }
+        let used = bytes.len().min(about.bytesused as usize);
+        // Copied: the driver has few buffers, and stops when an encoder holds them.
+        let mut picture = gst::Buffer::from_mut_slice(bytes[..used].to_vec());
+        let taken = u64::try_from(about.timestamp.sec).unwrap_or(0) * 1_000_000_000
+            + u64::try_from(about.timestamp.usec).unwrap_or(0) * 1_000;
+        let age = clock.time().checked_sub(gst::ClockTime::from_nseconds(taken));
+        let age = age.filter(|age| *age < OLDEST).unwrap_or(gst::ClockTime::ZERO);
+        let time = source.current_running_time().map(|now| now.saturating_sub(age));
+        if let Some(picture) = picture.get_mut() {
+            picture.set_pts(time);
+        }
+        if source.push_buffer(picture).is_err() {
+            // The part is being taken out.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Ends the reading. The crate panics when a device refuses that, and a door must not end with its camera: such a
+/// device is left open.
+fn close(mut stream: Stream<'_>, path: &str) {
+    match stream.stop() {
+        Err(error) if error.raw_os_error() != Some(ENODEV) => {
+            tracing::warn!(path, %error, "the camera does not stop; it stays open until the daemon ends");
+            std::mem::forget(stream);
+        }
+        Ok(()) | Err(_) => drop(stream),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_that_is_not_there_is_named() {
+        super::super::init().expect("GStreamer starts");
+        let wanted = CameraFeed {
+            path: "/dev/nonexistent".to_owned(),
+            fourcc: *b"YUYV",
+            width: 640,
+            height: 480,
+            row: Some(1280),
+            rate: Some((30, 1)),
+        };
+        let source = gst_app::AppSrc::builder().build();
+        let error = Feeding::start(&wanted, source).expect_err("there is none");
+        assert!(error.starts_with("/dev/nonexistent: cannot be opened: "), "{error}");
+    }
+}

@@ -302,11 +302,11 @@ mod tests {
         probe.cameras = vec![webcam(&[("YUYV", &[(320, 240)]), ("MJPG", &[(640, 480)])])];
         let door = board("door", Source::Auto);
         let text = &fragment(&plan(&door, &probe).camera).text.clone();
-        assert!(text.contains("image/jpeg,width=640,height=480 ! jpegdec"), "{text}");
+        assert!(text.contains("image/jpeg,width=640,height=480\" ! jpegdec"), "{text}");
         probe.elements.remove("jpegdec");
         let text = &fragment(&plan(&door, &probe).camera).text.clone();
         assert!(
-            text.contains("format=(string)YUY2,width=320,height=240 ! queue"),
+            text.contains("format=(string)YUY2,width=320,height=240\" ! queue"),
             "scaled: {text}"
         );
     }
@@ -351,7 +351,8 @@ mod tests {
             "UVC Camera",
         ] {
             let plan = plan(&board("door", Source::Device(name.to_owned())), &probe);
-            assert!(fragment(&plan.camera).text.contains("device=\"/dev/video2\""), "{name}");
+            let feed = fragment(&plan.camera).feed.as_ref().expect("the door reads it");
+            assert_eq!(feed.path, "/dev/video2", "{name}");
         }
         for name in ["panel", "Door Panel", "plughw:CARD=panel"] {
             let plan = plan(&board("door", Source::Device(name.to_owned())), &probe);

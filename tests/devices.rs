@@ -217,7 +217,7 @@ fn an_encoder_without_its_driver_is_replaced_by_software_with_the_reason() {
 #[test]
 fn small_boards_stay_at_the_fastest_preset_and_a_pc_spends_what_it_has() {
     for (machine, profile, preset) in [
-        ("raspberry-pi-5-csi-camera", "rpi5", "superfast"),
+        ("raspberry-pi-5-csi-camera", "rpi5", "ultrafast"),
         ("beagleplay-usb-camera", "pc", "ultrafast"),
         ("pc-usb-camera", "pc", "fast"),
     ] {

@@ -144,9 +144,9 @@ fn threads(blocks_per_second: u32) -> u32 {
 const PRESETS: &[(&str, u32)] =
     &[("fast", 55), ("faster", 45), ("veryfast", 25), ("superfast", 15), ("ultrafast", 10)];
 
-/// The share of a core the encoder may take at most, in percent. The rest is for sound, packets, the peer's
-/// picture, and pictures that are harder than the measured ones.
-const SHARE: u64 = 40;
+/// The share of a core the encoder may take at most, in percent: so much is also the delay it adds to a picture. The
+/// rest is for sound, packets, the peer's picture, and pictures that are harder than the measured ones.
+const SHARE: u64 = 15;
 
 /// The best of x264's presets that a machine has time for. `speed` is what it encodes at the fastest preset on
 /// one core, in macroblocks per second, 0 if nobody measured; `blocks_per_second` is what is asked of it.

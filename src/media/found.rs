@@ -156,7 +156,8 @@ pub struct Screen {
     pub connected: bool,
     /// The kernel's number for it, where the kernel tells.
     pub id: Option<u32>,
-    /// The display's driver, such as `vc4`; `kmssink` finds the display by it. Empty when the kernel does not tell.
+    /// The driver of the device it hangs on, such as `vc4-drm`, or that of its bus, such as `virtio-pci`. Empty when
+    /// the kernel does not tell.
     pub driver: String,
     /// Its card, such as `card1`. Changes with the order of loading.
     pub card: String,

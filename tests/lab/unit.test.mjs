@@ -52,7 +52,8 @@ shared(
       const holders = ["GPIO17", "GPIO22", "GPIO23", "GPIO27"].map((name) => chip.lines.find((line) => line.name === name).held_by);
       assert.ok(holders.every((holder) => /intercomd/.test(holder)), `the daemon holds its lines: ${holders}`);
       const screen = probe.screens.find(({ connector }) => connector === "Virtual-1");
-      assert.deepEqual([screen.driver, screen.connected], ["virtio_gpu", true]);
+      assert.match(screen.driver, /^virtio/);
+      assert.equal(screen.connected, true);
       assert.deepEqual([choices.camera.state, choices.microphone.state], ["taken", "taken"]);
       assert.ok(choices.reasons.length > 0, "it says why");
     });

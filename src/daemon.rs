@@ -106,9 +106,16 @@ impl House {
         // its plugins for a minute.
         let panel = Panel::open(&settings.board, press_in)?;
         panel.listen_to_keys();
-        if let Some(button) = panel.watch_button() {
-            let told = tell_button(button, inbox_in.clone());
-            tasks.spawn("button state", Weight::Ordinary, told);
+        match panel.watch_button() {
+            Some(button) => {
+                let told = tell_button(button, inbox_in.clone());
+                tasks.spawn("button state", Weight::Ordinary, told);
+            }
+            // Wired, not required, and not to be had: the door is deaf.
+            None if settings.board.button.is_some() => {
+                let _ = inbox_in.try_send(Input::Broken(Part::Button));
+            }
+            None => {}
         }
 
         media::init().context("the media library does not start")?;
@@ -271,6 +278,10 @@ impl House {
     }
 
     fn answer(&mut self, request: ControlRequest) {
+        // Whoever has been told that nobody answers must not open a door, or ring, a while after that.
+        if request.reply.is_closed() && !matches!(request.ask, Ask::Status) {
+            return warn!("a request of user {} came too late and is not carried out", request.uid);
+        }
         let reply = match request.ask {
             Ask::Press => {
                 info!("pressed through the control socket by user {}", request.uid);
@@ -434,19 +445,21 @@ async fn tell_button(mut button: watch::Receiver<ButtonState>, inbox: mpsc::Send
     }
 }
 
-/// The same for the camera, of which nothing is known between calls.
-/// Which pictures phones should rather send. A device that cannot be asked has no say.
+/// How long the start of the door may wait for an opinion on codecs.
+const TASTE: Duration = Duration::from_secs(3);
+
+/// Which pictures phones should rather send.
 async fn taste() -> Taste {
-    let asking =
-        tokio::task::spawn_blocking(
-            || media::plan_playback::prefers_h264(&media::devices::probe()),
-        );
-    match asking.await {
-        Ok(true) => Taste::H264,
-        Ok(false) | Err(_) => Taste::Any,
+    let asking = tokio::task::spawn_blocking(|| {
+        media::plan_playback::prefers_h264(&media::devices::screen_probe())
+    });
+    match tokio::time::timeout(TASTE, asking).await {
+        Ok(Ok(true)) => Taste::H264,
+        Ok(Ok(false) | Err(_)) | Err(_) => Taste::Any,
     }
 }
 
+/// The same for the camera, of which nothing is known between calls.
 async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mpsc::Sender<Input>) {
     let mut told = Sight::Works;
     loop {

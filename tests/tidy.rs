@@ -141,6 +141,7 @@ const UNIT_KEYS: &[(&str, &[&str])] = &[
             "NotifyAccess",
             "ExecStart",
             "ExecStopPost",
+            "TimeoutAbortSec",
             "WatchdogSec",
             "TimeoutStartSec",
             "TimeoutStopSec",

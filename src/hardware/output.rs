@@ -228,6 +228,13 @@ async fn play(output: Output, mut asked: mpsc::Receiver<Duration>, longest: Dura
         output.set(true);
         tokio::time::sleep(length.min(longest)).await;
         output.set(false);
+        // A line that did not take that is told again, for as long as it needs: the strike is under power.
+        let mut pause = Duration::from_millis(100);
+        while output.fault().is_some() {
+            tokio::time::sleep(pause).await;
+            output.set(false);
+            pause = (pause * 2).min(Duration::from_secs(2));
+        }
         while asked.try_recv().is_ok() {}
     }
 }

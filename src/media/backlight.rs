@@ -54,7 +54,7 @@ impl Backlight {
             let path = light.join("brightness");
             let was = fs::read_to_string(&path);
             match was.and_then(|was| write(&path, "0").map(|()| was)) {
-                Ok(was) => dimmed.push((path, was.trim().to_owned())),
+                Ok(was) => dimmed.push((path, lit(&light, was.trim()))),
                 Err(_) => {
                     tracing::info!(
                         light = %light.display(), %error,
@@ -69,6 +69,15 @@ impl Backlight {
     fn lights(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
+    }
+}
+
+/// The brightness to come back to. A panel that is dark already was left so by a daemon that was killed.
+fn lit(light: &Path, was: &str) -> String {
+    let most = || fs::read_to_string(light.join("max_brightness"));
+    match was {
+        "0" => most().map_or_else(|_| was.to_owned(), |most| most.trim().to_owned()),
+        _ => was.to_owned(),
     }
 }
 

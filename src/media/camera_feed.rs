@@ -14,12 +14,14 @@ use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use v4l::buffer::{Flags, Type};
+use v4l::device::Handle;
 use v4l::io::mmap::Stream;
-use v4l::io::traits::{CaptureStream as _, Stream as _};
+use v4l::io::traits::{CaptureStream, Stream as _};
 use v4l::video::Capture as _;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
+use super::devices_video::not_opened;
 use super::plan_camera::CameraFeed;
 
 /// Buffers in the driver: one is filled, one waits, one is read, one to spare.
@@ -53,7 +55,7 @@ impl Feeding {
         let seen = Arc::clone(&over);
         let thread = std::thread::Builder::new().name("camera".to_owned()).spawn(move || {
             if let Err(error) = read(&mut stream, &source, &seen) {
-                gst::element_error!(source, gst::ResourceError::Read, ["{path}: {error}"]);
+                gst::element_error!(source, gst::ResourceError::Read, ("{path}: {error}"));
             }
             close(stream, &path);
             drop(device);
@@ -75,8 +77,7 @@ impl Drop for Feeding {
 }
 
 fn open(wanted: &CameraFeed) -> Result<Device, String> {
-    let device = Device::with_path(&wanted.path)
-        .map_err(|error| format!("cannot be opened: {error}; is another program using it?"))?;
+    let device = Device::with_path(&wanted.path).map_err(|error| not_opened(&error, "video"))?;
     let mut format = Format::new(wanted.width, wanted.height, FourCC::new(&wanted.fourcc));
     format = device.set_format(&format).map_err(|error| match error.raw_os_error() {
         Some(code) if code == nix::errno::Errno::EBUSY as i32 => {
@@ -113,14 +114,54 @@ fn open(wanted: &CameraFeed) -> Result<Device, String> {
     Ok(device)
 }
 
+/// Whether nothing is wrong but that no picture has come yet. A camera that stands still is the engine's business.
+fn is_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
+}
+
+/// Waits for a picture. Whether there is one: else it is over.
+fn wait(handle: &Handle, over: &AtomicBool) -> io::Result<bool> {
+    while !over.load(Ordering::Acquire) {
+        match handle.poll(nix::libc::POLLIN, WAIT.as_millis() as i32) {
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(error) if is_wait(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Takes one picture that is not looked at. The crate gives a buffer back to the driver before it waits for the next
+/// picture, and would give the same one back again after a wait in vain.
+fn pass_over_one(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
+    while !over.load(Ordering::Acquire) {
+        match CaptureStream::dequeue(stream) {
+            Ok(_) => return Ok(()),
+            Err(error) if is_wait(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 /// Reads until it is over or the camera fails.
 fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
     let clock = gst::SystemClock::obtain();
-    while !over.load(Ordering::Acquire) {
+    let handle = stream.handle();
+    // The first call starts the camera, which may take its time.
+    match stream.next() {
+        Ok(_) => {}
+        Err(error) if is_wait(&error) => pass_over_one(stream, over)?,
+        Err(error) => return Err(error),
+    }
+    while wait(&handle, over)? {
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,
-            // A camera that stands still is the engine's business.
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => continue,
+            Err(error) if is_wait(&error) => {
+                pass_over_one(stream, over)?;
+                continue;
+            }
             Err(error) => return Err(error),
         };
         if about.flags.contains(Flags::ERROR) || about.bytesused == 0 {
@@ -174,6 +215,6 @@ mod tests {
         };
         let source = gst_app::AppSrc::builder().build();
         let error = Feeding::start(&wanted, source).expect_err("there is none");
-        assert!(error.starts_with("/dev/nonexistent: cannot be opened: "), "{error}");
+        assert!(error.starts_with("/dev/nonexistent: "), "{error}");
     }
 }

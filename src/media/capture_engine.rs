@@ -3,7 +3,6 @@
 //! Blocks while devices are opened and closed, which is why it is a thread. Which elements are used is decided in
 //! `plan.rs`; who is told, in `capture.rs`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use super::echo::on_the_system_s_time;
 use super::fanout::Fanout;
 use super::found::Probe;
 use super::plan::{self, CapturePlan, Part};
-use super::plan_playback::Kind;
+use super::plan_playback::{Grudges, Kind};
 use super::plan_sound::microphone_source;
 use super::rate::{KeyframeGate, pause};
 use super::{devices, init, volume};
@@ -81,7 +80,7 @@ pub(super) struct Engine {
     camera: Seat,
     notice: Notice,
     microphone: Seat,
-    broken_encoders: BTreeSet<String>,
+    grudges: Grudges,
     gate: KeyframeGate,
     origin: Instant,
 }
@@ -111,7 +110,7 @@ impl Engine {
             camera: Seat::Unused("off".to_owned()),
             notice: Notice::Hidden,
             microphone: Seat::Unused("off".to_owned()),
-            broken_encoders: BTreeSet::new(),
+            grudges: Grudges::default(),
             gate: KeyframeGate::new(),
             origin: Instant::now(),
         }
@@ -180,7 +179,7 @@ impl Engine {
 
     /// What is on this machine now, and how fast it encodes if the plan may want to know.
     fn probe(&mut self) -> Probe {
-        self.blocking(|engine| devices::probe_for(&engine.board, &engine.broken_encoders))
+        self.blocking(|engine| devices::probe_for(&engine.board, &engine.grudges.broken()))
     }
 
     /// Says in the camera's place that it is away, once it has failed.
@@ -202,7 +201,7 @@ impl Engine {
             return;
         }
         let probe = self.probe();
-        let mut plan = plan::capture(&self.board, &probe, &self.broken_encoders);
+        let mut plan = plan::capture(&self.board, &probe, &self.grudges.broken());
         if is_due(&self.camera)
             && let Some(controls) = &plan.controls
         {
@@ -229,7 +228,7 @@ impl Engine {
                         Err(why) => {
                             // A driver's element may lack what the plan asks of it; software does not.
                             if !plan::is_software(&fragment.encoder) {
-                                self.broken_encoders.insert(fragment.encoder.clone());
+                                self.grudges.blame(&fragment.encoder);
                             }
                             self.rest(kind, attempt, format!("{} {why}", fragment.source));
                         }
@@ -321,8 +320,13 @@ impl Engine {
                 continue;
             };
             let health = part.look(now, patience);
+            let proved = part.age(now) >= GOOD_AGE && part.has_delivered();
             if part.age(now) >= GOOD_AGE {
                 part.attempt = 0;
+            }
+            let proved = (proved && kind == Kind::Video).then(|| part.encoder.clone());
+            if let Some(encoder) = proved {
+                self.grudges.proved(&encoder);
             }
             let what = format!("nothing came for {} s", patience.as_secs());
             match health {
@@ -339,10 +343,12 @@ impl Engine {
         let Some(encoder) = self.camera.live().map(|part| part.encoder.clone()) else {
             return;
         };
-        let first_time = self.broken_encoders.insert(encoder);
+        let first_time = self.grudges.blame(&encoder);
+        let before = self.camera.live().map_or(0, |part| part.attempt);
         self.fail(Kind::Video, why);
-        if let (true, Seat::Resting { until, .. }) = (first_time, &mut self.camera) {
-            *until = Instant::now();
+        if let (true, Seat::Resting { until, attempt, .. }) = (first_time, &mut self.camera) {
+            // The camera is well, and nobody is to be told otherwise.
+            (*until, *attempt) = (Instant::now(), before);
             self.shared.bell.ring();
         }
     }
@@ -388,6 +394,7 @@ impl Engine {
                 self.blocking(|_| part.stop(&pipeline));
             }
         }
+        self.grudges.call_is_over();
         self.notice.hide(self.pipeline.as_ref());
         self.drop_pipeline();
         self.status.send_modify(|status| status.state = CaptureState::Off);

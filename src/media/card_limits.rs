@@ -1,22 +1,41 @@
 //! Looks what sound cards do by themselves: their own rates, formats and channels (ALSA's hardware parameters).
 //!
-//! Opens each card for a moment and sets nothing. A card in use cannot be asked, and is left out.
+//! Opens each card for a moment and sets nothing. A card in use cannot be asked, and is left out. What is known is not
+//! asked again: the card might be wanted at that very moment, as at a press.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use alsa::Direction;
 use alsa::ValueOr;
 use alsa::pcm::{Format, HwParams, PCM};
 
+use super::bell::lock;
 use super::found::{PcmLimits, SoundCard, SoundLimits};
 
 /// The rates that are asked for.
 const RATES: [u32; 7] = [48_000, 44_100, 32_000, 16_000, 8_000, 96_000, 22_050];
 
-/// Asks these cards.
+/// By a card's id and name, and whether it is about playing.
+type Known = BTreeMap<(String, String, bool), PcmLimits>;
+static KNOWN: Mutex<Known> = Mutex::new(BTreeMap::new());
+
+/// Asks these cards, one caller at a time.
 pub(super) fn limits(cards: &[SoundCard]) -> SoundLimits {
     let mut found = SoundLimits::default();
+    let mut known = lock(&KNOWN);
     for card in cards {
-        let ask = |wanted: bool, direction| {
-            wanted.then(|| pcm_limits(&format!("hw:CARD={}", card.id), direction)).transpose()
+        let mut ask = |wanted: bool, direction| {
+            let key = (card.id.clone(), card.name.clone(), direction == Direction::Playback);
+            if let Some(limits) = known.get(&key).filter(|_| wanted) {
+                return Ok(Some(limits.clone()));
+            }
+            let asked =
+                wanted.then(|| pcm_limits(&format!("hw:CARD={}", card.id), direction)).transpose();
+            if let Ok(Some(limits)) = &asked {
+                known.insert(key, limits.clone());
+            }
+            asked
         };
         for (direction, wanted, into) in [
             (Direction::Playback, card.plays, &mut found.plays),

@@ -35,11 +35,32 @@ pub fn probe() -> Probe {
         cameras,
         video_nodes,
         screens: screens(Path::new("/sys/class/drm")),
-        windows: ["WAYLAND_DISPLAY", "DISPLAY"]
-            .iter()
-            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
+        windows: has_windows(),
         ..sound_probe()
     }
+}
+
+/// Looks at what a screen and its decoders need, and leaves cameras and sound alone.
+pub fn screen_probe() -> Probe {
+    let (major, minor, patch, _) = gst::version();
+    Probe {
+        gst_version: (major, minor, patch),
+        elements: elements(),
+        screens: screens(Path::new("/sys/class/drm")),
+        windows: has_windows(),
+        ..Probe::default()
+    }
+}
+
+fn elements() -> BTreeSet<String> {
+    let found = ELEMENTS.iter().filter(|name| gst::ElementFactory::find(name).is_some());
+    found.map(|name| (*name).to_owned()).collect()
+}
+
+/// Whether a window can be opened.
+fn has_windows() -> bool {
+    let named = ["WAYLAND_DISPLAY", "DISPLAY"];
+    named.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
 /// Looks at what sound needs, and leaves cameras and screens alone.
@@ -49,11 +70,7 @@ pub(super) fn sound_probe() -> Probe {
     let (major, minor, patch, _) = gst::version();
     Probe {
         gst_version: (major, minor, patch),
-        elements: ELEMENTS
-            .iter()
-            .filter(|name| gst::ElementFactory::find(name).is_some())
-            .map(|name| (*name).to_owned())
-            .collect(),
+        elements: elements(),
         cores: std::thread::available_parallelism()
             .ok()
             .and_then(|cores| u32::try_from(cores.get()).ok())
@@ -196,7 +213,8 @@ pub fn screens(folder: &Path) -> Vec<Screen> {
             let modes = fs::read_to_string(entry.path().join("modes")).unwrap_or_default();
             Some(Screen {
                 connector: connector.to_owned(),
-                connected: status.trim() == "connected",
+                // Panels soldered to the board often cannot tell.
+                connected: status.trim() != "disconnected",
                 id: id.and_then(|id| id.trim().parse().ok()),
                 driver: driver
                     .and_then(|path| Some(path.file_name()?.to_str()?.to_owned()))

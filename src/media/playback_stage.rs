@@ -153,7 +153,7 @@ impl Stage {
     }
 
     fn plan_words(&self) {
-        let found = devices::probe();
+        let found = devices::screen_probe();
         match plan_display::surface(&self.house.board.display, &found) {
             Surface::Counted(sink) | Surface::Direct(sink) => {
                 lock(&self.house.shared.words).display = sink.label;
@@ -226,10 +226,11 @@ struct BranchFault {
 impl Act {
     fn stop(&mut self, house: &House, track: &Track) {
         if let Self::Playing { pipeline, .. } = self {
+            take_down(pipeline);
+            // Last, as a picture may come until then: held, it would hold the decoder's memory and device.
             if let (Kind::Video, Some(screen)) = (track.stream.kind, &house.screen) {
                 screen.let_go();
             }
-            take_down(pipeline);
         }
     }
 
@@ -277,7 +278,8 @@ impl House {
     fn perform(&mut self, track: &Arc<Track>, attempt: u32) -> Act {
         let shared = Arc::clone(&self.shared);
         let broken = self.grudges.broken();
-        let plan = plan_playback::playback(&track.stream, &self.board, &devices::probe(), &broken);
+        let plan =
+            plan_playback::playback(&track.stream, &self.board, &devices::screen_probe(), &broken);
         let plan = match plan {
             Ok(plan) => plan,
             Err(words) => {

@@ -138,10 +138,18 @@ impl ScreenStage {
     }
 
     fn open(&mut self, attempt: u32, shown: &Shown) {
-        let probe = devices::probe();
+        let probe = devices::screen_probe();
+        let unplugged =
+            !probe.screens.is_empty() && probe.screens.iter().all(|screen| !screen.connected);
         let opened = match plan_display::surface(&self.settings, &probe) {
             Surface::Screen(_) if *shown == Shown::Closed => {
                 return self.shared.tell("closed until there is a picture".to_owned());
+            }
+            // Most doors have sockets and no display. Until the kernel says otherwise no device is touched for it.
+            Surface::Screen(Device::Kms { .. }) if unplugged => {
+                self.shared.tell("none (no display is plugged in)".to_owned());
+                self.seat = Seat::Resting { until: Instant::now() + LOOK, attempt: 0 };
+                return;
             }
             Surface::Screen(device) => {
                 Open::build(&device, &self.settings, &probe, &self.shared, attempt)

@@ -226,6 +226,10 @@ impl SpeakerLine {
     /// Unplugs it and frees its threads.
     pub(super) fn remove(&self, strand: &Strand) {
         strand.bin.set_locked_state(true);
+        // A card that stands still holds the strand's thread inside the mixer; it has to be let out first.
+        if let Err(error) = strand.pad.set_active(false) {
+            tracing::debug!(%error, "a place at the mixer was not in use");
+        }
         if let Err(error) = strand.bin.set_state(gst::State::Null) {
             tracing::warn!(%error, "a sound did not stop cleanly");
         }

@@ -155,7 +155,13 @@ impl SpeakerStage {
         self.look();
         self.end_sounds();
         match (&self.seat, self.is_needed(tracks)) {
-            (Seat::Closed, true) => self.open(0),
+            (Seat::Closed, true) => {
+                // A card that was missing may be there by now.
+                if self.plan.stands_in {
+                    self.replan();
+                }
+                self.open(0);
+            }
             (Seat::Resting { until, attempt }, true) if *until <= Instant::now() => {
                 let attempt = *attempt;
                 self.replan();
@@ -245,11 +251,11 @@ impl SpeakerStage {
     }
 
     fn close(&mut self) {
-        if let Seat::Resting { .. } = self.seat {
-            // Who presses next is not to wait out a pause, nor to be told of an old failure.
-            self.replan();
-        }
         self.take_down();
+        // Who presses next is not to wait out a pause, nor to be told of an old failure, nor to hear nothing because a
+        // better card came late.
+        self.seat = Seat::Closed;
+        self.replan();
     }
 
     fn take_down(&mut self) {

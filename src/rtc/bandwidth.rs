@@ -77,8 +77,12 @@ impl Reports {
     /// A report on `count` packets from the number `base` on has come.
     fn take(&mut self, base: u16, count: u16) {
         let skipped = self.next.map_or(0, |next| base.wrapping_sub(next));
-        // One that was overtaken by a newer one says nothing new.
+        // One that was overtaken by a newer one skips nothing, and may still reach farther.
         if skipped > u16::MAX / 2 {
+            let end = base.wrapping_add(count);
+            if self.next.is_some_and(|next| end.wrapping_sub(next) < u16::MAX / 2) {
+                self.next = Some(end);
+            }
             return;
         }
         self.skipped = (base.wrapping_sub(skipped), skipped);
@@ -162,6 +166,8 @@ impl Gauge {
         if over {
             let sent = state.sent;
             state.estimator.hole_is_over(sent);
+            // What is known of the numbers may be from before they came round.
+            state.reports = Reports::default();
         }
         over && state.mode == VideoMode::Full
     }

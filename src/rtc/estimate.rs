@@ -220,7 +220,11 @@ impl Estimator {
         self.reached = self.reached.max(newest);
         if silence > HOLE {
             self.updated = now;
-            self.whole_again(now);
+            // Only if something waited: a link that sends a keyframe now and then is silent between them.
+            let oldest = fates.first().map_or(now, |fate| fate.sent);
+            if now.saturating_sub(oldest) > HOLE {
+                self.whole_again(now);
+            }
         }
         let hole = fates.partition_point(|fate| fate.sent <= self.whole_since);
         let fates = &fates[hole..];

@@ -96,7 +96,8 @@ impl Greeted {
             HubFrame::Ack { request_id } => match self.requests.take(&request_id) {
                 Some(Request::Subscribe) => desk.membership.subscribed(now),
                 Some(Request::Unsubscribe) => desk.membership.unsubscribed(now),
-                Some(Request::Description { .. } | Request::Other { .. }) => {}
+                Some(Request::Description { to, .. }) => self.requests.settled(&to),
+                Some(Request::Other { .. }) => {}
                 None => debug!("ack to nothing we asked ignored"),
             },
             HubFrame::Error { code, request_id, message } => {
@@ -167,6 +168,7 @@ impl Greeted {
                 self.requests.repeat_at(now + self.repeat, id, to, frame);
             }
             (Some(Request::Description { to, .. }), _) => {
+                self.requests.settled(&to);
                 desk.undelivered(true, to, code == "peer_not_found");
             }
             (Some(Request::Other { .. }) | None, _) => {}

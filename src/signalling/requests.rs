@@ -124,11 +124,12 @@ impl Requests {
 
     /// The request an answer belongs to; it is open no more.
     pub(super) fn take(&mut self, id: &str) -> Option<Request> {
-        let request = self.pending.remove(id).map(|pending| pending.request);
-        if let Some(Request::Description { to, .. }) = &request {
-            self.behind.remove(to);
-        }
-        request
+        self.pending.remove(id).map(|pending| pending.request)
+    }
+
+    /// A description to this peer needs no repetition: nor do its candidates.
+    pub(super) fn settled(&mut self, peer: &PeerId) {
+        self.behind.remove(peer);
     }
 
     /// Keeps a description for one more try at `at`, under the same id.
@@ -296,6 +297,7 @@ mod tests {
         requests.add(now, heard.clone(), offer("heard"));
         requests.follow(&to, "of the one that was heard");
         assert!(requests.take(&heard).is_some());
+        requests.settled(&to);
         requests.follow(&to, "nobody waits");
         let lost = requests.next_id();
         requests.add(now, lost, offer("lost"));

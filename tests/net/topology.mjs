@@ -7,7 +7,7 @@
 //   phone --- phonenat -+
 
 import { execFileSync, spawn } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { remove, sh, sweep } from "./namespaces.mjs";
 
 const PREFIX = "icn";
 const PLACES = ["wan", "doornat", "door", "phonenat", "phone"];
@@ -45,7 +45,7 @@ export class Topology {
    *   with `v6` the houses have no IPv4 but on their loopback interfaces, and no NAT; the services have both
    */
   static make({ door, phone, family = "v4" }) {
-    sweep();
+    sweep(PREFIX);
     const net = new Topology();
     net.#name = `${PREFIX}${process.pid}`;
     net.#family = family;
@@ -255,40 +255,4 @@ export class Topology {
   destroy() {
     for (const place of PLACES) remove(this.namespace(place));
   }
-}
-
-/** Removes what runs that died left behind. */
-function sweep() {
-  for (const line of sh("ip", "netns", "list").split("\n")) {
-    const found = new RegExp(`^(${PREFIX}(\\d+)-\\w+)`).exec(line);
-    if (found && !alive(Number(found[2]))) remove(found[1]);
-  }
-}
-
-function alive(pid) {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").includes("node");
-  } catch {
-    return false;
-  }
-}
-
-/** Removes a namespace of ours with whatever still runs in it. */
-function remove(name) {
-  try {
-    for (const pid of sh("ip", "netns", "pids", name).split("\n").filter(Boolean)) {
-      try {
-        process.kill(Number(pid), "SIGKILL");
-      } catch {
-        continue;
-      }
-    }
-    sh("ip", "netns", "delete", name);
-  } catch {
-    // It is not there.
-  }
-}
-
-function sh(program, ...words) {
-  return execFileSync(program, words, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 10_000 });
 }

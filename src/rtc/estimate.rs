@@ -45,6 +45,11 @@ const HIGH_LOSS: f64 = 0.1;
 const SOME_LOSS: f64 = 0.05;
 /// Without a report for so long, packets went into a hole.
 const HOLE: Duration = Duration::from_secs(1);
+/// Nothing arrived of what was sent during so long: a hole too, though reports came again within [`HOLE`]. Losses by
+/// chance and by a full queue leave something over; a radio that changes its channel, or a router its route, nothing.
+const BLACKOUT: Duration = Duration::from_millis(150);
+/// So many packets must be gone in it.
+const BLACKOUT_SAMPLE: u32 = 6;
 /// The shortest travelling time is remembered this long at least, and twice as long at most.
 const BASE_AGE: Duration = Duration::from_secs(15);
 /// A queue that stays for so long although less is sent is not ours: the path itself is longer now.
@@ -121,6 +126,9 @@ pub struct Estimator {
     /// When the last hole was over. What was sent before says nothing: it may have been lost in it, or have waited
     /// for its end, and is reported on piece by piece.
     whole_since: Duration,
+    /// When the first and the last of the packets were sent that are lost without one between them that arrived, and
+    /// how many they are.
+    gone: Option<(Duration, Duration, u32)>,
     round_trip: Duration,
     /// The rate grows no further than what arrived allows: little is sent on purpose.
     tested: Option<f64>,
@@ -146,6 +154,7 @@ impl Estimator {
             heard: None,
             reached: Duration::ZERO,
             whole_since: Duration::ZERO,
+            gone: None,
             round_trip: Duration::ZERO,
             tested: None,
         }
@@ -226,6 +235,7 @@ impl Estimator {
                 self.whole_again(now);
             }
         }
+        self.find_blackout(fates);
         let hole = fates.partition_point(|fate| fate.sent <= self.whole_since);
         let fates = &fates[hole..];
         let Some((newest, lowest)) = travel(fates) else { return };
@@ -241,6 +251,21 @@ impl Estimator {
         let lossy = self.loss_rule(now);
         if !queued && !lossy {
             self.grow(now);
+        }
+    }
+
+    /// Looks for a time in which everything was lost.
+    fn find_blackout(&mut self, fates: &[Fate]) {
+        for fate in fates {
+            if fate.arrived.is_none() {
+                let (first, _, count) = self.gone.unwrap_or((fate.sent, fate.sent, 0));
+                self.gone = Some((first, fate.sent, count + 1));
+            } else if let Some((first, last, count)) = self.gone.take()
+                && count >= BLACKOUT_SAMPLE
+                && last.saturating_sub(first) >= BLACKOUT
+            {
+                self.whole_again(last);
+            }
         }
     }
 
@@ -717,6 +742,38 @@ mod tests {
         assert_eq!(talk.run(0.5), CEILING);
         assert!(!talk.estimator.is_congested(talk.now, talk.sent));
         assert!(talk.pictures >= 10, "{}", talk.pictures);
+    }
+
+    #[test]
+    fn a_short_hole_is_no_narrow_path_whenever_it_comes() {
+        for ms in [200, 300, 500, 740, 900, 990] {
+            for phase in 0..12 {
+                let mut talk = Talk::over(Path::new(20_000_000.0));
+                talk.run(5.0 + f64::from(phase) * 0.017);
+                talk.path.dead = true;
+                talk.run(f64::from(ms) / 1000.0);
+                talk.path.dead = false;
+                talk.run(0.5);
+                let rate = talk.estimator.rate();
+                assert_eq!(rate, CEILING, "{ms} ms, phase {phase}");
+                assert_eq!(talk.run(2.0), CEILING, "{ms} ms, phase {phase}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_hole_in_a_lossy_path_leaves_a_picture() {
+        for seed in 1..=20 {
+            let mut talk = Talk::over(Path::new(20_000_000.0));
+            talk.path.dice = seed;
+            talk.path.loss = 0.1;
+            talk.run(10.0);
+            talk.path.dead = true;
+            talk.run(0.7);
+            talk.path.dead = false;
+            let rate = talk.run(1.0);
+            assert!(rate >= 0.3 * CEILING, "seed {seed}: {rate}");
+        }
     }
 
     #[test]

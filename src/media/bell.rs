@@ -2,8 +2,10 @@
 //!
 //! Not for tasks of the async side: those have their own channels.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use gstreamer::{self as gst, prelude::*};
 
 /// A bell one thread waits for and anybody rings.
 #[derive(Debug, Default)]
@@ -28,6 +30,26 @@ impl Bell {
             .unwrap_or_else(PoisonError::into_inner);
         *rung = false;
     }
+}
+
+/// Lets a pipeline ring the bell of `owner` when it has an error or another latency to tell. Only such messages stay
+/// on its bus, for whoever the bell wakes to read: the bus would grow.
+pub(super) fn ring_on_news<T: Send + Sync + 'static>(
+    pipeline: &gst::Pipeline,
+    owner: &Arc<T>,
+    bell: fn(&T) -> &Bell,
+) {
+    let Some(bus) = pipeline.bus() else { return };
+    let owner = Arc::downgrade(owner);
+    bus.set_sync_handler(move |_, message| match message.type_() {
+        gst::MessageType::Error | gst::MessageType::Latency => {
+            if let Some(owner) = owner.upgrade() {
+                bell(&owner).ring();
+            }
+            gst::BusSyncReply::Pass
+        }
+        _ => gst::BusSyncReply::Drop,
+    });
 }
 
 /// Locks, also after a panic elsewhere: what this room keeps behind locks is valid between any two statements.

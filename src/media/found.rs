@@ -178,6 +178,13 @@ impl SoundCard {
 }
 
 impl Probe {
+    /// A machine that has these elements and nothing else.
+    #[cfg(test)]
+    pub(super) fn with_elements(elements: &[&str]) -> Self {
+        let elements = elements.iter().map(|name| (*name).to_owned()).collect();
+        Self { elements, ..Self::default() }
+    }
+
     /// Whether an element exists. Always `false` for names outside [`ELEMENTS`].
     pub fn has(&self, element: &str) -> bool {
         self.elements.contains(element)

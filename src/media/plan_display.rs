@@ -208,10 +208,7 @@ mod tests {
     use crate::media::found::{ELEMENTS, Screen};
 
     fn machine() -> Probe {
-        Probe {
-            elements: ELEMENTS.iter().map(|name| (*name).to_owned()).collect(),
-            ..Probe::default()
-        }
+        Probe::with_elements(ELEMENTS)
     }
 
     fn settings(source: Source) -> DisplaySettings {

@@ -72,20 +72,16 @@ mod tests {
         board
     }
 
-    fn machine(elements: &[&str]) -> Probe {
-        let elements = elements.iter().map(|name| (*name).to_owned()).collect();
-        Probe { elements, ..Probe::default() }
-    }
-
     #[test]
     fn without_a_software_encoder_there_is_no_notice() {
-        assert_eq!(notice(&board(640, 480), &machine(&["v4l2h264enc"]), "x"), None);
+        assert_eq!(notice(&board(640, 480), &Probe::with_elements(&["v4l2h264enc"]), "x"), None);
     }
 
     #[test]
     fn the_words_are_left_out_where_nothing_can_write_them() {
         let plain =
-            notice(&board(640, 480), &machine(&["openh264enc"]), "Camera away").expect("one");
+            notice(&board(640, 480), &Probe::with_elements(&["openh264enc"]), "Camera away")
+                .expect("one");
         assert!(!plain.text.contains("textoverlay"), "{}", plain.text);
         assert_eq!(plain.encoder, "openh264enc");
     }
@@ -122,7 +118,7 @@ mod tests {
         crate::media::init().expect("GStreamer starts");
         for encoder in SOFTWARE.iter().filter(|name| gst::ElementFactory::find(name).is_some()) {
             let words = "Camera \"a\" <away> & back soon";
-            let plan = |elements: &[&str]| notice(&board(320, 240), &machine(elements), words);
+            let plan = |elements: &[&str]| notice(&board(320, 240), &Probe::with_elements(elements), words);
             let blank = run(&plan(&[encoder]).expect("one"));
             let written = run(&plan(&[encoder, "textoverlay"]).expect("one"));
             let all: usize = written.iter().sum();

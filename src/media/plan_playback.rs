@@ -229,10 +229,7 @@ mod tests {
     use crate::media::plan_sound::speaker;
 
     fn machine() -> Probe {
-        Probe {
-            elements: ELEMENTS.iter().map(|name| (*name).to_owned()).collect(),
-            ..Probe::default()
-        }
+        Probe::with_elements(ELEMENTS)
     }
 
     fn board(source: Source) -> Board {

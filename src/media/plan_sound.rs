@@ -332,9 +332,8 @@ mod tests {
             ..SoundCard::default()
         };
         Probe {
-            elements: ELEMENTS.iter().map(|name| (*name).to_owned()).collect(),
             sound_cards: vec![card("vc4hdmi0"), card("panel")],
-            ..Probe::default()
+            ..Probe::with_elements(ELEMENTS)
         }
     }
 

@@ -13,7 +13,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
-use super::bell::lock;
+use super::bell::{lock, ring_on_news};
 use super::plan_display::{self, Surface};
 use super::plan_playback::{self, DECODER, Grudges, Kind, TO_SCREEN};
 use super::playback::{Inlet, Shared, Track};
@@ -387,19 +387,7 @@ fn build(
             gst::PadProbeReturn::Ok
         });
     }
-    if let Some(bus) = pipeline.bus() {
-        let shared = Arc::downgrade(shared);
-        // Only what `read_bus` reads is kept: the bus would grow.
-        bus.set_sync_handler(move |_, message| match message.type_() {
-            gst::MessageType::Error | gst::MessageType::Latency => {
-                if let Some(shared) = shared.upgrade() {
-                    shared.bell.ring();
-                }
-                gst::BusSyncReply::Pass
-            }
-            _ => gst::BusSyncReply::Drop,
-        });
-    }
+    ring_on_news(&pipeline, shared, |shared| &shared.bell);
     Ok((pipeline, source))
 }
 

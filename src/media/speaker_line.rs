@@ -9,6 +9,7 @@ use gstreamer_app as gst_app;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::bell::ring_on_news;
 use super::echo::on_the_system_s_time;
 use super::plan_sound::{CAPS, SpeakerPlan};
 use super::speaker::SpeakerDesk;
@@ -106,19 +107,7 @@ impl SpeakerLine {
                 gst::PadProbeReturn::Ok
             });
         }
-        if let Some(bus) = self.pipeline.bus() {
-            let desk = Arc::downgrade(desk);
-            // Only what `read_bus` reads is kept: the bus would grow.
-            bus.set_sync_handler(move |_, message| match message.type_() {
-                gst::MessageType::Error | gst::MessageType::Latency => {
-                    if let Some(desk) = desk.upgrade() {
-                        desk.bell.ring();
-                    }
-                    gst::BusSyncReply::Pass
-                }
-                _ => gst::BusSyncReply::Drop,
-            });
-        }
+        ring_on_news(&self.pipeline, desk, |desk| &desk.bell);
     }
 
     /// Reads what came on the bus; the first error ends the reading.

@@ -190,7 +190,8 @@ console.log(token({ sub: "${sub}", who: "door", exp: Math.floor(Date.now() / 100
       .evaluate(() => window.connections.map((one) => `${one.signalingState}/${one.iceConnectionState}/${one.connectionState}/${one.iceGatheringState}`))
       .catch(({ message }) => message);
     const { state, peers, counters, uplinks } = await this.door.status().catch(({ message }) => ({ state: message }));
-    return `${this.senses.tell()}; browser ${JSON.stringify(browser)}; door ${JSON.stringify({ state, peers, counters, uplinks })}`;
+    const ear = await this.phone.page.evaluate(() => window.tellEar?.()).catch(() => "the page does not answer");
+    return `${this.senses.tell()}; ${ear}; browser ${JSON.stringify(browser)}; door ${JSON.stringify({ state, peers, counters, uplinks })}`;
   }
 
   /** Writes down everything known, for the one who looks for the cause. */

@@ -127,21 +127,25 @@ function watch(hertz) {
     };
     video.requestVideoFrameCallback(shown);
     let ear;
-    let stream;
+    let track;
     let analyser;
     let bins;
+    window.tellEar = () => `ear ${ear?.state} at ${ear?.currentTime.toFixed(1)} s, track ${track?.readyState}${track?.muted ? " muted" : ""}, video at ${video.currentTime.toFixed(1)} s${video.paused ? " paused" : ""}`;
     setInterval(() => {
-      if (video.srcObject !== stream && video.srcObject?.getAudioTracks().length) {
-        stream = video.srcObject;
+      // A new link may bring a new stream, or a new track in the stream that is there.
+      const present = video.srcObject?.getAudioTracks().find(({ readyState }) => readyState === "live");
+      if (present && present !== track) {
+        track = present;
         ear ??= new AudioContext();
-        ear.resume();
         analyser = ear.createAnalyser();
         analyser.fftSize = 2048;
         analyser.smoothingTimeConstant = 0;
         bins = new Float32Array(analyser.frequencyBinCount);
-        ear.createMediaStreamSource(stream).connect(analyser);
+        ear.createMediaStreamSource(new MediaStream([track])).connect(analyser);
       }
       if (!analyser) return;
+      // Chromium puts it to sleep when its page did not run for long.
+      if (ear.state !== "running") ear.resume();
       analyser.getFloatFrequencyData(bins);
       let top = 1;
       for (let n = 2; n < bins.length; n += 1) if (bins[n] > bins[top]) top = n;

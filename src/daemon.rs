@@ -10,20 +10,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
+use crate::clerk::Clerk;
 use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
-use crate::hands::{Hands, ice_server};
-use crate::hardware::{ButtonEvent, ButtonState, Panel};
+use crate::errands;
+use crate::hands::{Hands, Rooms, ice_server};
+use crate::hardware::{ButtonEvent, Panel};
 use crate::intercom::{
-    CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules, SHORTEST_PULSE,
-    UplinkEvent, UplinkId,
+    CallId, CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules,
+    SHORTEST_PULSE, UplinkEvent, UplinkId,
 };
-use crate::media::{self, Capture, CaptureStatus, Playback, Sight};
-use crate::rtc::{Links, Network, Picture, Taste};
-use crate::service::control::{Happening, Reply};
-use crate::service::network;
+use crate::media::{self, Capture, Playback};
+use crate::rtc::{Links, Network, Picture};
+use crate::service::control::Reply;
+use crate::service::happenings::Happening;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
@@ -46,6 +48,8 @@ struct House {
     presses: mpsc::Receiver<ButtonEvent>,
     control: mpsc::Receiver<ControlRequest>,
     probes: mpsc::Receiver<()>,
+    /// Pictures of visitors, as they are made.
+    portraits: mpsc::Receiver<(CallId, Vec<u8>)>,
     progress: Progress,
     events: Events,
     lan: Option<Arc<Lan>>,
@@ -108,7 +112,7 @@ impl House {
         panel.listen_to_keys();
         match panel.watch_button() {
             Some(button) => {
-                let told = tell_button(button, inbox_in.clone());
+                let told = errands::tell_button(button, inbox_in.clone());
                 tasks.spawn("button state", Weight::Ordinary, told);
             }
             // Wired, not required, and not to be had: the door is deaf.
@@ -131,7 +135,7 @@ impl House {
 
         let playback = Playback::new(&settings.board);
         let capture = Capture::beside(&settings.board, &playback);
-        let told = tell_camera(capture.watch(), inbox_in.clone());
+        let told = errands::tell_camera(capture.watch(), inbox_in.clone());
         tasks.spawn("camera state", Weight::Ordinary, told);
         let network = Network {
             policy: settings.ice.policy,
@@ -139,8 +143,10 @@ impl House {
             extra_roots: Vec::new(),
         };
         let (fanout, bandwidth) = (capture.fanout(), capture.bandwidth());
-        let picture =
-            Picture { level: media::plan::level_of(&settings.board), taste: taste().await };
+        let picture = Picture {
+            level: media::plan::level_of(&settings.board),
+            taste: errands::taste().await,
+        };
         let links =
             Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture);
 
@@ -158,12 +164,20 @@ impl House {
         }
         let known: Vec<UplinkId> = uplinks.keys().copied().collect();
         for handle in uplinks.values() {
-            let told = tell_uplink(handle.status(), events.clone());
+            let told = errands::tell_uplink(handle.status(), events.clone());
             tasks.spawn(format!("{} status", handle.id()), Weight::Ordinary, told);
         }
 
-        let watching = watch_network(inbox_in.clone());
+        let watching = errands::watch_network(inbox_in.clone());
         tasks.spawn("network", Weight::Ordinary, watching);
+
+        if let Some(hours) = settings.quiet {
+            let watching = errands::watch_hours(hours, inbox_in.clone());
+            tasks.spawn("quiet hours", Weight::Ordinary, watching);
+        }
+
+        let (clerk, keeper) = Clerk::open(&settings).context("the door's memory cannot be read")?;
+        tasks.spawn("call log", Weight::Ordinary, keeper.run());
 
         let progress = Progress::new();
         // 1: a second probe before the loop turned asks for nothing more.
@@ -185,7 +199,11 @@ impl House {
         let lines = known.iter().filter(|id| !(unarmed && **id == UplinkId::Service));
         heart.watch_lines(&lines.copied().collect::<Vec<_>>());
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
-        let hands = Hands::new(links, uplinks, capture, playback, panel, events.clone(), address);
+        heart.handle(Instant::now(), Input::Persons(clerk.count()));
+        // 2: one call's picture, and that of the next.
+        let (portraits_in, portraits) = mpsc::channel(2);
+        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk };
+        let hands = Hands::new(rooms, events.clone(), address, settings.messages, portraits_in);
         Ok(Self {
             heart,
             hands,
@@ -194,6 +212,7 @@ impl House {
             presses,
             control,
             probes,
+            portraits,
             progress,
             events,
             lan,
@@ -243,6 +262,11 @@ impl House {
                 Some(input) = self.inbox.recv() => self.take(input),
                 Some(request) = self.control.recv() => self.answer(request),
                 () = sleep_until(wake) => self.take(Input::Wakeup),
+                Some((call, jpeg)) = self.portraits.recv() => {
+                    if self.hands.clerk.portrait(&call, jpeg) {
+                        self.take(Input::Picture(call));
+                    }
+                }
                 Some(()) = self.probes.recv() => {}
                 ended = self.tasks.essential_end() => {
                     error!("{ended}");
@@ -283,6 +307,11 @@ impl House {
             return warn!("a request of user {} came too late and is not carried out", request.uid);
         }
         let reply = match request.ask {
+            ask @ (Ask::Log(_)
+            | Ask::ClearLog
+            | Ask::AddPerson(_)
+            | Ask::RemovePerson(_)
+            | Ask::Persons) => self.people(&ask, request.uid),
             Ask::Press => {
                 info!("pressed through the control socket by user {}", request.uid);
                 self.take(Input::Press);
@@ -304,6 +333,19 @@ impl House {
         };
         // A client that went away needs no answer.
         let _ = request.reply.send(reply);
+    }
+
+    /// What the control socket asks about people.
+    fn people(&mut self, ask: &Ask, uid: u32) -> Reply {
+        let address = self.hands.address().map(str::to_owned);
+        let reply = self.hands.clerk.answer(ask, address.as_deref());
+        match ask {
+            Ask::AddPerson(name) => info!("user {uid} lets {name:?} open the door from a page"),
+            Ask::RemovePerson(name) => info!("user {uid} lets {name:?} open the door no more"),
+            _ => {}
+        }
+        self.take(Input::Persons(self.hands.clerk.count()));
+        reply.unwrap_or_else(|| Reply::refused("this is none of the clerk's", "report this bug"))
     }
 
     fn unlock(&mut self, by: Opener, length: Option<Duration>) -> Reply {
@@ -331,6 +373,9 @@ impl House {
             Err(Refusal::Stopping) => {
                 Reply::refused("the daemon is stopping", "ask again when it runs")
             }
+            Err(Refusal::Denied(why)) => {
+                Reply::refused(why.name(), "ask through the control socket as a user who may")
+            }
         }
     }
 
@@ -352,7 +397,7 @@ impl House {
 
     async fn leave(self) {
         // From here on nobody listens; senders see it and end.
-        drop((self.inbox, self.presses, self.control, self.probes));
+        drop((self.inbox, self.presses, self.control, self.probes, self.portraits));
         self.events.tell(Happening::Stopping);
         let _ = self.stop_control.send(());
         let hands = self.hands;
@@ -407,85 +452,6 @@ fn service_uplink(
         }
     };
     Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
-}
-
-/// Tells watchers when an uplink's state changes.
-async fn tell_uplink(
-    mut status: watch::Receiver<crate::signalling::status::UplinkStatus>,
-    events: Events,
-) {
-    let mut last = "";
-    while status.changed().await.is_ok() {
-        let (name, state) = {
-            let status = status.borrow_and_update();
-            (status.name, status.state.name())
-        };
-        if state != last {
-            last = state;
-            events.tell(Happening::Uplink { name: name.to_owned(), state: state.to_owned() });
-        }
-    }
-}
-
-/// Tells the heart when the button gets out of order, and when it is well again.
-async fn tell_button(mut button: watch::Receiver<ButtonState>, inbox: mpsc::Sender<Input>) {
-    let mut was = false;
-    loop {
-        let is = button.borrow_and_update().is_fault();
-        if is != was {
-            was = is;
-            let input = if is { Input::Broken } else { Input::Mended };
-            if inbox.send(input(Part::Button)).await.is_err() {
-                return;
-            }
-        }
-        if button.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// How long the start of the door may wait for an opinion on codecs.
-const TASTE: Duration = Duration::from_secs(3);
-
-/// Which pictures phones should rather send.
-async fn taste() -> Taste {
-    let asking = tokio::task::spawn_blocking(|| {
-        media::plan_playback::prefers_h264(&media::devices::screen_probe())
-    });
-    match tokio::time::timeout(TASTE, asking).await {
-        Ok(Ok(true)) => Taste::H264,
-        Ok(Ok(false) | Err(_)) | Err(_) => Taste::Any,
-    }
-}
-
-/// The same for the camera, of which nothing is known between calls.
-async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mpsc::Sender<Input>) {
-    let mut told = Sight::Works;
-    loop {
-        let sight = capture.borrow_and_update().sight;
-        let news = match sight {
-            Sight::Unknown => None,
-            Sight::Works => Some(Input::Mended(Part::Camera)),
-            Sight::Away => Some(Input::Broken(Part::Camera)),
-        };
-        if let Some(news) = news.filter(|_| sight != told) {
-            told = sight;
-            if inbox.send(news).await.is_err() {
-                return;
-            }
-        }
-        if capture.changed().await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Without it the door goes on and notices changes of the network later, by silence.
-async fn watch_network(inbox: mpsc::Sender<Input>) {
-    if let Err(error) = network::watch(inbox).await {
-        warn!("{error}");
-    }
 }
 
 async fn sleep_until(at: Option<Instant>) {

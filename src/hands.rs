@@ -3,65 +3,99 @@
 //! Never waits. What cannot be done at once comes back as an input. Also reads everything `status`
 //! shows.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant, SystemTime};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
-use crate::config;
+use crate::clerk::Clerk;
+use crate::config::{self, Messages};
+use crate::errands;
 use crate::hardware::{Panel, Release};
 use crate::intercom::{
-    Command, Input, LinkCommand, LinkEvent, LinkId, Outgoing, PeerView, Report, Scene, Snapshot,
-    Stance, UplinkCommand, UplinkEvent, UplinkId,
+    CallId, Cause, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing, PeerKey, Report,
+    Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
-use crate::media::{self, Capture, CaptureState, Playback};
-use crate::rtc::{IceServer, LinkHandle, Links};
-use crate::service::control::{
-    CallStatus, Happening, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status, UplinkStatus,
-};
+use crate::media::{self, Capture, Playback};
+use crate::rtc::{IceServer, LinkHandle, Links, Played};
+use crate::service::happenings::Happening;
 use crate::service::notify;
-use crate::service::server::{Events, unix_seconds};
+use crate::service::server::Events;
 use crate::service::tasks::{Tasks, Weight};
 use crate::signalling::uplink::UplinkHandle;
 
 /// Everything the heart's commands act on.
 pub struct Hands {
-    links: Links,
-    uplinks: BTreeMap<UplinkId, UplinkHandle>,
-    capture: Capture,
-    playback: Playback,
-    panel: Panel,
+    pub(crate) links: Links,
+    pub(crate) uplinks: BTreeMap<UplinkId, UplinkHandle>,
+    pub(crate) capture: Capture,
+    pub(crate) playback: Playback,
+    pub(crate) panel: Panel,
+    pub(crate) clerk: Clerk,
     events: Events,
-    address: Option<String>,
-    open: BTreeMap<LinkId, LinkHandle>,
+    pub(crate) address: Option<String>,
+    messages: Messages,
+    portraits: mpsc::Sender<(CallId, Vec<u8>)>,
+    /// Whether the camera is wanted.
+    capturing: bool,
+    pub(crate) open: BTreeMap<LinkId, LinkHandle>,
+    /// How those who answered this call want to be called.
+    names: BTreeMap<PeerKey, Name>,
     shown: Option<LinkId>,
+    heard: BTreeSet<LinkId>,
     scene: Scene,
+    /// What the owner has to say at the end of the latest call.
+    parting: Option<String>,
     refused: VecDeque<Input>,
-    started: Instant,
+    pub(crate) started: Instant,
+}
+
+/// The rooms the hands reach into.
+pub struct Rooms {
+    /// WebRTC links.
+    pub links: Links,
+    /// Every configured uplink.
+    pub uplinks: BTreeMap<UplinkId, UplinkHandle>,
+    /// Camera and microphone.
+    pub capture: Capture,
+    /// Screen and speaker.
+    pub playback: Playback,
+    /// Button, lamp, chime and relay.
+    pub panel: Panel,
+    /// Persons, log and pictures.
+    pub clerk: Clerk,
 }
 
 impl Hands {
-    /// Hands on these rooms.
+    /// Hands on these rooms. `messages` is what the owner has to say at which end of a call; pictures of visitors go
+    /// to `portraits`.
     pub fn new(
-        links: Links,
-        uplinks: BTreeMap<UplinkId, UplinkHandle>,
-        capture: Capture,
-        playback: Playback,
-        panel: Panel,
+        rooms: Rooms,
         events: Events,
         address: Option<String>,
+        messages: Messages,
+        portraits: mpsc::Sender<(CallId, Vec<u8>)>,
     ) -> Self {
+        let Rooms { links, uplinks, capture, playback, panel, clerk } = rooms;
         Self {
             links,
             uplinks,
             capture,
             playback,
             panel,
+            clerk,
             events,
             address,
+            messages,
+            portraits,
+            capturing: false,
             open: BTreeMap::new(),
+            names: BTreeMap::new(),
             shown: None,
+            heard: BTreeSet::new(),
             scene: Scene::Idle,
+            parting: None,
             refused: VecDeque::new(),
             started: Instant::now(),
         }
@@ -85,18 +119,56 @@ impl Hands {
                     self.refused.push_back(Input::Link(id, LinkEvent::Closed));
                 }
             }
-            Command::Capture(on) => self.capture.set(on),
+            Command::Capture(on) => {
+                if on {
+                    self.parting = None;
+                }
+                self.capturing = on;
+                self.capture.set(on);
+            }
             Command::Show(link) => self.show(link),
+            Command::Hear(links) => self.hear(links),
+            Command::Text(note) => self.playback.note(note.map(|note| note.as_str().to_owned())),
+            Command::Challenge(peer, purpose) => {
+                if let Some(nonce) = self.clerk.nonce() {
+                    self.refused.push_back(Input::Challenge(peer, purpose, nonce));
+                }
+            }
+            Command::Verify(peer, proof) => {
+                let person = self.clerk.check(&peer, &proof);
+                self.refused.push_back(Input::Verified(peer, proof.purpose, person));
+            }
+            Command::TellPicture(peer) => {
+                if let Some((call, jpeg)) = self.clerk.portrait_now() {
+                    self.tell_page(peer, Outgoing::Picture(call, jpeg));
+                }
+            }
+            Command::TellLog(peer, call) => {
+                self.tell_page(peer, Outgoing::Log(call, self.clerk.lines()));
+            }
             Command::Lamp(lamp) => self.panel.lamp(lamp),
             Command::Scene(scene) => {
                 self.scene = scene;
-                self.playback.ringback(scene == Scene::Ringing);
+                self.playback.ringback(matches!(scene, Scene::Ringing | Scene::Seen));
                 self.show_scene();
             }
-            Command::Sorry => self.playback.sorry(),
+            Command::Part(cause) => self.part(cause),
             Command::Chime => self.chime(),
             Command::Release(length) => self.release(length),
-            Command::Report(report) => self.report(&report),
+            Command::Report(report) => {
+                if let Report::Rang { call, again: false } = &report
+                    && self.capturing
+                    && self.clerk.wants_portraits()
+                {
+                    let taking = errands::take_portrait(
+                        call.clone(),
+                        self.capture.fanout(),
+                        self.portraits.clone(),
+                    );
+                    tasks.spawn("portrait", Weight::Ordinary, taking);
+                }
+                self.report(&report);
+            }
         }
     }
 
@@ -125,7 +197,7 @@ impl Hands {
         let Some(handle) = self.uplinks.get(&uplink) else {
             return error!("the heart uses the uplink {uplink}, which is not configured");
         };
-        let Err(command) = handle.try_command(command) else { return };
+        let Err(command) = handle.try_command(self.with_name(uplink, command)) else { return };
         match command {
             UplinkCommand::Send { to, what: Outgoing::Description(_) } => {
                 warn!("uplink {uplink} does not get on with its queue; a description is lost");
@@ -179,13 +251,41 @@ impl Hands {
         self.uplinks.get(&uplink).map(ice_servers).unwrap_or_default()
     }
 
-    fn show(&mut self, link: Option<LinkId>) {
-        for (id, on) in [(self.shown.take(), false), (link.clone(), true)] {
-            if let Some(handle) = id.and_then(|id| self.open.get(&id)) {
-                handle.show(on);
-            }
+    fn tell_page(&mut self, peer: PeerKey, what: Outgoing) {
+        self.uplink(peer.uplink, UplinkCommand::Send { to: peer.id, what });
+    }
+
+    /// Who answered is named to the pages by what its token says, where it has not named itself.
+    fn with_name(&self, uplink: UplinkId, mut command: UplinkCommand) -> UplinkCommand {
+        if let UplinkCommand::Send { what: Outgoing::Notice(notice), .. } = &mut command
+            && let (Some(id), None) = (&notice.answered_by, &notice.answered_name)
+        {
+            let peer = PeerKey { uplink, id: id.clone() };
+            notice.answered_name = self.name_in_token(&peer).and_then(|name| Name::new(&name));
         }
-        self.shown = link;
+        command
+    }
+
+    fn hear(&mut self, links: BTreeSet<LinkId>) {
+        let changed: Vec<LinkId> = self.heard.symmetric_difference(&links).cloned().collect();
+        self.heard = links;
+        for link in changed {
+            self.play(&link);
+        }
+    }
+
+    fn play(&self, link: &LinkId) {
+        if let Some(handle) = self.open.get(link) {
+            let picture = self.shown.as_ref() == Some(link);
+            handle.play(Played { picture, voice: self.heard.contains(link) });
+        }
+    }
+
+    fn show(&mut self, link: Option<LinkId>) {
+        let before = std::mem::replace(&mut self.shown, link.clone());
+        for link in before.iter().chain(&link) {
+            self.play(link);
+        }
         if self.scene == Scene::Talking {
             self.show_scene();
         }
@@ -197,19 +297,37 @@ impl Hands {
             Scene::Idle => media::Scene::Idle,
             Scene::Calling => media::Scene::Calling,
             Scene::Ringing => media::Scene::Ringing,
+            Scene::Seen => media::Scene::Seen,
+            Scene::Quiet => media::Scene::Quiet { words: self.parting.clone() },
             Scene::Talking => media::Scene::Talking { name: self.name_of_shown() },
             Scene::Reconnecting => media::Scene::Reconnecting,
-            Scene::NobodyAnswered => media::Scene::NobodyAnswered,
-            Scene::LineDown => media::Scene::LineDown,
+            Scene::NobodyAnswered => media::Scene::NobodyAnswered { words: self.parting.clone() },
+            Scene::LineDown => media::Scene::LineDown { words: self.parting.clone() },
             Scene::Fault => media::Scene::Fault,
         });
     }
 
     fn name_of_shown(&self) -> Option<String> {
         let peer = &self.shown.as_ref()?.peer;
+        let said = self.names.get(peer).map(ToString::to_string);
+        said.or_else(|| self.name_in_token(peer))
+    }
+
+    fn name_in_token(&self, peer: &PeerKey) -> Option<String> {
         let status = self.uplinks.get(&peer.uplink)?.status();
         let status = status.borrow();
         status.peer_metadata.get(peer.id.as_str()).and_then(media::scene::name_in)
+    }
+
+    /// Tells the visitor how the call ended, in the owner's words where there are any.
+    fn part(&mut self, cause: Cause) {
+        let own = self.messages.get(cause.name());
+        self.parting = own.and_then(|own| own.text.clone());
+        match own.and_then(|own| own.sound.clone()) {
+            Some(file) => self.playback.say(file),
+            None if cause.disappoints() => self.playback.sorry(),
+            None => {}
+        }
     }
 
     /// The one place where the chime is ordered: what sounds at the door goes here. Within 100 ms of the
@@ -227,8 +345,9 @@ impl Hands {
         }
     }
 
-    fn report(&self, report: &Report) {
+    fn report(&mut self, report: &Report) {
         self.events.tell(Happening::from(report));
+        self.clerk.report(report);
         match report {
             Report::State(state) => {
                 debug!("the call is {}", state.name());
@@ -246,8 +365,27 @@ impl Hands {
             }
             Report::Broken(part) => warn!("out of order: {part}"),
             Report::Mended(part) => info!("in order again: {part}"),
-            Report::Answered { peer } => info!("answered by {peer}"),
-            Report::Ended { call, cause } => info!("call {call} ended: {}", cause.name()),
+            Report::Answered { peer, name } => {
+                match name {
+                    Some(name) => info!("answered by {peer} ({name})"),
+                    None => info!("answered by {peer}"),
+                }
+                if let Some(name) = name {
+                    self.names.insert(peer.clone(), name.clone());
+                }
+            }
+            Report::RingingAt(pages) => debug!("it rings at {pages} pages"),
+            Report::Seen(peer, after) => info!("{peer} saw the visitor after {after:?}"),
+            Report::ProofsLocked(Some(peer)) => {
+                warn!("{peer} proved wrongly too often and is not listened to in this call");
+            }
+            Report::ProofsLocked(None) => {
+                warn!("too many wrong proofs: nobody can open the door from a page for a while");
+            }
+            Report::Ended { call, cause } => {
+                info!("call {call} ended: {}", cause.name());
+                self.names.clear();
+            }
             Report::PeerCame(peer) => debug!("{peer} is in the channel"),
             Report::PeerLeft(peer) => debug!("{peer} is gone"),
             Report::Rebuilt(link, why) => debug!("link {link} replaces an earlier one: {why:?}"),
@@ -260,109 +398,6 @@ impl Hands {
             Report::Picture(peer, mode) => {
                 info!("{peer} gets the picture {}: so much its network takes", mode.name());
             }
-        }
-    }
-
-    /// Everything `status` shows.
-    pub fn status(&self, heart: &Snapshot) -> Status {
-        let now = Instant::now();
-        let capture = self.capture.status();
-        let playback = self.playback.status();
-        let panel = self.panel.status();
-        let counters = heart.counters;
-        Status {
-            state: heart.state.into(),
-            call: heart.call.as_ref().map(|(id, since)| CallStatus {
-                id: id.to_string(),
-                since: unix_seconds(SystemTime::now() - now.saturating_duration_since(*since)),
-            }),
-            uplinks: self.uplinks.values().map(uplink_status).collect(),
-            door: heart.door.name().to_owned(),
-            faults: heart.faults.iter().map(ToString::to_string).collect(),
-            peers: heart.peers.iter().map(|peer| self.peer_status(peer)).collect(),
-            media: MediaStatus {
-                camera: capture.camera,
-                encoder: capture.encoder,
-                microphone: capture.microphone,
-                capture: match capture.state {
-                    CaptureState::Off => "off".to_owned(),
-                    CaptureState::Starting => "starting".to_owned(),
-                    CaptureState::Running => "running".to_owned(),
-                    CaptureState::Broken { reason } => format!("broken: {reason}"),
-                },
-                frames: capture.frames,
-                bitrate_kbps: capture.bitrate_kbps,
-                pipelines_built: capture.pipelines_built,
-                display: playback.display,
-                speaker: playback.speaker,
-                frames_shown: playback.video_frames,
-                audio_played: playback.audio_buffers,
-            },
-            panel: PanelStatus {
-                kind: panel.kind.to_owned(),
-                button: panel.button,
-                relay: panel.relay,
-                lamp: panel.lamp,
-                chime: panel.chime,
-                outputs: panel
-                    .outputs
-                    .into_iter()
-                    .map(|record| OutputStatus {
-                        output: record.output.to_owned(),
-                        value: record.value.to_owned(),
-                        at: unix_seconds(record.at),
-                    })
-                    .collect(),
-            },
-            counters: [
-                ("calls", counters.calls),
-                ("openings", counters.openings),
-                ("openings_refused", counters.refusals),
-                ("long_presses", counters.long_presses),
-                ("button_faults", counters.button_faults),
-                ("camera_faults", counters.camera_faults),
-                ("line_faults", counters.line_faults),
-                ("ignored_inputs", counters.ignored),
-                ("link_rebuilds", counters.rebuilds),
-                ("rejoins", counters.rejoins),
-                ("peers_given_up", counters.given_up),
-                ("capture_failures", capture.failures),
-                ("links_open", self.open.len() as u64),
-            ]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            address: self.address.clone(),
-            uptime_s: self.started.elapsed().as_secs(),
-        }
-    }
-
-    fn peer_status(&self, peer: &PeerView) -> PeerStatus {
-        let generation = peer.generation.unwrap_or(0);
-        let link = LinkId { peer: peer.key.clone(), generation };
-        let reading = self.open.get(&link).map(LinkHandle::reading).unwrap_or_default();
-        let uplink = self.uplinks.get(&peer.key.uplink).map(UplinkHandle::status);
-        let metadata = uplink
-            .and_then(|status| status.borrow().peer_metadata.get(peer.key.id.as_str()).cloned());
-        PeerStatus {
-            id: peer.key.id.to_string(),
-            uplink: peer.key.uplink.to_string(),
-            link: peer.link.to_owned(),
-            generation,
-            answered: matches!(peer.stance, Stance::Answered(_)),
-            frames_sent: reading.frames_sent,
-            frames_received: reading.frames_received,
-            audio_sent: reading.audio_sent,
-            audio_received: reading.audio_received,
-            path: reading
-                .path
-                .map(|local| format!("{local}-{}", reading.path_remote.unwrap_or("unknown"))),
-            picture: peer.video.name().to_owned(),
-            metadata,
-            loss_percent: reading.loss_percent,
-            estimate_kbps: reading.estimate_kbps,
-            video_codec: reading.video_codec.map(str::to_owned),
         }
     }
 }
@@ -379,18 +414,5 @@ pub fn ice_server(server: &config::names::IceServer) -> IceServer {
         urls: server.urls.clone(),
         username: server.username.clone().unwrap_or_default(),
         credential: server.credential.clone().unwrap_or_default(),
-    }
-}
-
-fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
-    let status = uplink.status();
-    let status = status.borrow();
-    UplinkStatus {
-        name: status.name.to_owned(),
-        state: status.state.name().to_owned(),
-        peer_id: status.peer_id.as_ref().map(ToString::to_string),
-        advice: status.problem.clone(),
-        clock_ahead_s: status.clock_ahead,
-        metadata: status.own_metadata.as_deref().cloned(),
     }
 }

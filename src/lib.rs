@@ -3,9 +3,9 @@
 //! ```text
 //!  main ── daemon ──┬── signalling ──┐
 //!  (CLI)  (hands)   ├── rtc ──► media│      imports point right and down only
-//!                   ├── media ───────┼──► config ──► intercom ──► std
+//!         (clerk)   ├── media ───────┼──► config ──► intercom ──► std
 //!                   ├── hardware ────┤               (the heart: pure)
-//!                   └── service ─────┘
+//!                   └── service ──► memory
 //! ```
 //!
 //! Start reading at `intercom/call.rs`: what a call is. Then `intercom/mod.rs` for what comes in
@@ -17,11 +17,15 @@ pub mod config;
 
 pub mod hardware;
 pub mod media;
+pub mod memory;
 pub mod rtc;
 pub mod service;
 pub mod signalling;
 
+mod clerk;
 pub mod daemon;
 pub mod devices;
+mod errands;
 mod hands;
+mod overview;
 pub mod selftest;

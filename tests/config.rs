@@ -12,9 +12,9 @@ use std::time::Duration;
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
     Active, Bias, ButtonTimes, ChimeSound, Credential, IceSettings, Idle, IdleLamp, LampPort,
-    LampWiring, Language, LineName, LoadArgs, Loaded, NativeH264, Outputs, PanelKind, Problems,
-    Rotation, Secret, Source, Surroundings, UplinkSettings, load_board_within, load_within,
-    outputs_within,
+    LampWiring, Language, LineName, LoadArgs, Loaded, LogSettings, NativeH264, Outputs, OwnMessage,
+    PanelKind, Problems, QuietHours, Rotation, Secret, Source, Surroundings, UplinkSettings,
+    load_board_within, load_within, outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -744,7 +744,17 @@ fn bounds_themselves_are_allowed() {
         linger = "0s"
         join_timeout = "1min"
         press_ends_call = true
+        press_cancels_ring = true
+        second_speaker = true
         max_peers = 16
+        [quiet]
+        from = "22:30"
+        to = "07:00"
+        chime = false
+        [log]
+        entries = 1000
+        age = "366days"
+        pictures = false
         [camera]
         size = [1920, 1080]
         rate = 30
@@ -759,11 +769,64 @@ fn bounds_themselves_are_allowed() {
         linger: Duration::ZERO,
         join_timeout: Duration::from_secs(60),
         press_ends_call: true,
+        press_cancels_ring: true,
+        second_speaker: true,
+        quiet_chime: false,
+        texts: settings.rules.texts,
         max_peers: 16,
     };
     assert_eq!(settings.rules, expected);
+    assert_eq!(settings.quiet, Some(QuietHours { from: 22 * 60 + 30, to: 7 * 60 }));
+    let age = Duration::from_secs(366 * 86_400);
+    assert_eq!(settings.log, LogSettings { entries: 1000, age, pictures: false });
     assert_eq!(settings.board.camera.height, 1080);
     assert_eq!(settings.board.encoder.bitrate_kbps, 8000);
+}
+
+#[test]
+fn texts_are_offered_only_where_a_screen_can_show_them() {
+    let texts = |config: &str| {
+        let config = format!("channel = \"d\"\nboard = \"pc\"\n{config}");
+        Machine::new().with(&config).settings.rules.texts
+    };
+    assert!(texts("[display]\nsource = \"auto\""));
+    assert!(!texts("[display]\nsource = \"off\""));
+    assert!(!texts("[display]\npipeline = \"fakesink\""), "an own pipeline shows no slates");
+}
+
+#[test]
+fn what_the_owner_says_to_visitors_lies_in_a_folder_beside_the_configuration() {
+    let machine = Machine::new();
+    machine.file("messages/no-answer.txt", "Parcels: ring at number 9, please\n");
+    machine.file("messages/no-answer.wav", "RIFF");
+    machine.file("messages/quiet.txt", "Back at seven");
+    machine.file("messages/.quiet.txt.swp", "an editor's");
+    let messages = machine.with("channel = \"d\"\nboard = \"pc\"").settings.messages;
+    let no_answer = OwnMessage {
+        text: Some("Parcels: ring at number 9, please".to_owned()),
+        sound: Some(machine.path("messages/no-answer.wav")),
+    };
+    assert_eq!(messages.get("no-answer"), Some(&no_answer));
+    let quiet = OwnMessage { text: Some("Back at seven".to_owned()), sound: None };
+    assert_eq!(messages.get("quiet"), Some(&quiet));
+    assert_eq!(messages.len(), 2);
+
+    machine.file("messages/declined.txt", "one line\nand another");
+    machine.file("messages/welcome.wav", "RIFF");
+    machine.file("messages/quiet.mp3", "ID3");
+    let faults =
+        machine.faults("channel = \"d\"\nboard = \"pc\"\n[messages]\nfolder = \"messages\"");
+    for (file, why) in [
+        ("declined.txt", "not one line"),
+        ("welcome.wav", "the message for nothing"),
+        ("quiet.mp3", "neither a .txt nor a .wav"),
+    ] {
+        let line = faults.lines().find(|line| line.contains(file)).expect(&faults);
+        assert!(line.contains("config.toml:4: messages.folder: ") && line.contains(why), "{line}");
+    }
+    let none = "channel = \"d\"\nboard = \"pc\"\n[messages]\nfolder = \"none\"";
+    let warnings = Machine::new().with(none).warnings.join("\n");
+    assert!(warnings.contains("config.toml:4: messages.folder: names "), "{warnings}");
 }
 
 #[test]

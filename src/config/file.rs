@@ -14,7 +14,10 @@ use super::notes::Notes;
 use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
 use super::secret::resolve;
-use super::{IceSettings, LanSettings, Surroundings, TlsFiles, UplinkSettings, ice, uplink};
+use super::{
+    IceSettings, LanSettings, LogSettings, Messages, QuietHours, Surroundings, TlsFiles,
+    UplinkSettings, house, ice, uplink,
+};
 use crate::intercom::Rules;
 
 /// All addresses of the door, IPv4 too.
@@ -35,6 +38,9 @@ pub(super) struct Wishes {
     ice: ice::Wishes,
     lan: LanWishes,
     pub(super) rules: Rules,
+    pub(super) log: LogSettings,
+    quiet: house::QuietWishes,
+    messages: house::MessagesWishes,
 }
 
 /// How far the channel got.
@@ -63,6 +69,8 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         None => Channel::Missing(root.missing("channel")),
     };
     let written_board = root.text("board");
+    let messages = house::read_messages(root.table("messages"));
+    let quiet = house::read_quiet(root.table("quiet"));
     let default_board = At { value: "auto".to_owned(), place: root.missing("board") };
     Wishes {
         board: around.variable("INTERCOMD_BOARD").or(written_board).unwrap_or(default_board),
@@ -71,7 +79,10 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         uplink: uplink::read(root.table("uplink"), around),
         ice: ice::read(root.table("ice")),
         lan: read_lan(root.table("lan"), around),
-        rules: read_rules(root.table("call")),
+        rules: Rules { quiet_chime: quiet.chime, ..read_rules(root.table("call")) },
+        log: house::read_log(root.table("log")),
+        quiet,
+        messages,
     }
 }
 
@@ -107,13 +118,20 @@ fn read_rules(mut table: Reader<'_>) -> Rules {
         longest_talk: time("longest_talk", 10, 4 * 3600, default.longest_talk),
         linger: time("linger", 0, 60, default.linger),
         join_timeout: time("join_timeout", 1, 60, default.join_timeout),
-        press_ends_call: table
-            .flag("press_ends_call")
-            .map_or(default.press_ends_call, |flag| flag.value),
+        press_ends_call: flag(&mut table, "press_ends_call", default.press_ends_call),
+        press_cancels_ring: flag(&mut table, "press_cancels_ring", default.press_cancels_ring),
+        second_speaker: flag(&mut table, "second_speaker", default.second_speaker),
         max_peers: table.whole("max_peers", 1..=16).map_or(default.max_peers, |at| at.value),
+        // Of other tables.
+        quiet_chime: default.quiet_chime,
+        texts: default.texts,
     };
     table.finish();
     rules
+}
+
+fn flag(table: &mut Reader<'_>, key: &'static str, default: bool) -> bool {
+    table.flag(key).map_or(default, |flag| flag.value)
 }
 
 /// What the wishes come to. Fields are missing where a problem was noted.
@@ -123,6 +141,8 @@ pub(super) struct Settled {
     pub(super) ice: Option<IceSettings>,
     pub(super) lan: Option<LanSettings>,
     pub(super) state_dir: PathBuf,
+    pub(super) quiet: Option<QuietHours>,
+    pub(super) messages: Messages,
 }
 
 impl Wishes {
@@ -145,6 +165,8 @@ impl Wishes {
             uplink: self.uplink.settle(&desk),
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },
+            quiet: self.quiet.settle(&desk),
+            messages: house::settle_messages(&self.messages, &desk),
             state_dir: self
                 .state_dir
                 .map_or_else(|| around.state_dir(), |at| desk.base_of(&at).join(&at.value)),
@@ -154,7 +176,7 @@ impl Wishes {
 
 /// What settling needs at hand.
 pub(super) struct Desk<'a> {
-    base: &'a Path,
+    pub(super) base: &'a Path,
     pub(super) around: &'a Surroundings,
     pub(super) notes: &'a Notes,
 }
@@ -166,7 +188,7 @@ impl Desk<'_> {
     }
 
     /// A relative path counts from the file that holds it; in a variable, from the working folder.
-    fn base_of<T>(&self, at: &At<T>) -> &Path {
+    pub(super) fn base_of<T>(&self, at: &At<T>) -> &Path {
         if at.place.line().is_some() { self.base } else { Path::new("") }
     }
 

@@ -12,6 +12,7 @@ mod check;
 mod display;
 mod document;
 mod file;
+mod house;
 mod ice;
 pub mod names;
 mod notes;
@@ -23,6 +24,7 @@ mod reader;
 mod secret;
 mod sound;
 mod uplink;
+pub mod whole_file;
 
 use std::collections::BTreeMap;
 use std::env;
@@ -37,6 +39,7 @@ pub use board::{
     MicrophoneSettings, NativeH264, OutputWiring, PanelKind, RelayWiring, Source, SpeakerSettings,
 };
 pub use display::{DisplaySettings, Idle, Language, Rotation};
+pub use house::{LogSettings, Messages, OwnMessage, QuietHours};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
@@ -86,6 +89,12 @@ pub struct Settings {
     pub lan: Option<LanSettings>,
     /// Times and choices of the call.
     pub rules: Rules,
+    /// What is remembered of calls.
+    pub log: LogSettings,
+    /// When nobody is called; `None`: at no time.
+    pub quiet: Option<QuietHours>,
+    /// What the owner has to say to visitors nobody answers.
+    pub messages: Messages,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -361,11 +370,12 @@ fn gather(
     draft.read(&mut root);
     root.finish();
 
-    let rules = wishes.rules.clone();
+    let (mut rules, log) = (wishes.rules.clone(), wishes.log);
     let settled = wishes.settle(document.dir(), around, notes);
     // Without a profile the wiring is not known, and whatever seems missing may well stand there.
     let (name, compatible) = known?;
     let board = draft.settle(name, compatible, notes);
+    rules.texts = board.display.slates && board.display.source != Source::Off;
     Some((
         Settings {
             channel: settled.channel?,
@@ -373,6 +383,9 @@ fn gather(
             ice: settled.ice?,
             lan: settled.lan,
             rules,
+            log,
+            quiet: settled.quiet,
+            messages: settled.messages,
             board,
             state_dir: settled.state_dir,
             socket: args.socket.clone().unwrap_or_else(|| around.socket()),

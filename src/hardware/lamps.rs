@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// Half a period of the slow blink.
 const SLOW: Duration = Duration::from_millis(500);
+/// Half a period of the blink while it rings inside: calmer than while calling.
+const BREATH: Duration = Duration::from_millis(1000);
 /// Half a period of the fast blink: 4 Hz, not to be taken for the slow one.
 const FAST: Duration = Duration::from_millis(125);
 /// One of the three short signs, and the pause after it.
@@ -51,6 +53,7 @@ fn step(lamp: Lamp, idle: IdleLamp, elapsed: Duration) -> Step {
         }
         Lamp::Talking => Step { on: true, until: None },
         Lamp::Calling => blink(SLOW, elapsed),
+        Lamp::Seen => blink(BREATH, elapsed),
         Lamp::Reconnecting => blink(FAST, elapsed),
         Lamp::Sorry if elapsed >= SHORT * (2 * SORRY) => Step { on: false, until: None },
         Lamp::Sorry => blink(SHORT, elapsed),

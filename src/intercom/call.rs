@@ -17,6 +17,9 @@ use super::{CallId, CallState, Cause, Rules};
 /// How long saying goodbye and freeing everything may take.
 pub const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A visitor who presses again within this time is in a hurry, and calls nothing off.
+pub const STUTTER: Duration = Duration::from_secs(3);
+
 /// What the call is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallInput {
@@ -107,6 +110,11 @@ impl Call {
         }
     }
 
+    /// The times and choices of the call.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// Whether peers and channels are wanted.
     pub fn is_live(&self) -> bool {
         !matches!(self.phase, Phase::Idle | Phase::Ending { .. })
@@ -161,6 +169,11 @@ impl Call {
                 In::Accompanied | In::Alone | In::Freed | In::Wakeup,
             ) => phase,
 
+            (Phase::Ringing { call, since, .. }, In::Press(_))
+                if rules.press_cancels_ring && now >= since + STUTTER =>
+            {
+                end(now, call, since, Cause::Visitor, &mut effects)
+            }
             (Phase::Ringing { call, since, .. }, In::Press(_)) => {
                 effects.push(Effect::Ring { again: true });
                 Phase::Ringing { call, since, until: now + rules.no_answer }

@@ -10,9 +10,8 @@ use super::peer::{Act, Peer};
 use super::roster::Attachment;
 use super::settle::is_here;
 use super::{
-    CallState, Cause, Command, Description, DescriptionKind, Intercom, Outgoing, PageId,
-    PageMessage, PeerId, PeerKey, Report, Role, Signal, Stance, UplinkCommand, UplinkEvent,
-    UplinkId,
+    Command, Description, DescriptionKind, Intercom, Outgoing, PageId, PeerId, PeerKey, Portrait,
+    Report, Role, Signal, Stance, UplinkCommand, UplinkEvent, UplinkId,
 };
 
 /// Shortest time between two leave-and-joins on one uplink: each interrupts everybody there.
@@ -141,8 +140,11 @@ impl Intercom {
             }
             self.admit(now, &key, Some(role));
         }
-        if let Some((stage, answered_by)) = self.told.clone() {
-            self.tell(&key, stage, answered_by.as_ref());
+        if let Some(telling) = self.told.clone() {
+            self.tell(now, &key, &telling);
+        }
+        if self.portrait == Portrait::There {
+            self.command(Command::TellPicture(key.clone()));
         }
         for signal in early {
             self.signal(now, key.clone(), signal);
@@ -222,37 +224,13 @@ impl Intercom {
             self.admit(now, &key, None);
         }
         match signal {
-            Signal::Page(PageMessage::Answer) => self.answered(&key),
-            Signal::Page(PageMessage::Hangup) => self.hung_up(now, &key),
-            Signal::Page(PageMessage::Hello(page)) => self.hello(now, &key, page),
+            Signal::Page(message) => self.page(now, &key, message),
             signal => self.with_peer(now, &key, |peer, cx| peer.signal(cx, signal)),
         }
     }
 
-    pub(super) fn answered(&mut self, key: &PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        if !matches!(peer.stance(), Stance::Answered(_)) {
-            self.answers += 1;
-            peer.set_stance(Stance::Answered(self.answers));
-            self.report(Report::Answered { peer: key.clone() });
-        }
-    }
-
-    fn hung_up(&mut self, now: Instant, key: &PeerKey) {
-        let Some(peer) = self.peers.get_mut(key) else { return };
-        let talked = matches!(peer.stance(), Stance::Answered(_));
-        peer.set_stance(Stance::Declined);
-        let others_talk = self.peers.values().any(is_here);
-        let all_declined = self.peers.values().all(|peer| peer.stance() == Stance::Declined);
-        if talked && !others_talk {
-            self.call(now, CallInput::End(Cause::HungUp));
-        } else if !talked && all_declined && self.call.state() == CallState::Ringing {
-            self.call(now, CallInput::End(Cause::Declined));
-        }
-    }
-
     /// A page says which it is: if it was here under another id, it has its old place again.
-    fn hello(&mut self, now: Instant, key: &PeerKey, page: PageId) {
+    pub(super) fn hello(&mut self, now: Instant, key: &PeerKey, page: PageId) {
         let was = self
             .peers
             .iter()
@@ -321,6 +299,7 @@ impl Intercom {
     pub(super) fn drop_peer(&mut self, now: Instant, key: &PeerKey) {
         self.with_known_peer(now, key, |peer, cx| peer.close(cx));
         let Some(peer) = self.peers.remove(key) else { return };
+        self.access.left(key);
         if let Some(page) = peer.page() {
             self.away.insert(page.clone(), peer.stance());
             if self.away.len() > MAX_AWAY {

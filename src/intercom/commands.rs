@@ -1,9 +1,11 @@
 //! Everything the heart can ask for; the daemon carries it out and reports what came of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::door::{Opener, Refusal};
 use super::faults::Part;
+use super::page::{Name, Note, Proof, Purpose};
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
     VideoMode,
@@ -24,14 +26,26 @@ pub enum Command {
     CloseLink(LinkId),
     /// Camera, microphone and encoder on or off.
     Capture(bool),
-    /// Whose picture and voice the door plays. `None`: nobody's.
+    /// Whose picture the door shows. `None`: nobody's.
     Show(Option<LinkId>),
+    /// Whose voices the door plays, mixed.
+    Hear(BTreeSet<LinkId>),
+    /// A text for the visitor, or no more of it.
+    Text(Option<Note>),
+    /// Draw a number for a proof of this peer's; comes back as `Input::Challenge`.
+    Challenge(PeerKey, Purpose),
+    /// Check a proof of this peer's, which it can have made for its id alone; comes back as `Input::Verified`.
+    Verify(PeerKey, Proof),
+    /// Send this peer the picture of the visitor.
+    TellPicture(PeerKey),
+    /// Send this peer, which has proved its right, who was there; the call is the present one.
+    TellLog(PeerKey, CallId),
     /// What the lamp tells the visitor.
     Lamp(Lamp),
     /// What the screen tells the visitor.
     Scene(Scene),
-    /// A tone at the door that says sorry: nobody came, or the line is down.
-    Sorry,
+    /// Tell the visitor how the call ended, by a tone or in the owner's words.
+    Part(Cause),
     /// One chime at the door, so that the visitor hears that the press counted.
     Chime,
     /// One pulse of the door relay, so long. Only ever the answer to [`super::Intercom::unlock`].
@@ -91,8 +105,10 @@ pub enum Scene {
     Idle,
     /// We are entering the channel.
     Calling,
-    /// It rings inside; nobody has answered.
+    /// Phones are being called; nobody has answered.
     Ringing,
+    /// At least one phone says that it rings.
+    Seen,
     /// Somebody talks with you: the one who is [shown](Command::Show).
     Talking,
     /// The line is being repaired; stay.
@@ -101,6 +117,8 @@ pub enum Scene {
     NobodyAnswered,
     /// Nobody can be called.
     LineDown,
+    /// Nobody is called at this hour.
+    Quiet,
     /// The door itself does not work.
     Fault,
 }
@@ -112,6 +130,8 @@ pub enum Lamp {
     Idle,
     /// We are calling.
     Calling,
+    /// A phone rings.
+    Seen,
     /// Somebody talks with you.
     Talking,
     /// The line is being repaired; stay.
@@ -128,6 +148,7 @@ impl Lamp {
         match self {
             Self::Idle => "idle",
             Self::Calling => "calling",
+            Self::Seen => "seen",
             Self::Talking => "talking",
             Self::Reconnecting => "reconnecting",
             Self::Sorry => "sorry",
@@ -174,7 +195,15 @@ pub enum Report {
     Answered {
         /// Who.
         peer: PeerKey,
+        /// How the person is called, if that is known.
+        name: Option<Name>,
     },
+    /// So many pages ring.
+    RingingAt(u32),
+    /// A page has shown the first picture of the call so long after it heard of it.
+    Seen(PeerKey, Duration),
+    /// Wrong proofs have locked out this peer for the rest of the call, or every peer for a while.
+    ProofsLocked(Option<PeerKey>),
     /// The call is over.
     Ended {
         /// Which call.

@@ -4,13 +4,14 @@
 //!         a request that is granted        pulse over              LOCK_OUT over
 //! Locked ──────────────────────────► Open ────────────► LockedOut ──────────────► Locked
 //! ```
-//! Nothing but [`Intercom::unlock`] leads to a pulse: no press, no message, no reconnect, no start.
+//! Nothing but [`Intercom::unlock`] and a person's proof (`access`) leads to a pulse: no press, no other message, no
+//! reconnect, no start.
 //! Whoever asks at another time is told why not.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::{Command, Intercom, Report};
+use super::{Command, Denial, Intercom, Name, PeerKey, Report};
 
 /// How long the lock rests between two pulses: a strike gets warm, and a stuttering request must not
 /// hold a door open by many pulses.
@@ -29,19 +30,41 @@ pub struct ReleaseRules {
 }
 
 /// Who asks for the door to be opened. Being in the channel gives nobody this right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opener {
     /// A user of this machine who may use the control socket.
     Control {
         /// The user's number.
         uid: u32,
     },
+    /// A person who has proved who it is, from the page it talks with.
+    Person {
+        /// Who.
+        name: Name,
+        /// From where.
+        peer: PeerKey,
+    },
+    /// A page that has proved nothing.
+    Page {
+        /// Who it says it is, if it said so.
+        claims: Option<Name>,
+        /// From where.
+        peer: PeerKey,
+    },
+    /// The owner's home automation, which the configuration lets open.
+    Automation,
 }
 
 impl fmt::Display for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Control { uid } => write!(f, "user {uid} through the control socket"),
+            Self::Person { name, peer } => write!(f, "{name} from {peer}"),
+            Self::Page { claims: Some(name), peer } => {
+                write!(f, "somebody who says to be {name}, from {peer}")
+            }
+            Self::Page { claims: None, peer } => write!(f, "somebody from {peer}"),
+            Self::Automation => f.write_str("the home automation"),
         }
     }
 }
@@ -62,6 +85,8 @@ pub enum Refusal {
     },
     /// The daemon is stopping.
     Stopping,
+    /// Whoever asks has no right to.
+    Denied(Denial),
 }
 
 impl Refusal {
@@ -73,6 +98,7 @@ impl Refusal {
             Self::LockedOut => "locked_out",
             Self::Length { .. } => "length",
             Self::Stopping => "stopping",
+            Self::Denied(why) => why.name(),
         }
     }
 }
@@ -141,14 +167,16 @@ impl Door {
     pub(super) fn request(
         &mut self,
         now: Instant,
-        by: Opener,
+        by: &Opener,
         asked: Option<Duration>,
     ) -> Result<Duration, Refusal> {
         let Self::Wired(release) = self else { return Err(Refusal::NotWired) };
         release.tick(now);
         match by {
-            // Who may use the control socket may open: its file's owner and group say who that is.
-            Opener::Control { .. } => {}
+            // Who may use the control socket may open: its file's owner and group say who that is. A person has
+            // proved it, and the automation is the owner's own.
+            Opener::Control { .. } | Opener::Person { .. } | Opener::Automation => {}
+            Opener::Page { .. } => return Err(Refusal::Denied(Denial::Wrong)),
         }
         match release.phase {
             Phase::Shut => return Err(Refusal::Stopping),
@@ -242,7 +270,19 @@ impl Intercom {
         by: Opener,
         asked: Option<Duration>,
     ) -> Result<Duration, Refusal> {
-        let verdict = self.door.request(now, by, asked);
+        let verdict = self.release(now, by, asked);
+        self.settle(now);
+        verdict
+    }
+
+    /// The one way to a pulse.
+    pub(super) fn release(
+        &mut self,
+        now: Instant,
+        by: Opener,
+        asked: Option<Duration>,
+    ) -> Result<Duration, Refusal> {
+        let verdict = self.door.request(now, &by, asked);
         match verdict {
             Ok(length) => {
                 self.counters.openings += 1;
@@ -254,7 +294,6 @@ impl Intercom {
                 self.report(Report::OpenRefused { by, why });
             }
         }
-        self.settle(now);
         verdict
     }
 }
@@ -275,7 +314,7 @@ mod tests {
     fn a_request_opens_for_the_time_of_the_rules_and_the_door_locks_by_itself() {
         let (start, mut door) = (Instant::now(), Door::wired(RULES));
         assert_eq!(door.state(), DoorState::Locked);
-        assert_eq!(door.request(start, BY, None), Ok(ms(3_000)));
+        assert_eq!(door.request(start, &BY, None), Ok(ms(3_000)));
         assert_eq!((door.state(), door.deadline()), (DoorState::Open, Some(start + ms(3_000))));
         door.tick(start + ms(2_999));
         assert_eq!(door.state(), DoorState::Open);
@@ -289,12 +328,12 @@ mod tests {
     #[test]
     fn a_request_at_a_wrong_time_is_refused_with_its_reason_and_lengthens_nothing() {
         let (start, mut door) = (Instant::now(), Door::wired(RULES));
-        assert_eq!(door.request(start, BY, Some(ms(1_000))), Ok(ms(1_000)));
-        assert_eq!(door.request(start + ms(999), BY, None), Err(Refusal::Open));
+        assert_eq!(door.request(start, &BY, Some(ms(1_000))), Ok(ms(1_000)));
+        assert_eq!(door.request(start + ms(999), &BY, None), Err(Refusal::Open));
         assert_eq!(door.deadline(), Some(start + ms(1_000)));
-        assert_eq!(door.request(start + ms(1_000), BY, None), Err(Refusal::LockedOut));
-        assert_eq!(door.request(start + ms(2_999), BY, None), Err(Refusal::LockedOut));
-        assert_eq!(door.request(start + ms(3_000), BY, None), Ok(ms(3_000)));
+        assert_eq!(door.request(start + ms(1_000), &BY, None), Err(Refusal::LockedOut));
+        assert_eq!(door.request(start + ms(2_999), &BY, None), Err(Refusal::LockedOut));
+        assert_eq!(door.request(start + ms(3_000), &BY, None), Ok(ms(3_000)));
     }
 
     #[test]
@@ -302,28 +341,28 @@ mod tests {
         let (start, mut door) = (Instant::now(), Door::wired(RULES));
         let refused = Err(Refusal::Length { longest: RULES.max_pulse });
         for asked in [ms(10_001), ms(99), Duration::ZERO, Duration::MAX] {
-            assert_eq!(door.request(start, BY, Some(asked)), refused, "{asked:?}");
+            assert_eq!(door.request(start, &BY, Some(asked)), refused, "{asked:?}");
             assert_eq!(door.state(), DoorState::Locked);
         }
-        assert_eq!(door.request(start, BY, Some(ms(10_000))), Ok(ms(10_000)));
+        assert_eq!(door.request(start, &BY, Some(ms(10_000))), Ok(ms(10_000)));
         assert!(!door.is_over_long());
     }
 
     #[test]
     fn a_door_without_a_relay_and_a_stopping_one_open_for_nobody() {
         let start = Instant::now();
-        assert_eq!(Door::NotWired.request(start, BY, None), Err(Refusal::NotWired));
+        assert_eq!(Door::NotWired.request(start, &BY, None), Err(Refusal::NotWired));
         let mut door = Door::wired(RULES);
-        assert_eq!(door.request(start, BY, None), Ok(RULES.pulse));
+        assert_eq!(door.request(start, &BY, None), Ok(RULES.pulse));
         door.shut();
-        assert_eq!(door.request(start + ms(60_000), BY, None), Err(Refusal::Stopping));
+        assert_eq!(door.request(start + ms(60_000), &BY, None), Err(Refusal::Stopping));
         assert_eq!(door.deadline(), None);
     }
 
     #[test]
     fn a_clock_that_comes_late_lengthens_the_rest_and_not_the_pulse() {
         let (start, mut door) = (Instant::now(), Door::wired(RULES));
-        assert_eq!(door.request(start, BY, None), Ok(RULES.pulse));
+        assert_eq!(door.request(start, &BY, None), Ok(RULES.pulse));
         door.tick(start + ms(8_000));
         assert_eq!(door.deadline(), Some(start + ms(10_000)));
     }

@@ -29,11 +29,23 @@ pub enum Trouble {
     Alone,
 }
 
-/// The lamp for a state. `repairing` means that nobody who talks can be seen at the moment.
-pub fn lamp(state: CallState, repairing: bool, rest: Rest) -> Lamp {
+/// How the call itself goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Going {
+    /// As it should.
+    Well,
+    /// A page says that it rings.
+    Seen,
+    /// Nobody who talks can be seen at the moment.
+    Repairing,
+}
+
+/// The lamp for a state.
+pub fn lamp(state: CallState, going: Going, rest: Rest) -> Lamp {
     match (state, rest) {
+        (CallState::Ringing, _) if going == Going::Seen => Lamp::Seen,
         (CallState::Joining | CallState::Ringing, _) => Lamp::Calling,
-        (CallState::Talking, _) if repairing => Lamp::Reconnecting,
+        (CallState::Talking, _) if going == Going::Repairing => Lamp::Reconnecting,
         (CallState::Talking, _) => Lamp::Talking,
         (CallState::Idle | CallState::Ending, Rest::Sorry(_)) => Lamp::Sorry,
         (CallState::Idle | CallState::Ending, Rest::Faulty(_)) => Lamp::Fault,
@@ -41,29 +53,18 @@ pub fn lamp(state: CallState, repairing: bool, rest: Rest) -> Lamp {
     }
 }
 
-/// The scene for a state; `repairing` as for the lamp.
-pub fn scene(state: CallState, repairing: bool, rest: Rest) -> Scene {
+/// The scene for a state.
+pub fn scene(state: CallState, going: Going, rest: Rest) -> Scene {
     match (state, rest) {
         (CallState::Joining, _) => Scene::Calling,
+        (CallState::Ringing, _) if going == Going::Seen => Scene::Seen,
         (CallState::Ringing, _) => Scene::Ringing,
-        (CallState::Talking, _) if repairing => Scene::Reconnecting,
+        (CallState::Talking, _) if going == Going::Repairing => Scene::Reconnecting,
         (CallState::Talking, _) => Scene::Talking,
         (_, Rest::Sorry(Cause::CannotJoin) | Rest::Faulty(Trouble::Alone)) => Scene::LineDown,
+        (_, Rest::Sorry(Cause::Quiet)) => Scene::Quiet,
         (_, Rest::Sorry(_)) => Scene::NobodyAnswered,
         (_, Rest::Faulty(Trouble::Deaf)) => Scene::Fault,
         (_, Rest::Faulty(Trouble::Bearable) | Rest::Fine) => Scene::Idle,
-    }
-}
-
-/// Whether a visitor whose call ended so is left with nobody.
-pub fn is_disappointing(cause: Cause) -> bool {
-    match cause {
-        Cause::NoAnswer | Cause::Declined | Cause::CannotJoin => true,
-        Cause::HungUp
-        | Cause::PeerGone
-        | Cause::Visitor
-        | Cause::Control
-        | Cause::TooLong
-        | Cause::Shutdown => false,
     }
 }

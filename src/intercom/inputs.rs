@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use super::faults::Part;
+use super::page::{Name, Nonce, Purpose};
 use super::types::{
-    Candidate, Description, LinkId, OpId, Path, PeerId, Signal, UplinkId, VideoMode,
+    CallId, Candidate, Description, LinkId, OpId, Path, PeerId, PeerKey, Signal, UplinkId,
+    VideoMode,
 };
 
 /// Everything the heart can be told.
@@ -27,6 +29,16 @@ pub enum Input {
     Link(LinkId, LinkEvent),
     /// The board's own addresses changed.
     Network(NetworkChange),
+    /// Quiet hours begin (`true`) or are over.
+    Quiet(bool),
+    /// There is a picture of this call's visitor.
+    Picture(CallId),
+    /// So many persons are known who can prove who they are.
+    Persons(usize),
+    /// The number asked for by `Command::Challenge`.
+    Challenge(PeerKey, Purpose, Nonce),
+    /// What `Command::Verify` came to: whose proof it was, or `None` for a wrong one.
+    Verified(PeerKey, Purpose, Option<Name>),
     /// A deadline given by `poll_timeout` has passed.
     Wakeup,
     /// The daemon is stopping.

@@ -10,7 +10,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
+mod access;
 mod act;
+mod answering;
 mod call;
 mod channel;
 mod commands;
@@ -20,6 +22,7 @@ mod flood;
 mod indicator;
 mod inputs;
 mod negotiation;
+mod page;
 mod peer;
 mod recovery;
 mod roster;
@@ -28,21 +31,38 @@ mod types;
 mod verify;
 mod view;
 
+pub use call::STUTTER;
 pub use commands::*;
 pub use door::{DoorState, LOCK_OUT, Opener, Refusal, ReleaseRules, SHORTEST_PULSE};
 pub use faults::{LINE_PATIENCE, Part};
 pub use inputs::*;
 pub use negotiation::Role;
+pub use page::*;
 pub use peer::Stance;
 pub use types::*;
 pub use view::{Counters, PeerView, Snapshot};
 
+use access::Access;
 use call::{Call, CallInput, Effect};
 use door::Door;
 use faults::Faults;
 use peer::{Act, Context, Peer};
 use roster::{Attachment, Roster};
-use settle::is_here;
+use settle::{Telling, is_here};
+
+/// Whether presses call anybody at this time of day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hours {
+    Usual,
+    Quiet,
+}
+
+/// Whether there is a picture of the visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Portrait {
+    None,
+    There,
+}
 
 /// The heart.
 #[derive(Debug)]
@@ -66,7 +86,17 @@ pub struct Intercom {
     generations: u32,
     answers: u64,
     shown: Option<LinkId>,
-    told: Option<(Stage, Option<PeerKey>)>,
+    heard: BTreeSet<LinkId>,
+    told: Option<Telling>,
+    /// The number of the latest telling of this call.
+    seq: u64,
+    /// What the visitor reads, and until when.
+    note: Option<(Instant, Note)>,
+    access: Access,
+    /// Whether there is a picture of this call's visitor.
+    portrait: Portrait,
+    /// Whether it is quiet hours.
+    hours: Hours,
     door: Door,
     faults: Faults,
     lamp: Lamp,
@@ -97,7 +127,13 @@ impl Intercom {
             generations: 0,
             answers: 0,
             shown: None,
+            heard: BTreeSet::new(),
             told: None,
+            seq: 0,
+            note: None,
+            access: Access::default(),
+            portrait: Portrait::None,
+            hours: Hours::Usual,
             door: Door::NotWired,
             faults: Faults::default(),
             lamp: Lamp::Idle,
@@ -115,7 +151,10 @@ impl Intercom {
             Input::Press => {
                 self.presses += 1;
                 let id = CallId(format!("{}-{}", self.prefix, self.presses).into());
-                self.call(now, CallInput::Press(id));
+                match (self.hours, self.call.is_live()) {
+                    (Hours::Quiet, false) => self.hush(now, id),
+                    _ => self.call(now, CallInput::Press(id)),
+                }
             }
             Input::LongPress => {
                 self.counters.long_presses += 1;
@@ -130,6 +169,11 @@ impl Intercom {
             }
             Input::Wakeup => self.wakeup(now),
             Input::Network(change) => self.network(now, &change),
+            Input::Quiet(quiet) => self.hours = if quiet { Hours::Quiet } else { Hours::Usual },
+            Input::Picture(call) => self.picture_is_there(&call),
+            Input::Persons(count) => self.access.set_persons(count),
+            Input::Challenge(peer, purpose, nonce) => self.challenge(now, &peer, purpose, nonce),
+            Input::Verified(peer, purpose, person) => self.verified(now, &peer, purpose, person),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }
@@ -149,7 +193,8 @@ impl Intercom {
         let door = self.door.deadline().map(|at| (at, "door"));
         let line = self.faults.deadline().map(|at| (at, "line"));
         let lamp = self.sorry.map(|(at, _)| (at, "lamp"));
-        let rest = door.into_iter().chain(line).chain(lamp);
+        let note = self.note.as_ref().map(|(at, _)| (*at, "note"));
+        let rest = door.into_iter().chain(line).chain(lamp).chain(note);
         call.into_iter().chain(peers).chain(rosters).chain(rest).min()
     }
 
@@ -175,10 +220,36 @@ impl Intercom {
         }
     }
 
+    /// A press in quiet hours: the visitor hears and reads that it counted for nothing.
+    fn hush(&mut self, now: Instant, call: CallId) {
+        self.counters.hushed += 1;
+        if self.call.rules().quiet_chime {
+            self.command(Command::Chime);
+        }
+        self.sorry = Some((now + indicator::SORRY, Cause::Quiet));
+        self.command(Command::Part(Cause::Quiet));
+        self.report(Report::Rang { call: call.clone(), again: false });
+        self.report(Report::Ended { call, cause: Cause::Quiet });
+    }
+
+    /// Everybody who was told of the ring gets the picture, and who comes later gets it then.
+    fn picture_is_there(&mut self, call: &CallId) {
+        if !self.is_present(call) || self.portrait == Portrait::There {
+            self.counters.ignored += 1;
+            return;
+        }
+        self.portrait = Portrait::There;
+        for key in self.peers.keys().cloned().collect::<Vec<_>>() {
+            self.command(Command::TellPicture(key));
+        }
+    }
+
     fn begin(&mut self) {
         self.counters.calls += 1;
         self.sorry = None;
         self.told = None;
+        self.seq = 0;
+        self.portrait = Portrait::None;
         self.command(Command::Chime);
         self.command(Command::Capture(true));
         for uplink in self.rosters.keys().copied().collect::<Vec<_>>() {
@@ -188,16 +259,17 @@ impl Intercom {
 
     fn end(&mut self, now: Instant, cause: Cause) {
         self.sorry = None;
-        if indicator::is_disappointing(cause) {
+        if cause.disappoints() {
             self.sorry = Some((now + indicator::SORRY, cause));
-            self.command(Command::Sorry);
         }
+        self.command(Command::Part(cause));
         if let Some((call, _)) = self.call.current() {
             let call = call.clone();
             self.report(Report::Ended { call, cause });
         }
-        self.tell_all(Stage::Ended(cause), None);
-        self.told = None;
+        self.tell_end(now, cause);
+        self.access.call_is_over();
+        self.set_note(None);
         for uplink in self.rosters.keys().copied().collect::<Vec<_>>() {
             self.command(Command::Uplink(uplink, UplinkCommand::Leave));
             self.leaving.insert(uplink);
@@ -214,6 +286,7 @@ impl Intercom {
             }
         }
         self.show(None);
+        self.hear(BTreeSet::new());
         self.command(Command::Capture(false));
     }
 
@@ -241,10 +314,10 @@ impl Intercom {
             self.closing.remove(link);
         }
         if event == LinkEvent::Health(Health::Connected)
-            && let Some((stage, answered_by)) = self.told.clone()
+            && let Some(telling) = self.told.clone()
         {
             // A page that joined a moment ago may have lost the first telling (protocol.md 5.7).
-            self.tell(&link.peer, stage, answered_by.as_ref());
+            self.tell(now, &link.peer, &telling);
         }
         let is_end = matches!(
             event,

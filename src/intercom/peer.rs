@@ -12,7 +12,7 @@ use super::flood::{Flood, Verdict};
 use super::negotiation::{DEFERENCE, Negotiation, Role};
 use super::recovery::{Futile, Recovery, Way};
 use super::{
-    DescriptionKind, Health, LinkEvent, NetworkChange, PageId, Path, Signal, VideoMode, Why,
+    DescriptionKind, Health, LinkEvent, Name, NetworkChange, PageId, Path, Signal, VideoMode, Why,
 };
 
 /// Most signals kept of a peer that waits for its turn: a description and its candidates.
@@ -48,6 +48,9 @@ pub struct Peer {
     place: Place,
     flood: Flood,
     page: Option<PageId>,
+    name: Option<Name>,
+    /// Whether its page says that it rings.
+    rings: bool,
     video: VideoMode,
     /// Orders peers by their coming.
     arrival: u64,
@@ -65,6 +68,8 @@ impl Peer {
             place: Place::Served,
             flood: Flood::new(now),
             page: None,
+            name: None,
+            rings: false,
             video: VideoMode::Full,
             arrival,
         }
@@ -78,6 +83,26 @@ impl Peer {
     /// The page says which it is.
     pub fn set_page(&mut self, page: PageId) {
         self.page = Some(page);
+    }
+
+    /// How its person wants to be called.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_ref()
+    }
+
+    /// The page says how its person wants to be called.
+    pub fn set_name(&mut self, name: Option<Name>) {
+        self.name = name;
+    }
+
+    /// Whether its page rings, and its person may still answer.
+    pub fn rings(&self) -> bool {
+        self.rings && self.stance == Stance::Watching
+    }
+
+    /// The page says that it rings.
+    pub fn set_rings(&mut self) {
+        self.rings = true;
     }
 
     /// How much of the picture the peer gets.

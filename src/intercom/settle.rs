@@ -1,16 +1,46 @@
 //! What follows from the present state after every input: who has answered, whose picture is shown, what
 //! the pages are told, what the lamp says.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::call::CallInput;
-use super::indicator::Rest;
+use super::indicator::{Going, Rest};
 use super::peer::Peer;
 use super::roster::Attachment;
 use super::{
-    CallNotice, CallState, Command, Intercom, LinkId, Outgoing, PeerKey, Report, Stage, Stance,
-    UplinkCommand, indicator,
+    CallNotice, CallState, Cause, Command, DoorState, Intercom, LinkId, Name, Outgoing, PeerKey,
+    Report, Right, Stage, Stance, UplinkCommand, indicator,
 };
+
+/// What all pages have been told last.
+#[derive(Debug, Clone)]
+pub(super) struct Telling {
+    seq: u64,
+    stage: Stage,
+    answered_by: Option<PeerKey>,
+    answered_name: Option<Name>,
+    ringing_at: u32,
+    may: Vec<Right>,
+}
+
+impl Telling {
+    /// Nobody has answered and nobody may do anything.
+    fn plain(stage: Stage) -> Self {
+        let (answered_by, answered_name) = (None, None);
+        Self { seq: 0, stage, answered_by, answered_name, ringing_at: 0, may: Vec::new() }
+    }
+
+    /// Whether a page that has heard this learns nothing from `other`.
+    fn says_as_much_as(&self, other: &Self) -> bool {
+        let Self { seq: _, stage, answered_by, answered_name, ringing_at, may } = self;
+        *stage == other.stage
+            && *answered_by == other.answered_by
+            && *answered_name == other.answered_name
+            && *ringing_at == other.ringing_at
+            && *may == other.may
+    }
+}
 
 impl Intercom {
     /// Brings everything that follows from the present state up to date.
@@ -42,7 +72,11 @@ impl Intercom {
             self.call(now, CallInput::Freed);
         }
         self.show(self.to_show());
-        self.tell_stage();
+        self.hear(self.to_hear());
+        self.tell_stage(now);
+        if self.note.as_ref().is_some_and(|(until, _)| *until <= now) {
+            self.set_note(None);
+        }
         self.indicate(now);
         if self.state != self.call.state() {
             self.state = self.call.state();
@@ -110,31 +144,90 @@ impl Intercom {
         }
     }
 
-    fn tell_stage(&mut self) {
+    /// Everybody who answered is heard, whoever of them is seen.
+    fn to_hear(&self) -> BTreeSet<LinkId> {
+        let here = self.peers.iter().filter(|(_, peer)| is_here(peer));
+        here.filter_map(|(key, peer)| {
+            Some(LinkId { peer: key.clone(), generation: peer.generation()? })
+        })
+        .collect()
+    }
+
+    pub(super) fn hear(&mut self, links: BTreeSet<LinkId>) {
+        if self.heard != links {
+            self.heard.clone_from(&links);
+            self.command(Command::Hear(links));
+        }
+    }
+
+    fn tell_stage(&mut self, now: Instant) {
         let stage = match self.call.state() {
             CallState::Ringing => Stage::Ringing,
             CallState::Talking => Stage::Talking,
             CallState::Idle | CallState::Joining | CallState::Ending => return,
         };
-        let now_told = (stage, self.shown.as_ref().map(|link| link.peer.clone()));
-        if self.told.as_ref() != Some(&now_told) {
-            self.tell_all(stage, now_told.1.as_ref());
-            self.told = Some(now_told);
+        let answered_by = self.shown.as_ref().map(|link| link.peer.clone());
+        let ringing = self.peers.values().filter(|peer| peer.rings()).count();
+        let telling = Telling {
+            seq: 0,
+            stage,
+            answered_name: answered_by
+                .as_ref()
+                .and_then(|key| self.peers.get(key)?.name().cloned()),
+            answered_by,
+            ringing_at: u32::try_from(ringing).unwrap_or(u32::MAX),
+            may: self.rights(stage),
+        };
+        let before = self.told.take();
+        if before.as_ref().is_none_or(|told| told.ringing_at != telling.ringing_at) && ringing > 0 {
+            self.report(Report::RingingAt(telling.ringing_at));
+        }
+        match before {
+            Some(before) if before.says_as_much_as(&telling) => self.told = Some(before),
+            _ => self.tell_all(now, telling),
         }
     }
 
-    pub(super) fn tell_all(&mut self, stage: Stage, answered_by: Option<&PeerKey>) {
+    /// What a page may do besides answering.
+    fn rights(&self, stage: Stage) -> Vec<Right> {
+        let rules = self.call.rules();
+        let talk = stage == Stage::Talking;
+        let rights = [
+            (Right::Open, self.door.state() != DoorState::NotWired && self.access.has_persons()),
+            (Right::Take, talk),
+            (Right::Join, talk && rules.second_speaker),
+            (Right::Text, rules.texts),
+        ];
+        rights.into_iter().filter_map(|(right, has)| has.then_some(right)).collect()
+    }
+
+    /// Tells everybody that the call is over.
+    pub(super) fn tell_end(&mut self, now: Instant, cause: Cause) {
+        let stage = Stage::Ended(cause);
+        self.tell_all(now, Telling::plain(stage));
+        self.told = None;
+    }
+
+    fn tell_all(&mut self, now: Instant, telling: Telling) {
+        self.seq += 1;
+        let telling = Telling { seq: self.seq, ..telling };
         for key in self.peers.keys().cloned().collect::<Vec<_>>() {
-            self.tell(&key, stage, answered_by);
+            self.tell(now, &key, &telling);
         }
+        self.told = Some(telling);
     }
 
-    pub(super) fn tell(&mut self, key: &PeerKey, stage: Stage, answered_by: Option<&PeerKey>) {
-        let Some((call, _)) = self.call.current() else { return };
+    pub(super) fn tell(&mut self, now: Instant, key: &PeerKey, telling: &Telling) {
+        let Some((call, since)) = self.call.current() else { return };
         let notice = CallNotice {
             call: call.clone(),
-            stage,
-            answered_by: answered_by.map(|peer| peer.id.clone()),
+            seq: telling.seq,
+            stage: telling.stage,
+            age: now.saturating_duration_since(since),
+            ringing_at: telling.ringing_at,
+            answered_by: telling.answered_by.as_ref().map(|peer| peer.id.clone()),
+            answered_name: telling.answered_name.clone(),
+            may: telling.may.clone(),
         };
         self.send(key, Outgoing::Notice(notice));
         // A page looks at this only once it knows of the call.
@@ -158,12 +251,17 @@ impl Intercom {
         let here: Vec<&Peer> = self.peers.values().filter(|peer| is_here(peer)).collect();
         let seen = here.iter().any(|peer| peer.is_connected());
         let repairing = !seen && (here.is_empty() || here.iter().any(|peer| peer.is_repairing()));
-        let lamp = indicator::lamp(self.call.state(), repairing, rest);
+        let going = match self.call.state() {
+            CallState::Talking if repairing => Going::Repairing,
+            CallState::Ringing if self.peers.values().any(Peer::rings) => Going::Seen,
+            _ => Going::Well,
+        };
+        let lamp = indicator::lamp(self.call.state(), going, rest);
         if lamp != self.lamp {
             self.lamp = lamp;
             self.command(Command::Lamp(lamp));
         }
-        let scene = indicator::scene(self.call.state(), repairing, rest);
+        let scene = indicator::scene(self.call.state(), going, rest);
         if scene != self.scene {
             self.scene = scene;
             self.command(Command::Scene(scene));

@@ -7,6 +7,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::page::{CallNotice, Denial, LogLine, Name, Nonce, PageMessage, Purpose};
+
 /// One signalling attachment of this door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UplinkId {
@@ -191,59 +193,6 @@ impl VideoMode {
     }
 }
 
-/// What the door and a page tell each other beside WebRTC (docs/door-protocol.md).
-/// Pages that speak none of it, such as the tutorial's, still make a normal call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PageMessage {
-    /// The person took the call.
-    Answer,
-    /// The person ended or declined the call.
-    Hangup,
-    /// Which page this is, whatever peer id it has at present.
-    Hello(PageId),
-}
-
-/// A name a page gives itself, the same after each of its reconnects: 1 to 64 characters.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PageId(Arc<str>);
-
-impl PageId {
-    /// Wraps a name, if it has a length a name may have.
-    pub fn new(name: &str) -> Option<Self> {
-        let fits = !name.is_empty() && name.chars().count() <= 64;
-        fits.then(|| Self(Arc::from(name)))
-    }
-}
-
-/// Whoever knows the name can take the page's place in a call, so it is never shown.
-impl fmt::Debug for PageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PageId(...)")
-    }
-}
-
-/// What the door tells a page about the call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallNotice {
-    /// Which call.
-    pub call: CallId,
-    /// Where it stands.
-    pub stage: Stage,
-    /// The peer whose picture and voice are at the door, if any.
-    pub answered_by: Option<PeerId>,
-}
-
-/// The stages of a call that pages are told of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The visitor waits for somebody to answer.
-    Ringing,
-    /// Somebody talks with the visitor.
-    Talking,
-    /// The call is over.
-    Ended(Cause),
-}
-
 /// Something a peer sent to us in particular.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
@@ -274,6 +223,16 @@ pub enum Outgoing {
     Video(VideoMode),
     /// The door has as many phones as it can serve; the peer's turn comes when one leaves.
     Full,
+    /// A number to make a proof with.
+    Challenge(CallId, Purpose, Nonce),
+    /// What was asked for is not done.
+    Refused(CallId, Purpose, Denial),
+    /// Somebody opened the door, for so long.
+    Opened(CallId, Duration, Name),
+    /// The visitor a moment after the press, as a JPEG in base64.
+    Picture(CallId, Arc<str>),
+    /// The latest calls, newest first.
+    Log(CallId, Vec<LogLine>),
 }
 
 /// Name of a call, unique across restarts: the daemon's own prefix and the number of the press.
@@ -307,6 +266,8 @@ pub enum Cause {
     CannotJoin,
     /// The daemon is stopping.
     Shutdown,
+    /// It is quiet hours: nobody was called.
+    Quiet,
 }
 
 impl Cause {
@@ -322,6 +283,22 @@ impl Cause {
             Self::TooLong => "too-long",
             Self::CannotJoin => "cannot-join",
             Self::Shutdown => "shutdown",
+            Self::Quiet => "quiet",
+        }
+    }
+
+    /// Whether a visitor whose call ended so is left with nobody.
+    pub fn disappoints(self) -> bool {
+        match self {
+            Self::NoAnswer | Self::Declined | Self::CannotJoin => true,
+            Self::HungUp
+            | Self::PeerGone
+            | Self::Visitor
+            | Self::Control
+            | Self::TooLong
+            | Self::Shutdown
+            // Told in its own way.
+            | Self::Quiet => false,
         }
     }
 }
@@ -340,6 +317,14 @@ pub struct Rules {
     pub join_timeout: Duration,
     /// Whether a press while talking ends the call.
     pub press_ends_call: bool,
+    /// Whether a press while ringing calls the visit off.
+    pub press_cancels_ring: bool,
+    /// Whether a further person may talk beside the one who answered.
+    pub second_speaker: bool,
+    /// Whether the door chimes in quiet hours, when nobody is called.
+    pub quiet_chime: bool,
+    /// Whether there is a screen for texts to the visitor.
+    pub texts: bool,
     /// How many phones are served at a time; more of them wait. 1 to 16.
     pub max_peers: u32,
 }
@@ -352,6 +337,10 @@ impl Default for Rules {
             linger: Duration::from_secs(10),
             join_timeout: Duration::from_secs(10),
             press_ends_call: false,
+            press_cancels_ring: false,
+            second_speaker: false,
+            quiet_chime: true,
+            texts: true,
             max_peers: 6,
         }
     }

@@ -30,6 +30,14 @@ impl Intercom {
                 return Err(format!("{shown} is on the display but is not a present link"));
             }
         }
+        for heard in &self.heard {
+            if self.peers.get(&heard.peer).is_none_or(|peer| !super::is_here(peer)) {
+                return Err(format!("{heard} is heard but has not answered"));
+            }
+        }
+        if quiet && (!self.heard.is_empty() || self.note.is_some()) {
+            return Err(format!("{} with somebody to hear or a text to read", state.name()));
+        }
         if state == CallState::Ringing && self.peers.values().any(super::is_here) {
             return Err("ringing although somebody has answered".to_owned());
         }

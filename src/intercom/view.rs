@@ -9,6 +9,10 @@ use super::{CallId, CallState, DoorState, Intercom, Part, PeerKey, Stance, Video
 pub struct Counters {
     /// Calls begun.
     pub calls: u64,
+    /// Presses in quiet hours.
+    pub hushed: u64,
+    /// Proofs that were wrong.
+    pub wrong_proofs: u64,
     /// Inputs that meant nothing at their time.
     pub ignored: u64,
     /// Links built again.

@@ -33,6 +33,7 @@ pub mod plan_playback;
 pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
+pub mod portrait;
 pub mod rate;
 pub mod room;
 pub mod scene;
@@ -55,6 +56,7 @@ pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};
 pub use plan_playback::{Kind, RemoteStream};
 pub use playback::{Playback, PlaybackStatus, RtpInput};
 pub use scene::Scene;
+pub use screen_stage::minute_of_day;
 
 use gstreamer as gst;
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
 use super::scene::Scene;
 use super::screen::Screen;
-use super::speaker::SpeakerDesk;
+use super::speaker::{Sound, SpeakerDesk};
 use super::speaker_stage::SpeakerStage;
 use super::tones::Tone;
 use super::{backlight, plan_display};
@@ -63,6 +63,8 @@ pub struct PlaybackStatus {
     pub slates_drawn: u64,
     /// Slates and pictures that reached a screen which stays open, since the daemon started.
     pub screen_frames: u64,
+    /// The text the visitor can read at present.
+    pub note: Option<String>,
     /// The last thing that went wrong, in words; empty when nothing did.
     pub trouble: String,
 }
@@ -213,14 +215,27 @@ impl Playback {
         }
     }
 
+    /// Shows a text to the visitor, or no more of it; returns at once. Without a screen that shows slates nothing
+    /// happens.
+    pub fn note(&self, note: Option<String>) {
+        if let Some(screen) = &self.owner.screen {
+            screen.note(note);
+        }
+    }
+
+    /// Plays a WAV file at the door, 10 s of it at most; returns at once.
+    pub fn say(&self, file: PathBuf) {
+        self.owner.shared.speaker.sound(Sound::File(file));
+    }
+
     /// Plays the chime at the door, as the board says; returns at once. Needs no call.
     pub fn chime(&self) {
-        self.owner.shared.speaker.sound(Tone::Chime);
+        self.owner.shared.speaker.sound(Sound::Tone(Tone::Chime));
     }
 
     /// Tells the visitor by a tone that nobody came or can be reached; returns at once.
     pub fn sorry(&self) {
-        self.owner.shared.speaker.sound(Tone::Sorry);
+        self.owner.shared.speaker.sound(Sound::Tone(Tone::Sorry));
     }
 
     /// Has the visitor hear, again and again, that it rings inside, or no more; returns at once.
@@ -255,6 +270,7 @@ impl Playback {
             refused_packets: shared.refused_packets.load(Ordering::Relaxed),
             slates_drawn,
             screen_frames,
+            note: self.owner.screen.as_ref().and_then(Screen::noted),
             trouble: words.trouble.clone(),
         }
     }

@@ -17,8 +17,10 @@ pub enum Scene {
     Idle,
     /// The button was pressed; the door is entering its channel.
     Calling,
-    /// Phones have been told; nobody has answered.
+    /// Phones are being called; nobody has answered.
     Ringing,
+    /// A phone says that it rings.
+    Seen,
     /// Somebody talks with the visitor.
     Talking {
         /// Their name, where it is known: see [`name_in`].
@@ -27,9 +29,20 @@ pub enum Scene {
     /// The way to the phone is being repaired.
     Reconnecting,
     /// Nobody answered. After [`SORRY`] the screen shows what it shows when idle.
-    NobodyAnswered,
+    NobodyAnswered {
+        /// What the owner has to say to that.
+        words: Option<String>,
+    },
+    /// Nobody is called at this hour. After [`SORRY`] as for `NobodyAnswered`.
+    Quiet {
+        /// What the owner has to say to that.
+        words: Option<String>,
+    },
     /// The signalling cannot be reached; the chime inside still works.
-    LineDown,
+    LineDown {
+        /// What the owner has to say to that.
+        words: Option<String>,
+    },
     /// The door itself does not work.
     Fault,
 }
@@ -41,10 +54,12 @@ impl Scene {
             Self::Idle => "idle",
             Self::Calling => "calling",
             Self::Ringing => "ringing",
+            Self::Seen => "seen",
             Self::Talking { .. } => "talking",
             Self::Reconnecting => "reconnecting",
-            Self::NobodyAnswered => "nobody-answered",
-            Self::LineDown => "line-down",
+            Self::NobodyAnswered { .. } => "nobody-answered",
+            Self::Quiet { .. } => "quiet",
+            Self::LineDown { .. } => "line-down",
             Self::Fault => "fault",
         }
     }
@@ -56,10 +71,23 @@ impl Scene {
             Self::Idle
             | Self::Calling
             | Self::Ringing
-            | Self::NobodyAnswered
-            | Self::LineDown
+            | Self::Seen
+            | Self::NobodyAnswered { .. }
+            | Self::Quiet { .. }
+            | Self::LineDown { .. }
             | Self::Fault => false,
         }
+    }
+
+    /// Whether a picture of the phone's may be kept for what comes next: it can come before the news that somebody
+    /// answered.
+    pub fn may_keep_picture(&self) -> bool {
+        self.has_picture() || matches!(self, Self::Ringing | Self::Seen)
+    }
+
+    /// Whether it is news that is over after [`SORRY`].
+    fn is_news(&self) -> bool {
+        matches!(self, Self::NobodyAnswered { .. } | Self::Quiet { .. })
     }
 }
 
@@ -72,14 +100,20 @@ pub enum Message {
     Press,
     /// Being called.
     Calling,
-    /// Told, not answered.
+    /// Called, not answered.
     Ringing,
+    /// A phone rings.
+    Seen,
     /// Answered, no picture yet.
     Answered(Option<String>),
     /// Being repaired, no picture to show.
     Reconnecting,
     /// Nobody came.
     NobodyAnswered,
+    /// Nobody is called at this hour.
+    Quiet,
+    /// What somebody inside, or the owner, has to say.
+    Note(String),
     /// Only the chime works.
     LineDown,
     /// Nothing works.
@@ -93,6 +127,8 @@ pub enum Caption {
     Name(String),
     /// That the picture stands still, across the middle.
     Reconnecting,
+    /// What somebody inside has to say, below.
+    Note(String),
 }
 
 /// What is on the screen.
@@ -108,26 +144,49 @@ pub enum Shown {
     Picture(Option<Caption>),
 }
 
-/// Chooses what is shown. `age` is the time since the scene began, `clock` the time of day as `HH:MM`;
-/// `has_picture` says whether this call has brought a picture yet.
-pub fn shown(
-    scene: &Scene,
-    age: Duration,
-    has_picture: bool,
-    clock: &str,
-    settings: &DisplaySettings,
-) -> Shown {
+/// What there is to show at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moment<'a> {
+    /// Where things stand.
+    pub scene: &'a Scene,
+    /// The time since the scene began.
+    pub age: Duration,
+    /// Whether this call has brought a picture yet.
+    pub has_picture: bool,
+    /// A text for the visitor.
+    pub note: Option<&'a str>,
+    /// The time of day as `HH:MM`.
+    pub clock: &'a str,
+}
+
+/// Chooses what is shown.
+pub fn shown(moment: &Moment<'_>, settings: &DisplaySettings) -> Shown {
+    let Moment { scene, age, has_picture, note, clock } = *moment;
     if scene.has_picture() && has_picture {
-        return Shown::Picture(match scene {
+        return Shown::Picture(match (scene, note) {
             _ if !settings.slates => None,
-            Scene::Reconnecting => Some(Caption::Reconnecting),
-            Scene::Talking { name } => name.clone().map(Caption::Name),
-            _ => None,
+            (_, Some(note)) => Some(Caption::Note(note.to_owned())),
+            (scene, None) => caption(scene),
         });
     }
     if !settings.slates {
         return Shown::Closed;
     }
+    if let Some(note) = note {
+        return Shown::Slate(Message::Note(note.to_owned()));
+    }
+    slate(scene, age, clock, settings)
+}
+
+fn caption(scene: &Scene) -> Option<Caption> {
+    match scene {
+        Scene::Reconnecting => Some(Caption::Reconnecting),
+        Scene::Talking { name } => name.clone().map(Caption::Name),
+        _ => None,
+    }
+}
+
+fn slate(scene: &Scene, age: Duration, clock: &str, settings: &DisplaySettings) -> Shown {
     let idle = || match settings.idle {
         Idle::Clock => Shown::Slate(Message::Clock(clock.to_owned())),
         Idle::Text => Shown::Slate(Message::Press),
@@ -135,13 +194,18 @@ pub fn shown(
     };
     Shown::Slate(match scene {
         Scene::Idle => return idle(),
-        Scene::NobodyAnswered if age >= SORRY => return idle(),
-        Scene::NobodyAnswered => Message::NobodyAnswered,
+        scene if scene.is_news() && age >= SORRY => return idle(),
+        Scene::NobodyAnswered { words: Some(words) }
+        | Scene::Quiet { words: Some(words) }
+        | Scene::LineDown { words: Some(words) } => Message::Note(words.clone()),
+        Scene::NobodyAnswered { words: None } => Message::NobodyAnswered,
         Scene::Calling => Message::Calling,
         Scene::Ringing => Message::Ringing,
+        Scene::Seen => Message::Seen,
+        Scene::Quiet { words: None } => Message::Quiet,
         Scene::Talking { name } => Message::Answered(name.clone()),
         Scene::Reconnecting => Message::Reconnecting,
-        Scene::LineDown => Message::LineDown,
+        Scene::LineDown { words: None } => Message::LineDown,
         Scene::Fault => Message::Fault,
     })
 }
@@ -156,9 +220,8 @@ pub fn changes_in(
 ) -> Option<Duration> {
     let idles = match scene {
         Scene::Idle => true,
-        Scene::NobodyAnswered if age < SORRY => return settings.slates.then(|| SORRY - age),
-        Scene::NobodyAnswered => true,
-        _ => false,
+        scene if scene.is_news() && age < SORRY => return settings.slates.then(|| SORRY - age),
+        scene => scene.is_news(),
     };
     (idles && settings.slates && settings.idle == Idle::Clock).then_some(to_next_minute)
 }
@@ -185,13 +248,38 @@ mod tests {
         DisplaySettings { idle, ..DisplaySettings::default() }
     }
 
+    fn moment(scene: &Scene, has_picture: bool) -> Moment<'_> {
+        Moment { scene, age: Duration::ZERO, has_picture, note: None, clock: "12:34" }
+    }
+
     fn plain(scene: Scene, has_picture: bool) -> Shown {
-        shown(&scene, Duration::ZERO, has_picture, "12:34", &settings(Idle::Clock))
+        shown(&moment(&scene, has_picture), &settings(Idle::Clock))
+    }
+
+    #[test]
+    fn a_text_for_the_visitor_goes_before_everything_but_lets_the_picture_be_seen() {
+        let with_note = |scene: &Scene, has_picture, settings: &DisplaySettings| {
+            shown(&Moment { note: Some("Coming"), ..moment(scene, has_picture) }, settings)
+        };
+        let clock = settings(Idle::Clock);
+        let on_slate = Shown::Slate(Message::Note("Coming".to_owned()));
+        for scene in [Scene::Idle, Scene::Ringing, Scene::NobodyAnswered { words: None }] {
+            assert_eq!(with_note(&scene, false, &clock), on_slate);
+        }
+        let talking = Scene::Talking { name: Some("Anna".to_owned()) };
+        assert_eq!(with_note(&talking, false, &clock), on_slate);
+        let over = Shown::Picture(Some(Caption::Note("Coming".to_owned())));
+        assert_eq!(with_note(&talking, true, &clock), over);
+        let bare = DisplaySettings { slates: false, ..DisplaySettings::default() };
+        assert_eq!(with_note(&talking, true, &bare), Shown::Picture(None));
     }
 
     #[test]
     fn between_calls_it_shows_what_the_owner_wants() {
-        let idle = |idle| shown(&Scene::Idle, Duration::ZERO, false, "07:05", &settings(idle));
+        let idle = |idle| {
+            let now = Moment { clock: "07:05", ..moment(&Scene::Idle, false) };
+            shown(&now, &settings(idle))
+        };
         assert_eq!(idle(Idle::Clock), Shown::Slate(Message::Clock("07:05".to_owned())));
         assert_eq!(idle(Idle::Text), Shown::Slate(Message::Press));
         assert_eq!(idle(Idle::Off), Shown::Dark);
@@ -203,8 +291,10 @@ mod tests {
             Scene::Idle,
             Scene::Calling,
             Scene::Ringing,
-            Scene::NobodyAnswered,
-            Scene::LineDown,
+            Scene::Seen,
+            Scene::NobodyAnswered { words: None },
+            Scene::Quiet { words: None },
+            Scene::LineDown { words: None },
             Scene::Fault,
         ] {
             let shown = plain(scene.clone(), true);
@@ -228,14 +318,19 @@ mod tests {
     #[test]
     fn that_nobody_came_is_told_for_a_while_and_then_the_door_waits_as_before() {
         let clock = settings(Idle::Clock);
-        let at = |age| shown(&Scene::NobodyAnswered, age, false, "12:34", &clock);
+        let at = |age| {
+            shown(&Moment { age, ..moment(&Scene::NobodyAnswered { words: None }, false) }, &clock)
+        };
         assert_eq!(at(SORRY - Duration::from_millis(1)), Shown::Slate(Message::NobodyAnswered));
         assert_eq!(at(SORRY), Shown::Slate(Message::Clock("12:34".to_owned())));
         let next = |scene: Scene, age| changes_in(&scene, age, Duration::from_secs(33), &clock);
         let left = Duration::from_secs(5);
-        assert_eq!(next(Scene::NobodyAnswered, SORRY - left), Some(left));
-        assert_eq!(next(Scene::NobodyAnswered, SORRY), Some(Duration::from_secs(33)));
-        assert_eq!(next(Scene::LineDown, SORRY), None, "a state, not news");
+        assert_eq!(next(Scene::NobodyAnswered { words: None }, SORRY - left), Some(left));
+        assert_eq!(
+            next(Scene::NobodyAnswered { words: None }, SORRY),
+            Some(Duration::from_secs(33))
+        );
+        assert_eq!(next(Scene::LineDown { words: None }, SORRY), None, "a state, not news");
     }
 
     #[test]
@@ -250,7 +345,7 @@ mod tests {
     fn without_slates_the_device_is_open_for_pictures_only() {
         let bare = DisplaySettings { slates: false, ..DisplaySettings::default() };
         let talking = Scene::Talking { name: Some("Anna".to_owned()) };
-        let now = |scene, has| shown(scene, Duration::ZERO, has, "12:34", &bare);
+        let now = |scene, has| shown(&moment(scene, has), &bare);
         assert_eq!(now(&Scene::Idle, false), Shown::Closed);
         assert_eq!(now(&talking, false), Shown::Closed);
         assert_eq!(now(&talking, true), Shown::Picture(None));

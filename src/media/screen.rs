@@ -53,6 +53,8 @@ impl fmt::Debug for Shared {
 
 struct Desk {
     wish: Wish,
+    /// A text for the visitor.
+    note: Option<String>,
     /// The latest picture of this call.
     last: Option<gst::Sample>,
     flow: Flow,
@@ -77,6 +79,8 @@ pub(super) struct Task {
     /// How long ago the scene began.
     pub(super) age: Duration,
     pub(super) has_picture: bool,
+    /// A text for the visitor.
+    pub(super) note: Option<String>,
 }
 
 impl Screen {
@@ -86,6 +90,7 @@ impl Screen {
             bell: Bell::default(),
             desk: Mutex::new(Desk {
                 wish: Wish::Scene { scene: Scene::Idle, since: Instant::now() },
+                note: None,
                 last: None,
                 flow: Flow::Held,
             }),
@@ -120,13 +125,24 @@ impl Screen {
                 return;
             }
             // A picture can come before the news that somebody answered, but not stay for the next visitor.
-            let keeps = scene.has_picture() || scene == Scene::Ringing;
+            let keeps = scene.may_keep_picture();
             (*now, *since) = (scene, Instant::now());
             if !keeps {
                 desk.last = None;
             }
         }
         self.shared.bell.ring();
+    }
+
+    /// Shows a text to the visitor, or no more of it. Returns at once; the last word counts.
+    pub(super) fn note(&self, note: Option<String>) {
+        lock(&self.shared.desk).note = note;
+        self.shared.bell.ring();
+    }
+
+    /// The text that is shown to the visitor.
+    pub(super) fn noted(&self) -> Option<String> {
+        lock(&self.shared.desk).note.clone()
     }
 
     /// Ends for good and waits until the device is closed, at most for `limit`.
@@ -169,6 +185,7 @@ impl Shared {
                 scene: scene.clone(),
                 age: since.elapsed(),
                 has_picture: desk.last.is_some(),
+                note: desk.note.clone(),
             }),
             Wish::End => None,
         }
@@ -179,7 +196,7 @@ impl Shared {
         let is_first = {
             let mut desk = lock(&self.desk);
             let wanted = match &desk.wish {
-                Wish::Scene { scene, .. } => scene.has_picture() || *scene == Scene::Ringing,
+                Wish::Scene { scene, .. } => scene.may_keep_picture(),
                 Wish::End => false,
             };
             if !wanted {
@@ -401,8 +418,13 @@ mod tests {
     fn each_state_is_one_frame_of_its_own() {
         let bench = Bench::new(|settings| settings.language = Language::De);
         bench.wait(1);
-        let scenes =
-            [Scene::Calling, Scene::Ringing, Scene::NobodyAnswered, Scene::LineDown, Scene::Fault];
+        let scenes = [
+            Scene::Calling,
+            Scene::Ringing,
+            Scene::NobodyAnswered { words: None },
+            Scene::LineDown { words: None },
+            Scene::Fault,
+        ];
         let mut seen = vec![bench.frame(0).0];
         for (number, scene) in (1..).zip(scenes) {
             bench.screen.show(scene.clone());

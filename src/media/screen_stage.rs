@@ -87,8 +87,14 @@ impl ScreenStage {
         }
         while let Some(task) = self.shared.task() {
             let (clock, to_next_minute) = time_of_day();
-            let shown =
-                scene::shown(&task.scene, task.age, task.has_picture, &clock, &self.settings);
+            let now = scene::Moment {
+                scene: &task.scene,
+                age: task.age,
+                has_picture: task.has_picture,
+                note: task.note.as_deref(),
+                clock: &clock,
+            };
+            let shown = scene::shown(&now, &self.settings);
             self.tend(&shown);
             let change = scene::changes_in(&task.scene, task.age, to_next_minute, &self.settings);
             let rest = self.until_next(&shown).min(change.unwrap_or(IDLE));
@@ -371,6 +377,12 @@ fn turned(device: &Device, settings: &DisplaySettings) -> crate::config::Rotatio
         Device::Own(_) => crate::config::Rotation::None,
         Device::Kms { .. } | Device::Window | Device::Framebuffer(_) => settings.rotation,
     }
+}
+
+/// The minute of the day at this place, counted from midnight; `None` where the time of day is not known.
+pub fn minute_of_day() -> Option<u16> {
+    let now = gst::glib::DateTime::now_local().ok()?;
+    u16::try_from(now.hour() * 60 + now.minute()).ok()
 }
 
 /// The time of day at this place, as `HH:MM`, and what is left of the minute.

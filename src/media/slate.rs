@@ -11,6 +11,8 @@ pub const GROUND: u32 = 0x0d_1319;
 
 const BRIGHT: &str = "#ffffff";
 const SOFT: &str = "#b9c7d4";
+/// Words of a note that are wider than the screen at this share of its short side are broken.
+const NOTE: f64 = 0.07;
 const WARNING: &str = "#ffc35c";
 
 /// All texts in one language. `|` parts the title from the line below it.
@@ -18,6 +20,8 @@ struct Words {
     press: &'static str,
     calling: &'static str,
     ringing: &'static str,
+    seen: &'static str,
+    quiet: &'static str,
     answered: &'static str,
     reconnecting: &'static str,
     nobody: &'static str,
@@ -28,7 +32,9 @@ struct Words {
 const EN: Words = Words {
     press: "Press to ring",
     calling: "Calling …|One moment, please",
-    ringing: "It is ringing|Please wait",
+    ringing: "Calling …|Please wait",
+    seen: "It rings inside|Please wait",
+    quiet: "Quiet hours|Nobody is called now",
     answered: "Please speak",
     reconnecting: "Reconnecting …|Please stay",
     nobody: "Nobody answered|Press to ring again",
@@ -39,7 +45,9 @@ const EN: Words = Words {
 const DE: Words = Words {
     press: "Zum Klingeln drücken",
     calling: "Rufe an …|Einen Moment bitte",
-    ringing: "Es klingelt|Bitte warten",
+    ringing: "Rufe an …|Bitte warten",
+    seen: "Es klingelt innen|Bitte warten",
+    quiet: "Ruhezeit|Jetzt wird niemand gerufen",
     answered: "Bitte sprechen",
     reconnecting: "Neu verbinden …|Bitte bleiben Sie",
     nobody: "Niemand hat geantwortet|Noch einmal klingeln?",
@@ -95,6 +103,12 @@ pub fn slate(message: &Message, language: Language, [width, height]: [u32; 2]) -
         Message::Press => split(words.press, BRIGHT),
         Message::Calling => split(words.calling, BRIGHT),
         Message::Ringing => split(words.ringing, BRIGHT),
+        Message::Seen => split(words.seen, BRIGHT),
+        Message::Quiet => split(words.quiet, BRIGHT),
+        Message::Note(text) => {
+            let room = Room::within(width, height);
+            (hyphened(text, f64::from(height.min(width)) * NOTE, room), None, BRIGHT)
+        }
         Message::Answered(None) => split(words.answered, BRIGHT),
         Message::Reconnecting => split(words.reconnecting, BRIGHT),
         Message::NobodyAnswered => split(words.nobody, BRIGHT),
@@ -205,7 +219,11 @@ pub struct Label {
 
 /// Lays a caption out on a screen of this size; what does not fit is cut off.
 pub fn label(caption: &Caption, language: Language, [width, height]: [u32; 2]) -> Label {
+    if let Caption::Note(note) = caption {
+        return note_label(note, [width, height]);
+    }
     let (text, share, central) = match caption {
+        Caption::Note(note) => (note.as_str(), 0.06, false),
         Caption::Name(name) => (name.as_str(), 0.06, false),
         Caption::Reconnecting => {
             let text = words(language).reconnecting;
@@ -225,6 +243,45 @@ pub fn label(caption: &Caption, language: Language, [width, height]: [u32; 2]) -
         kept.chain(['…']).collect()
     };
     Label { text, pixels: pixels as u32, margin: margin as u32, central }
+}
+
+/// The text with words that are wider than the room broken into parts that are not.
+fn hyphened(text: &str, pixels: f64, room: Room) -> String {
+    let most = ((room.width / (pixels * WIDE_BOLD)).floor() as usize).max(4);
+    let words = text.split(' ').map(|word| {
+        let letters: Vec<char> = word.chars().collect();
+        let parts = letters.chunks(most - 1).map(|part| part.iter().collect::<String>());
+        match letters.len() > most {
+            true => parts.collect::<Vec<_>>().join("- "),
+            false => word.to_owned(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The share of the picture's height that a note may cover.
+const COVERED: f64 = 0.5;
+
+/// A text over the lower part of the picture, in as many lines as it needs.
+fn note_label(note: &str, [width, height]: [u32; 2]) -> Label {
+    let side = f64::from(width.min(height));
+    let margin = side * 0.05;
+    let room = Room { width: f64::from(width) - 2.0 * margin, height: f64::from(height) * COVERED };
+    let mut pixels = side * 0.09;
+    let lines = loop {
+        let block = match pixels <= 18.0 {
+            true => block(&hyphened(note, pixels, room), pixels, true, BRIGHT, room),
+            false => block(note, pixels, true, BRIGHT, room),
+        };
+        let whole = block.width() <= room.width && block.height() <= room.height;
+        // A word longer than the panel is wide is broken in letters one can read, and not before.
+        let broken = pixels <= 18.0 && block.height() <= room.height;
+        if whole || broken || pixels <= 14.0 {
+            break block.lines;
+        }
+        pixels -= 1.0;
+    };
+    Label { text: lines.join("\n"), pixels: pixels as u32, margin: margin as u32, central: false }
 }
 
 impl Slate {
@@ -260,6 +317,8 @@ pub(super) fn every_message() -> Vec<Message> {
         Message::Press,
         Message::Calling,
         Message::Ringing,
+        Message::Seen,
+        Message::Quiet,
         Message::Answered(None),
         Message::Answered(Some("Hannelore Wagenknecht-Großmann".to_owned())),
         Message::Reconnecting,
@@ -320,6 +379,28 @@ mod tests {
         let evil = Message::Answered(Some("<b>&\"</span>".to_owned()));
         let markup = slate(&evil, Language::En, [800, 480]).markup().expect("a text");
         assert!(markup.contains("&lt;b&gt;&amp;\"&lt;/span&gt;"), "{markup}");
+    }
+
+    #[test]
+    fn the_longest_text_for_a_visitor_fits_every_panel_and_half_of_every_picture() {
+        let words = "Leave the parcel with the neighbour at number nine, please, and ring twice ";
+        let longest: String = words.chars().cycle().take(120).collect();
+        let wide = "Donaudampfschifffahrtsgesellschaftskapitän".to_owned();
+        for size in SIZES {
+            for note in [&longest, &wide] {
+                let slate = slate(&Message::Note(note.clone()), Language::En, size);
+                let room = Room::within(size[0], size[1]);
+                let height: f64 = slate.blocks.iter().map(Block::height).sum();
+                assert!(height <= room.height, "{size:?}: {height}");
+                assert!(slate.blocks.iter().all(|block| block.width() <= room.width), "{size:?}");
+                let label = super::label(&Caption::Note(note.clone()), Language::En, size);
+                let lines: Vec<&str> = label.text.split('\n').collect();
+                let said: String = lines.join(" ").replace("- ", "");
+                assert_eq!(said, note.trim_end(), "nothing is cut");
+                let high = count(lines.len()) * f64::from(label.pixels) * LINE;
+                assert!(high <= f64::from(size[1]) * COVERED, "{size:?}: {high}");
+            }
+        }
     }
 
     #[test]

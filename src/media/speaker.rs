@@ -4,6 +4,7 @@
 //! opened once and the echo canceller hears the same as the room. What it ends in is decided in `plan_sound.rs`.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -37,9 +38,18 @@ pub(super) struct SpeakerCounts {
     pub(super) sounds: AtomicU64,
 }
 
+/// A sound of the door itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Sound {
+    /// One that is worked out.
+    Tone(Tone),
+    /// A WAV file of the owner's.
+    File(PathBuf),
+}
+
 #[derive(Debug, Default)]
 struct Asked {
-    sounds: VecDeque<(Tone, Instant)>,
+    sounds: VecDeque<(Sound, Instant)>,
     ringing: Ringing,
 }
 
@@ -55,12 +65,12 @@ pub(super) enum Ringing {
 
 impl SpeakerDesk {
     /// Asks for a sound, once. Never blocks for longer than noting it takes.
-    pub(super) fn sound(&self, tone: Tone) {
+    pub(super) fn sound(&self, sound: Sound) {
         let mut asked = lock(&self.asked);
         if asked.sounds.len() >= WAITING {
             asked.sounds.pop_front();
         }
-        asked.sounds.push_back((tone, Instant::now()));
+        asked.sounds.push_back((sound, Instant::now()));
         drop(asked);
         self.bell.ring();
     }
@@ -78,11 +88,11 @@ impl SpeakerDesk {
     }
 
     /// The next sound that is not stale.
-    pub(super) fn take_sound(&self) -> Option<Tone> {
+    pub(super) fn take_sound(&self) -> Option<Sound> {
         let mut asked = lock(&self.asked);
-        while let Some((tone, at)) = asked.sounds.pop_front() {
+        while let Some((sound, at)) = asked.sounds.pop_front() {
             if at.elapsed() < STALE {
-                return Some(tone);
+                return Some(sound);
             }
         }
         None
@@ -107,12 +117,12 @@ mod tests {
     #[test]
     fn of_too_many_sounds_the_oldest_are_dropped() {
         let desk = SpeakerDesk::default();
-        desk.sound(Tone::Sorry);
+        desk.sound(Sound::Tone(Tone::Sorry));
         for _ in 0..WAITING {
-            desk.sound(Tone::Chime);
+            desk.sound(Sound::Tone(Tone::Chime));
         }
-        let taken: Vec<Tone> = std::iter::from_fn(|| desk.take_sound()).collect();
-        assert_eq!(taken, [Tone::Chime; WAITING]);
+        let taken: Vec<Sound> = std::iter::from_fn(|| desk.take_sound()).collect();
+        assert_eq!(taken, vec![Sound::Tone(Tone::Chime); WAITING]);
         assert!(!desk.has_sound());
     }
 

@@ -13,7 +13,7 @@ use super::plan_playback::{self, Kind};
 use super::plan_sound::{self, SpeakerPlan};
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
-use super::speaker::Ringing;
+use super::speaker::{Ringing, Sound};
 use super::speaker_line::{SpeakerLine, Strand};
 use super::tones::Tone;
 use super::{chime, devices, init, volume};
@@ -320,22 +320,27 @@ impl SpeakerStage {
         let now = Instant::now();
         let ringing = self.ringing();
         let Seat::Open(open) = &mut self.seat else { return };
-        let mut due: Vec<Tone> = std::iter::from_fn(|| self.shared.speaker.take_sound()).collect();
+        let mut due: Vec<Sound> = std::iter::from_fn(|| self.shared.speaker.take_sound()).collect();
         match (ringing, open.next_ring) {
             (None, _) => open.next_ring = None,
             (Some(since), None) => open.next_ring = Some((since + FIRST_RING).max(now)),
             (Some(_), Some(at)) if at <= now => {
-                due.push(Tone::RingBack);
+                due.push(Sound::Tone(Tone::RingBack));
                 open.next_ring = Some(now + RING_PERIOD);
             }
             (Some(_), Some(_)) => {}
         }
-        for tone in due {
-            let samples = match tone {
-                Tone::Chime => self.chime.clone(),
-                Tone::RingBack | Tone::Sorry => {
-                    super::tones::samples(tone, self.board.sounds.volume)
+        for sound in due {
+            let volume = self.board.sounds.volume;
+            let samples = match &sound {
+                Sound::Tone(Tone::Chime) => self.chime.clone(),
+                Sound::Tone(tone @ (Tone::RingBack | Tone::Sorry)) => {
+                    super::tones::samples(*tone, volume)
                 }
+                Sound::File(path) => chime::read(path, volume).unwrap_or_else(|why| {
+                    tracing::warn!(path = %path.display(), why, "a recorded message is no use; playing the tone");
+                    super::tones::samples(Tone::Sorry, volume)
+                }),
             };
             if samples.is_empty() {
                 continue;
@@ -348,7 +353,7 @@ impl SpeakerStage {
                     open.sounds.push((strand, now + length + delay + SOUND_END));
                 }
                 Err(words) => {
-                    tracing::warn!(words, ?tone, "a sound is not played");
+                    tracing::warn!(words, ?sound, "a sound is not played");
                     self.shared.trouble(words);
                 }
             }

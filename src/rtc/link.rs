@@ -20,7 +20,7 @@ use super::events::{Event, Handler};
 use super::numbers::Numbers;
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
-use super::tracks::{Outgoing, Receiving, Sending, Targets};
+use super::tracks::{Outgoing, Played, Receiving, Sending, Targets};
 use super::{
     IceServer, LinkStats, Picture, RtcError, Taste, candidates, engine, path, sdp, servers, tracks,
 };
@@ -52,7 +52,7 @@ pub struct Parts {
     pub playback: Playback,
     pub inbox: mpsc::Sender<Input>,
     pub orders: mpsc::Receiver<Order>,
-    pub shown: watch::Receiver<bool>,
+    pub played: watch::Receiver<Played>,
     pub targets: watch::Sender<Targets>,
     pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
@@ -192,7 +192,7 @@ impl Link {
             way: parts.way,
             codecs,
             receiving: Receiving {
-                shown: parts.shown,
+                played: parts.played,
                 codecs: codec_watch,
                 playback: parts.playback,
                 stats: Arc::clone(&parts.stats),

@@ -14,6 +14,8 @@ use crate::config::names::IcePolicy;
 use crate::intercom::{Input, LinkCommand, LinkId, VideoMode};
 use crate::media::{Bandwidth, Fanout, Playback};
 
+pub use tracks::Played;
+
 mod ask;
 mod bandwidth;
 mod candidates;
@@ -171,7 +173,7 @@ pub struct Links {
 #[derive(Debug)]
 pub struct LinkHandle {
     orders: mpsc::Sender<link::Order>,
-    shown: watch::Sender<bool>,
+    played: watch::Sender<Played>,
     video: watch::Receiver<tracks::Targets>,
     way: watch::Receiver<Option<path::Way>>,
     stats: Arc<LinkStats>,
@@ -225,7 +227,7 @@ impl Links {
         // 256: a description and the 200 candidates that may wait for it; a fuller queue means that the
         // link does not get on, which its owner reports as a broken link.
         let (orders, order_queue) = mpsc::channel(256);
-        let (shown, shown_watch) = watch::channel(false);
+        let (played, played_watch) = watch::channel(Played::default());
         let (targets, video) = watch::channel(tracks::Targets::default());
         let (way_in, way) = watch::channel(None);
         let stats = Arc::new(LinkStats::default());
@@ -240,7 +242,7 @@ impl Links {
             playback: self.playback.clone(),
             inbox: self.inbox.clone(),
             orders: order_queue,
-            shown: shown_watch,
+            played: played_watch,
             targets,
             way: way_in,
             stats: Arc::clone(&stats),
@@ -249,7 +251,7 @@ impl Links {
             numbers: self.numbers.clone(),
             picture: self.picture,
         });
-        (LinkHandle { orders, shown, video, way, stats, mode, gauge }, task)
+        (LinkHandle { orders, played, video, way, stats, mode, gauge }, task)
     }
 }
 
@@ -273,9 +275,9 @@ impl LinkHandle {
         self.orders.try_send(link::Order::Configure(servers)).map_err(|_| LinkStuck)
     }
 
-    /// Whether this peer's picture and voice are the ones the door plays.
-    pub fn show(&self, shown: bool) {
-        self.shown.send_replace(shown);
+    /// Says what the door plays of this peer.
+    pub fn play(&self, played: Played) {
+        self.played.send_replace(played);
     }
 
     /// The link's counters now.

@@ -257,8 +257,8 @@ pub async fn answer_keyframe_requests(
 /// What a receiver needs to know.
 #[derive(Clone)]
 pub struct Receiving {
-    /// Whether this peer is the one the door plays.
-    pub shown: watch::Receiver<bool>,
+    /// What the door plays of this peer.
+    pub played: watch::Receiver<Played>,
     /// The payload types we have assigned.
     pub codecs: watch::Receiver<BTreeMap<u8, sdp::Codec>>,
     /// Where it is played.
@@ -274,10 +274,28 @@ pub struct Receiving {
     pub heard_again: Arc<Notify>,
 }
 
+/// What the door plays of a peer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Played {
+    /// Its picture is on the display.
+    pub picture: bool,
+    /// Its voice is in the mix.
+    pub voice: bool,
+}
+
+impl Played {
+    fn has(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Audio => self.voice,
+            Kind::Video => self.picture,
+        }
+    }
+}
+
 /// A track whose packets stopped for so long has lost pictures: the next can only be shown after a keyframe.
 const STOPPED: Duration = Duration::from_secs(1);
 
-/// Reads one of the peer's tracks until it ends; plays it while the peer is shown.
+/// Reads one of the peer's tracks until it ends; plays it while the door plays that of this peer.
 pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
     let kind = match track.kind().await {
         RtpCodecKind::Audio => Kind::Audio,
@@ -306,18 +324,18 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
                     if stopped && kind == Kind::Video && playing.is_some() {
                         let _ = ask.try_send(());
                     }
-                    if *receiving.shown.borrow() {
+                    if receiving.played.borrow().has(kind) {
                         play(kind, packet, &receiving, &ask, &mut playing);
                     }
                 }
                 Some(TrackRemoteEvent::OnEnded) | None => break,
                 Some(_) => {}
             },
-            changed = receiving.shown.changed() => {
+            changed = receiving.played.changed() => {
                 if changed.is_err() {
                     break;
                 }
-                if !*receiving.shown.borrow() {
+                if !receiving.played.borrow().has(kind) {
                     playing = None;
                 }
             }

@@ -3,7 +3,8 @@
 //! Pure: values and text only. `server.rs` carries them for the daemon, `ctl.rs` for a person. Readers
 //! must ignore keys they do not know; keys and names here are kept once released.
 
-use crate::intercom::{CallState, Opener, PeerKey, Report, VideoMode};
+use crate::intercom::CallState;
+use crate::memory::calls::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -13,11 +14,8 @@ pub const MAX_REQUEST: usize = 4096;
 /// The path of the control socket unless the configuration says another.
 pub const DEFAULT_SOCKET: &str = "/run/intercomd/control.sock";
 
-/// How events name those who use this socket.
-const CONTROL: &str = "control";
-
 /// What a client asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Press the doorbell.
@@ -32,6 +30,26 @@ pub enum Request {
     },
     /// Tell everything about the daemon as it is now.
     Status {},
+    /// Tell who was there, newest first.
+    Log {
+        /// How many calls at most; 20 when not said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u32>,
+    },
+    /// Forget who was there, pictures too.
+    ClearLog {},
+    /// Let a person open the door from a page.
+    AddPerson {
+        /// How the person is called.
+        name: String,
+    },
+    /// Let a person open the door no more.
+    RemovePerson {
+        /// How the person is called.
+        name: String,
+    },
+    /// Tell who may open the door from a page.
+    Persons {},
     /// Tell every event from now on, one line each, until either side closes.
     Watch {},
 }
@@ -39,13 +57,22 @@ pub enum Request {
 /// What the daemon answers, one line for each request.
 ///
 /// `{"ok":true}`, `{"ok":true,"status":{…}}` or `{"ok":false,"error":"…","fix":"…"}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     /// Whether it was done.
     pub ok: bool,
     /// The answer to `status`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Box<Status>>,
+    /// The answer to `log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<Vec<Entry>>,
+    /// The answer to `add_person`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Box<NewPerson>>,
+    /// The answer to `persons`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persons: Option<Vec<KnownPerson>>,
     /// Why it was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -57,7 +84,7 @@ pub struct Reply {
 impl Reply {
     /// It was done.
     pub fn done() -> Self {
-        Self { ok: true, status: None, error: None, fix: None }
+        Self { ok: true, ..Self::default() }
     }
 
     /// The answer to `status`.
@@ -67,8 +94,34 @@ impl Reply {
 
     /// It was not done: why, and what to do.
     pub fn refused(error: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { ok: false, status: None, error: Some(error.into()), fix: Some(fix.into()) }
+        Self { ok: false, error: Some(error.into()), fix: Some(fix.into()), ..Self::default() }
     }
+}
+
+/// A person who was just added. The secret is told this once and kept nowhere.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewPerson {
+    /// How the person is called.
+    pub name: String,
+    /// What the person's page proves to know, as base64url.
+    pub secret: String,
+    /// The page's address with all of it, if a page is served in the local network.
+    pub link: Option<String>,
+}
+
+impl std::fmt::Debug for NewPerson {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NewPerson({:?}, ...)", self.name)
+    }
+}
+
+/// A person who may open the door from a page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownPerson {
+    /// How the person is called.
+    pub name: String,
+    /// When it was added, in unix seconds.
+    pub added: u64,
 }
 
 /// The call's state on the socket.
@@ -234,6 +287,8 @@ pub struct MediaStatus {
     pub frames_shown: u64,
     /// Sound buffers played since the start.
     pub audio_played: u64,
+    /// The text the visitor can read at present.
+    pub display_text: Option<String>,
 }
 
 /// The panel. Texts are for people.
@@ -266,166 +321,6 @@ pub struct OutputStatus {
     pub at: f64,
 }
 
-/// One line of `watch`: `{"event":"rang","call":"…","again":false,"at":1763832000.123}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Event {
-    /// What happened.
-    #[serde(flatten)]
-    pub what: Happening,
-    /// When, in unix seconds with milliseconds.
-    pub at: f64,
-}
-
-/// What can happen.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Happening {
-    /// The call's state, at the beginning of a watch and at every change.
-    State {
-        /// The new state.
-        state: State,
-    },
-    /// The doorbell rang.
-    Rang {
-        /// Which call.
-        call: String,
-        /// A second press during the same ring.
-        again: bool,
-    },
-    /// A press that changed nothing.
-    PressIgnored {
-        /// The state that has no use for it.
-        state: State,
-    },
-    /// The button has been held for long.
-    LongPress,
-    /// The door was opened.
-    Opened {
-        /// `control`.
-        by: String,
-        /// The user who asked.
-        user: u32,
-        /// For how long, in milliseconds.
-        for_ms: u64,
-    },
-    /// The door was not opened.
-    OpenRefused {
-        /// `control`.
-        by: String,
-        /// The user who asked.
-        user: u32,
-        /// `not_wired`, `open`, `locked_out`, `length` or `stopping`.
-        why: String,
-    },
-    /// Something of the door is out of order, or in order again.
-    Fault {
-        /// What, as in the status.
-        part: String,
-        /// Whether it is over.
-        over: bool,
-    },
-    /// Somebody answered.
-    Answered {
-        /// The peer's id.
-        id: String,
-        /// Its uplink.
-        uplink: String,
-    },
-    /// The call is over.
-    Ended {
-        /// Which call.
-        call: String,
-        /// Why, as docs/door-protocol.md names it.
-        cause: String,
-    },
-    /// A peer came, went or was reached again.
-    Peer {
-        /// The peer's id.
-        id: String,
-        /// Its uplink.
-        uplink: String,
-        /// What changed.
-        change: PeerChange,
-    },
-    /// An uplink's state changed.
-    Uplink {
-        /// `service` or `lan`.
-        name: String,
-        /// What it does now, for people.
-        state: String,
-    },
-    /// The daemon is stopping; the last event of a watch.
-    Stopping,
-}
-
-/// What can happen to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PeerChange {
-    /// It came into view.
-    Came,
-    /// It is gone.
-    Left,
-    /// Its link was built again.
-    Rebuilt,
-    /// It could not be reached.
-    GivenUp,
-    /// It came back under another id.
-    CameBack,
-    /// The door is full, it waits for its turn.
-    Waits,
-    /// It sent far more than a call needs.
-    TurnedAway,
-    /// It gets the whole picture again.
-    PictureFull,
-    /// It gets still pictures only: its network is too slow.
-    PictureStills,
-    /// It gets sound only: its network is too slow.
-    PicturePaused,
-}
-
-impl From<&Report> for Happening {
-    fn from(report: &Report) -> Self {
-        let peer = |key: &PeerKey, change| Self::Peer {
-            id: key.id.to_string(),
-            uplink: key.uplink.to_string(),
-            change,
-        };
-        match report {
-            Report::State(state) => Self::State { state: (*state).into() },
-            Report::Rang { call, again } => Self::Rang { call: call.to_string(), again: *again },
-            Report::PressIgnored(state) => Self::PressIgnored { state: (*state).into() },
-            Report::LongPress => Self::LongPress,
-            Report::Opened { by: Opener::Control { uid }, length } => Self::Opened {
-                by: CONTROL.to_owned(),
-                user: *uid,
-                for_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
-            },
-            Report::OpenRefused { by: Opener::Control { uid }, why } => {
-                Self::OpenRefused { by: CONTROL.to_owned(), user: *uid, why: why.name().to_owned() }
-            }
-            Report::Broken(part) => Self::Fault { part: part.to_string(), over: false },
-            Report::Mended(part) => Self::Fault { part: part.to_string(), over: true },
-            Report::Answered { peer } => {
-                Self::Answered { id: peer.id.to_string(), uplink: peer.uplink.to_string() }
-            }
-            Report::Ended { call, cause } => {
-                Self::Ended { call: call.to_string(), cause: cause.name().to_owned() }
-            }
-            Report::PeerCame(key) => peer(key, PeerChange::Came),
-            Report::PeerLeft(key) => peer(key, PeerChange::Left),
-            Report::Rebuilt(link, _) => peer(&link.peer, PeerChange::Rebuilt),
-            Report::GaveUp(key) => peer(key, PeerChange::GivenUp),
-            Report::CameBack { now, .. } => peer(now, PeerChange::CameBack),
-            Report::Waits(key) => peer(key, PeerChange::Waits),
-            Report::TurnedAway(key) => peer(key, PeerChange::TurnedAway),
-            Report::Picture(key, VideoMode::Full) => peer(key, PeerChange::PictureFull),
-            Report::Picture(key, VideoMode::Keyframes) => peer(key, PeerChange::PictureStills),
-            Report::Picture(key, VideoMode::Paused) => peer(key, PeerChange::PicturePaused),
-        }
-    }
-}
-
 /// Reads a request line.
 ///
 /// # Errors
@@ -434,7 +329,7 @@ pub fn parse_request(line: &[u8]) -> Result<Request, Reply> {
     serde_json::from_slice(line).map_err(|why| {
         Reply::refused(
             format!("not a request: {why}"),
-            "send one line such as {\"do\":\"status\"}; known are press, hangup, unlock, status and watch",
+            "send one line such as {\"do\":\"status\"}; known are press, hangup, unlock, status, log, clear_log, add_person, remove_person, persons and watch",
         )
     })
 }
@@ -452,7 +347,6 @@ pub fn line(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intercom::{CallId, Cause, LinkId, Part, PeerId, Refusal, UplinkId, Why};
     use serde_json::json;
 
     fn json(value: &impl Serialize) -> serde_json::Value {
@@ -469,7 +363,7 @@ mod tests {
             (r#"{"do":"status"}"#, Request::Status {}),
             (r#"{"do":"watch"}"#, Request::Watch {}),
         ] {
-            assert_eq!(parse_request(text.as_bytes()), Ok(request));
+            assert_eq!(parse_request(text.as_bytes()), Ok(request.clone()));
             assert_eq!(line(&request), format!("{text}\n"));
         }
     }
@@ -553,72 +447,5 @@ mod tests {
                 "audio_played",
             ],
         );
-    }
-
-    #[test]
-    fn an_event_is_one_flat_object() {
-        let event = Event {
-            what: Happening::Rang { call: "c-1".to_owned(), again: false },
-            at: 1_763_832_000.123,
-        };
-        assert_eq!(
-            line(&event),
-            "{\"event\":\"rang\",\"call\":\"c-1\",\"again\":false,\"at\":1763832000.123}\n"
-        );
-        let back: Event = serde_json::from_str(&line(&event)).expect("our own line");
-        assert_eq!(back, event);
-    }
-
-    #[test]
-    fn every_report_of_the_heart_has_an_event() {
-        let key = PeerKey { uplink: UplinkId::Lan, id: PeerId::from("p7") };
-        let call = CallId("c-1".into());
-        let link = LinkId { peer: key.clone(), generation: 2 };
-        let cause = Cause::NoAnswer;
-        for (report, wanted) in [
-            (Report::State(CallState::Ringing), json!({"event": "state", "state": "ringing"})),
-            (
-                Report::PressIgnored(CallState::Ending),
-                json!({"event": "press_ignored", "state": "ending"}),
-            ),
-            (
-                Report::Answered { peer: key.clone() },
-                json!({"event": "answered", "id": "p7", "uplink": "lan"}),
-            ),
-            (
-                Report::Ended { call, cause },
-                json!({"event": "ended", "call": "c-1", "cause": "no-answer"}),
-            ),
-            (Report::LongPress, json!({"event": "long_press"})),
-            (
-                Report::Opened {
-                    by: Opener::Control { uid: 7 },
-                    length: std::time::Duration::from_secs(3),
-                },
-                json!({"event": "opened", "by": "control", "user": 7, "for_ms": 3000}),
-            ),
-            (
-                Report::OpenRefused { by: Opener::Control { uid: 7 }, why: Refusal::LockedOut },
-                json!({"event": "open_refused", "by": "control", "user": 7, "why": "locked_out"}),
-            ),
-            (
-                Report::Broken(Part::Line(UplinkId::Service)),
-                json!({"event": "fault", "part": "line service", "over": false}),
-            ),
-            (
-                Report::Mended(Part::Button),
-                json!({"event": "fault", "part": "button", "over": true}),
-            ),
-            (
-                Report::PeerCame(key.clone()),
-                json!({"event": "peer", "id": "p7", "uplink": "lan", "change": "came"}),
-            ),
-            (
-                Report::Rebuilt(link, Why::Failed),
-                json!({"event": "peer", "id": "p7", "uplink": "lan", "change": "rebuilt"}),
-            ),
-        ] {
-            assert_eq!(json(&Happening::from(&report)), wanted);
-        }
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Synchronous on purpose: it needs no runtime. Exit codes are in [`Outcome`].
 
-use super::control::{
-    DEFAULT_SOCKET, Event, Happening, PeerChange, Reply, Request, Status, UplinkStatus, line,
-};
+use super::control::{DEFAULT_SOCKET, Reply, Request, line};
+use super::ctl_words::{describe, log_line, qr_code, sentence};
+use super::happenings::{Event, Happening};
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub struct CtlArgs {
 }
 
 /// What `ctl` can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Subcommand)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
 pub enum Verb {
     /// Press the doorbell.
     Press,
@@ -45,6 +45,37 @@ pub enum Verb {
     Status,
     /// Tell every event until the daemon ends.
     Watch,
+    /// Tell who was there, newest first.
+    Log {
+        /// How many calls at most
+        #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
+        count: u32,
+        /// Forget all of it, pictures too
+        #[arg(long, conflicts_with = "count")]
+        clear: bool,
+    },
+    /// Show the page's address as text and as a QR code, to open it on a phone.
+    Pair,
+    /// Who may open the door from a page.
+    #[command(subcommand)]
+    Person(PersonVerb),
+}
+
+/// What `ctl person` can do.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Subcommand)]
+pub enum PersonVerb {
+    /// Let a person open the door, and show the person's own address of the page once.
+    Add {
+        /// How the person is called, 1 to 32 characters
+        name: String,
+    },
+    /// Let a person open the door no more.
+    Remove {
+        /// How the person is called
+        name: String,
+    },
+    /// Show who may open the door.
+    List,
 }
 
 /// How `ctl` ended; the numbers are its exit codes. 2 (wrong usage) is given by the argument parser.
@@ -96,7 +127,7 @@ pub fn run(args: CtlArgs) -> ExitCode {
 }
 
 fn execute(args: &CtlArgs, out: &mut impl Write, err: &mut impl Write) -> Outcome {
-    let done = match args.verb {
+    let done = match &args.verb {
         Verb::Press => ask(args, Request::Press {}, out),
         Verb::Hangup => ask(args, Request::Hangup {}, out),
         Verb::Unlock { length } => {
@@ -105,6 +136,16 @@ fn execute(args: &CtlArgs, out: &mut impl Write, err: &mut impl Write) -> Outcom
         }
         Verb::Status => ask(args, Request::Status {}, out),
         Verb::Watch => watch(args, out),
+        Verb::Log { clear: true, .. } => ask(args, Request::ClearLog {}, out),
+        Verb::Log { count, .. } => ask(args, Request::Log { count: Some(*count) }, out),
+        Verb::Pair => pair(args, out),
+        Verb::Person(PersonVerb::Add { name }) => {
+            ask(args, Request::AddPerson { name: name.clone() }, out)
+        }
+        Verb::Person(PersonVerb::Remove { name }) => {
+            ask(args, Request::RemovePerson { name: name.clone() }, out)
+        }
+        Verb::Person(PersonVerb::List) => ask(args, Request::Persons {}, out),
     };
     let socket = args.socket.display();
     let (text, outcome) = match done {
@@ -179,13 +220,72 @@ fn ask(args: &CtlArgs, request: Request, out: &mut impl Write) -> Result<Reply, 
     match (args.json, reply.ok, &reply.status) {
         (true, true, Some(status)) => tell(out, line(status).trim_end())?,
         (true, ..) => tell(out, &text)?,
-        (false, true, Some(status)) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            tell(out, describe(status, now.unwrap_or_default()).trim_end())?;
-        }
-        (false, true, None) => tell(out, "done")?,
+        (false, true, _) => tell(out, for_a_person(&reply).trim_end())?,
         // The complaint goes to standard error.
         (false, false, _) => {}
+    }
+    Ok(reply)
+}
+
+fn for_a_person(reply: &Reply) -> String {
+    let lines = |lines: Vec<String>, none: &str| match lines.is_empty() {
+        true => none.to_owned(),
+        false => lines.join("\n"),
+    };
+    if let Some(status) = &reply.status {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        return describe(status, now.unwrap_or_default());
+    }
+    if let Some(log) = &reply.log {
+        return lines(log.iter().map(log_line).collect(), "nobody was there yet");
+    }
+    if let Some(persons) = &reply.persons {
+        let names = persons.iter().map(|person| person.name.clone()).collect();
+        return lines(names, "nobody may open the door from a page");
+    }
+    if let Some(person) = &reply.person {
+        return match &person.link {
+            Some(link) => format!(
+                "{name} may open the door from this page. It is shown this once: give it to {name} and to nobody else.\n\n\
+                 {link}\n\n{}",
+                qr_code(link),
+                name = person.name
+            ),
+            None => format!(
+                "{} may open the door. No page is served in the local network; add this to the address of yours, behind the \
+                 #, and keep it secret. It is shown this once.\n\n&person={}&secret={}",
+                person.name, person.name, person.secret
+            ),
+        };
+    }
+    "done".to_owned()
+}
+
+fn pair(args: &CtlArgs, out: &mut impl Write) -> Result<Reply, Failure> {
+    let (reply, text) = Daemon::connect(&args.socket)?.ask(Request::Status {})?;
+    let Some(status) = reply.status.as_ref().filter(|_| reply.ok) else {
+        if args.json {
+            tell(out, &text)?;
+        }
+        return Ok(reply);
+    };
+    let Some(address) = &status.address else {
+        return Ok(Reply::refused(
+            "no page is served in the local network",
+            "set `listen` of [lan] in the configuration, or use a page of your own at the service",
+        ));
+    };
+    if args.json {
+        tell(out, line(&serde_json::json!({"address": address})).trim_end())?;
+    } else {
+        tell(
+            out,
+            &format!(
+                "Open this on a phone in the same network, and keep it to yourself: whoever has it can answer the door.\n\n\
+             {address}\n\n{}",
+                qr_code(address)
+            ),
+        )?;
     }
     Ok(reply)
 }
@@ -221,165 +321,9 @@ fn tell(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(|_| Failure::OutputClosed)
 }
 
-/// An event for a person.
-fn sentence(event: &Event) -> String {
-    let what = match &event.what {
-        Happening::State { state } => format!("the door is {}", state.name()),
-        Happening::Rang { call, again: false } => format!("the doorbell rang (call {call})"),
-        Happening::Rang { call, again: true } => {
-            format!("the doorbell rang again (call {call})")
-        }
-        Happening::PressIgnored { state } => {
-            format!("a press changed nothing: the door is {}", state.name())
-        }
-        Happening::LongPress => "the button is held for long".to_owned(),
-        Happening::Opened { by, user, for_ms } => {
-            let time = humantime::format_duration(Duration::from_millis(*for_ms));
-            format!("the door was opened for {time} (user {user} by {by})")
-        }
-        Happening::OpenRefused { by, user, why } => {
-            format!("the door was not opened: {why} (user {user} by {by})")
-        }
-        Happening::Fault { part, over: false } => format!("out of order: {part}"),
-        Happening::Fault { part, over: true } => format!("in order again: {part}"),
-        Happening::Answered { id, uplink } => format!("{id} answered (by {uplink})"),
-        Happening::Ended { call, cause } => format!("call {call} has ended: {cause}"),
-        Happening::Peer { id, uplink, change } => {
-            let change = match change {
-                PeerChange::Came => "came into view",
-                PeerChange::Left => "left",
-                PeerChange::Rebuilt => "is being reached anew",
-                PeerChange::GivenUp => "could not be reached",
-                PeerChange::CameBack => "came back under this id",
-                PeerChange::Waits => "waits, the door is full",
-                PeerChange::TurnedAway => "sent too much and is turned away",
-                PeerChange::PictureFull => "gets the whole picture",
-                PeerChange::PictureStills => "gets stills only, its network is slow",
-                PeerChange::PicturePaused => "gets sound only, its network is too slow",
-            };
-            format!("{id} {change} (by {uplink})")
-        }
-        Happening::Uplink { name, state } => format!("uplink {name}: {state}"),
-        Happening::Stopping => "the daemon is stopping".to_owned(),
-    };
-    let at = UNIX_EPOCH + Duration::try_from_secs_f64(event.at).unwrap_or_default();
-    format!("{} {what}", humantime::format_rfc3339_millis(at))
-}
-
-/// The status for a person. `now` is the time since 1970.
-fn describe(status: &Status, now: Duration) -> String {
-    let mut page = Page::default();
-    page.row("state", || match &status.call {
-        Some(call) => {
-            let since = Duration::try_from_secs_f64(call.since).unwrap_or_default();
-            let lasts = whole_seconds(now.saturating_sub(since));
-            format!("{} (call {}, for {lasts})", status.state.name(), call.id)
-        }
-        None => status.state.name().to_owned(),
-    });
-    page.row("faults", || status.faults.join(", "));
-    for uplink in &status.uplinks {
-        page.row("uplink", || uplink_line(uplink));
-        if let Some(advice) = &uplink.advice {
-            page.row("", || format!("→ {advice}"));
-        }
-        if let Some(ahead) = uplink.clock_ahead_s {
-            page.row("", || {
-                let side = if ahead < 0 { "behind" } else { "ahead" };
-                format!("→ the door's clock is {} s {side}; the door allows for it", ahead.abs())
-            });
-        }
-    }
-    for peer in &status.peers {
-        page.row("peer", || {
-            let answered = if peer.answered { ", answered" } else { "" };
-            let codec = peer.video_codec.as_deref().unwrap_or("no video");
-            let way = peer.path.as_deref().map(|path| format!(" {path}")).unwrap_or_default();
-            let picture = match peer.picture.as_str() {
-                "keyframes" => ", stills only: its network is slow",
-                "paused" => ", sound only: its network is too slow",
-                _ => "",
-            };
-            format!(
-                "{} by {}: {}{way} (link {}{answered}), frames sent {}, received {} ({codec}{picture})",
-                peer.id,
-                peer.uplink,
-                peer.link,
-                peer.generation,
-                peer.frames_sent,
-                peer.frames_received
-            )
-        });
-    }
-    let media = &status.media;
-    page.row("camera", || media.camera.clone());
-    page.row("encoder", || match media.bitrate_kbps {
-        0 => media.encoder.clone(),
-        rate => format!("{} at {rate} kbit/s", media.encoder),
-    });
-    page.row("microphone", || media.microphone.clone());
-    page.row("capture", || {
-        format!(
-            "{}, frames {}, pipelines built {}",
-            media.capture, media.frames, media.pipelines_built
-        )
-    });
-    page.row("display", || format!("{}, frames shown {}", media.display, media.frames_shown));
-    page.row("speaker", || format!("{}, buffers played {}", media.speaker, media.audio_played));
-    let panel = &status.panel;
-    page.row("panel", || panel.kind.clone());
-    page.row("button", || panel.button.clone());
-    page.row("lamp", || panel.lamp.clone());
-    page.row("chime", || panel.chime.clone());
-    page.row("relay", || panel.relay.clone());
-    page.row("door", || status.door.replace('_', " "));
-    let counters: Vec<String> = status
-        .counters
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
-    if !counters.is_empty() {
-        page.row("counters", || counters.join(", "));
-    }
-    page.row("page", || match &status.address {
-        Some(address) => address.clone(),
-        None => "not served here".to_owned(),
-    });
-    page.row("version", || {
-        let up = whole_seconds(Duration::from_secs(status.uptime_s));
-        format!("{}, up for {up}", status.version)
-    });
-    page.0
-}
-
-fn uplink_line(uplink: &UplinkStatus) -> String {
-    match &uplink.peer_id {
-        Some(id) => format!("{}: {} as {id}", uplink.name, uplink.state),
-        None => format!("{}: {}", uplink.name, uplink.state),
-    }
-}
-
-fn whole_seconds(time: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
-}
-
-/// Rows of a name and a text; rows without a text are left out.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn row(&mut self, name: &str, text: impl FnOnce() -> String) {
-        let text = text();
-        if !text.is_empty() {
-            self.0.push_str(&format!("{name:<11} {text}\n"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::control::{CallStatus, PeerStatus, State};
+    use super::super::control::{CallStatus, PeerStatus, State, Status, UplinkStatus};
     use super::super::server::{Ask, ControlRequest, Events, Server};
     use super::*;
     use clap::Parser;
@@ -595,6 +539,9 @@ mod tests {
                     Ask::Hangup => {
                         drop(stop.take());
                         Reply::refused("there is no call", "press first")
+                    }
+                    other => {
+                        Reply::refused(format!("{other:?} was not expected"), "ask something else")
                     }
                 };
                 let _ = request.reply.send(reply);

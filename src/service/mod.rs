@@ -6,6 +6,8 @@
 
 pub mod control;
 pub mod ctl;
+mod ctl_words;
+pub mod happenings;
 pub mod logging;
 pub mod network;
 pub mod notify;

@@ -3,7 +3,8 @@
 //! It checks who asks and carries lines; the daemon answers. The words are `control.rs`.
 //! Who may ask: root, the daemon's own user, and whoever the socket file's group (mode 0660) lets in.
 
-use super::control::{Event, Happening, MAX_REQUEST, Reply, Request, line, parse_request};
+use super::control::{MAX_REQUEST, Reply, Request, line, parse_request};
+use super::happenings::{Event, Happening};
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -31,6 +32,10 @@ const EVENTS: usize = 64;
 /// How many requests may wait for the daemon. One more is refused as busy.
 pub const REQUESTS: usize = 16;
 
+/// How many calls of the log are told unless said otherwise, and at most.
+const CALLS: u32 = 20;
+const MOST_CALLS: u32 = 1000;
+
 /// Why the control socket could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
@@ -55,7 +60,7 @@ pub enum ServerError {
 }
 
 /// What a client wants of the daemon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// Press the doorbell.
     Press,
@@ -65,6 +70,16 @@ pub enum Ask {
     Unlock(Option<Duration>),
     /// Tell the status.
     Status,
+    /// Tell the latest calls, so many of them at most.
+    Log(usize),
+    /// Forget all calls.
+    ClearLog,
+    /// Let this person open the door from a page.
+    AddPerson(String),
+    /// Let this person open the door no more.
+    RemovePerson(String),
+    /// Tell who may open the door from a page.
+    Persons,
 }
 
 /// One request for the daemon, which should answer soon: after five seconds the client is told that
@@ -322,6 +337,18 @@ impl Client {
                     self.answer(&mut writer, Ask::Unlock(length)).await
                 }
                 Ok(Request::Status {}) => self.answer(&mut writer, Ask::Status).await,
+                Ok(Request::Log { count }) => {
+                    let count = count.unwrap_or(CALLS).min(MOST_CALLS);
+                    self.answer(&mut writer, Ask::Log(count as usize)).await
+                }
+                Ok(Request::ClearLog {}) => self.answer(&mut writer, Ask::ClearLog).await,
+                Ok(Request::AddPerson { name }) => {
+                    self.answer(&mut writer, Ask::AddPerson(name)).await
+                }
+                Ok(Request::RemovePerson { name }) => {
+                    self.answer(&mut writer, Ask::RemovePerson(name)).await
+                }
+                Ok(Request::Persons {}) => self.answer(&mut writer, Ask::Persons).await,
                 Ok(Request::Watch {}) => match self.watch(&mut reader, &mut writer).await {
                     Gone::Done => return,
                     Gone::Slow => {
@@ -479,6 +506,9 @@ mod tests {
                 Ask::Unlock(Some(length)) if length == Duration::from_secs(3) => Reply::done(),
                 Ask::Unlock(_) => Reply::refused("not so", "ask for three seconds"),
                 Ask::Status => Reply::status(Status { state: State::Ringing, ..Status::default() }),
+                other => {
+                    Reply::refused(format!("{other:?} was not expected"), "ask something else")
+                }
             };
             let _ = request.reply.send(reply);
         })
@@ -576,7 +606,11 @@ mod tests {
         assert_eq!(ok, serde_json::json!({"ok": true}));
         let first = person.hear().await.expect("the state");
         assert_eq!((&first["event"], &first["state"]), (&"state".into(), &"ringing".into()));
-        world.events.tell(Happening::Answered { id: "p7".to_owned(), uplink: "lan".to_owned() });
+        world.events.tell(Happening::Answered {
+            id: "p7".to_owned(),
+            uplink: "lan".to_owned(),
+            name: None,
+        });
         let event = person.hear().await.expect("the event");
         assert_eq!(event["event"], "answered");
         assert!(event["at"].as_f64().is_some_and(|at| at > 1.7e9));

@@ -3,10 +3,10 @@
 //!
 //! Blocking file work, meant for a blocking thread at start. It decides nothing about listening.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::fs::{self, Permissions};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::lan::{LanError, TlsFiles};
+use crate::config::whole_file;
 
 /// The hub key's file in the state directory.
 pub const KEY_FILE: &str = "lan.key";
@@ -210,23 +211,9 @@ fn state(action: &'static str, path: PathBuf, source: io::Error) -> LanError {
     LanError::State { action, path, source }
 }
 
-/// Writes a file only its owner can read. Complete or not at all, also across a power cut.
 fn write_private(path: &Path, content: &[u8]) -> Result<(), LanError> {
-    let write = || -> io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let draft = path.with_extension("new");
-        match fs::remove_file(&draft) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()
-    };
-    write().map_err(|source| state("write", path.to_owned(), source))
+    whole_file::write_private(path, content)
+        .map_err(|source| state("write", path.to_owned(), source))
 }
 
 /// Takes everybody else's access from a file that an owner or a restored backup left open.

@@ -6,13 +6,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::config::names::{AUDIO_TRACK, IceServer, MEDIA_STREAM, VIDEO_TRACK};
-use crate::intercom::{
-    CallNotice, Candidate, Description, DescriptionKind, Outgoing, PageId, PageMessage, Signal,
-    Stage,
-};
+use crate::intercom::{Candidate, Description, DescriptionKind, Outgoing, Signal};
 
-/// Version of the door protocol spoken here.
-pub const DOOR_PROTOCOL: u64 = 1;
+use super::page_words::{self, DOOR_PROTOCOL};
+
 /// Longest candidate line taken, in characters (protocol.md section 4.2).
 pub const MAX_CANDIDATE: usize = 1000;
 /// Longest mid or ufrag heeded, in bytes (RFC 8839 section 5.4: a ufrag has 256 characters at most).
@@ -52,7 +49,8 @@ pub fn read(data: &Value) -> Content {
     if is_track_metadata(fields) {
         return Content::TrackMetadata;
     }
-    page_message(fields).map_or(Content::Other, |message| Content::Signal(Signal::Page(message)))
+    page_words::read(fields)
+        .map_or(Content::Other, |message| Content::Signal(Signal::Page(message)))
 }
 
 fn description(value: &Value) -> Option<Description> {
@@ -103,18 +101,6 @@ fn is_track_metadata(fields: &Map<String, Value>) -> bool {
     named && meta.get("metadata").is_none_or(Value::is_object)
 }
 
-fn page_message(fields: &Map<String, Value>) -> Option<PageMessage> {
-    if fields.get("intercomd")?.as_u64()? != DOOR_PROTOCOL {
-        return None;
-    }
-    match fields.get("type")?.as_str()? {
-        "answer" => Some(PageMessage::Answer),
-        "hangup" => Some(PageMessage::Hangup),
-        "hello" => PageId::new(fields.get("page")?.as_str()?).map(PageMessage::Hello),
-        _ => None,
-    }
-}
-
 /// The `data` of the `send` frames that carry `what`, in order. Only track metadata takes more than one.
 pub fn write(what: &Outgoing) -> Vec<Value> {
     match what {
@@ -132,11 +118,20 @@ pub fn write(what: &Outgoing) -> Vec<Value> {
         }
         Outgoing::Candidate(candidate) => vec![write_candidate(candidate)],
         Outgoing::EndOfCandidates => vec![json!({"type": "rtc-ice", "candidate": null})],
-        Outgoing::Notice(notice) => vec![write_notice(notice)],
+        Outgoing::Notice(notice) => vec![page_words::notice(notice)],
         Outgoing::Video(mode) => {
             vec![json!({"intercomd": DOOR_PROTOCOL, "type": "video", "mode": mode.name()})]
         }
         Outgoing::Full => vec![json!({"intercomd": DOOR_PROTOCOL, "type": "full"})],
+        Outgoing::Challenge(call, purpose, nonce) => {
+            vec![page_words::challenge(call, *purpose, *nonce)]
+        }
+        Outgoing::Refused(call, purpose, why) => {
+            vec![page_words::refused(call, *purpose, why.name())]
+        }
+        Outgoing::Opened(call, length, by) => vec![page_words::opened(call, *length, by)],
+        Outgoing::Picture(call, jpeg) => vec![page_words::picture(call, jpeg)],
+        Outgoing::Log(call, lines) => vec![page_words::log(call, lines)],
     }
 }
 
@@ -156,25 +151,6 @@ fn write_candidate(candidate: &Candidate) -> Value {
         inner["usernameFragment"] = json!(fragment);
     }
     json!({"type": "rtc-ice", "candidate": inner})
-}
-
-fn write_notice(notice: &CallNotice) -> Value {
-    let stage = match notice.stage {
-        Stage::Ringing => "ringing",
-        Stage::Talking => "talking",
-        Stage::Ended(_) => "ended",
-    };
-    let mut data = json!({
-        "intercomd": DOOR_PROTOCOL,
-        "type": "call",
-        "call": &*notice.call.0,
-        "stage": stage,
-        "answered_by": notice.answered_by.as_ref().map(|peer| peer.as_str()),
-    });
-    if let Stage::Ended(cause) = notice.stage {
-        data["cause"] = json!(cause.name());
-    }
-    data
 }
 
 /// The ICE servers inside a welcome's metadata, by the rules of protocol.md section 1.4. `None` when there is
@@ -222,10 +198,8 @@ fn is_ice_url(url: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::intercom::{CallId, Cause, PeerId, VideoMode};
+    use crate::intercom::{PageMessage, VideoMode};
 
     fn signal(data: Value) -> Signal {
         match read(&data) {
@@ -258,16 +232,6 @@ mod tests {
             })),
             [json!({"type":"rtc-description","description":{"type":"offer","sdp":"v=0"}})]
         );
-    }
-
-    #[test]
-    fn a_page_says_which_it_is_by_a_name_of_its_own() {
-        let hello = |page: &str| json!({"intercomd": 1, "type": "hello", "page": page});
-        let page = PageId::new("7c0e").expect("a fitting name");
-        assert_eq!(signal(hello("7c0e")), Signal::Page(PageMessage::Hello(page)));
-        for bad in [hello(""), hello(&"x".repeat(65)), json!({"intercomd": 1, "type": "hello"})] {
-            assert!(matches!(read(&bad), Content::Other), "{bad}");
-        }
     }
 
     #[test]
@@ -353,11 +317,11 @@ mod tests {
     fn pages_can_answer_and_hang_up() {
         assert_eq!(
             signal(json!({"intercomd":1,"type":"answer"})),
-            Signal::Page(PageMessage::Answer)
+            Signal::Page(PageMessage::Answer(None))
         );
         assert_eq!(
             signal(json!({"intercomd":1,"type":"hangup"})),
-            Signal::Page(PageMessage::Hangup)
+            Signal::Page(PageMessage::Hangup(None))
         );
         for ignored in [
             json!({"intercomd":2,"type":"answer"}),
@@ -367,21 +331,6 @@ mod tests {
         ] {
             assert_eq!(read(&ignored), Content::Other, "{ignored}");
         }
-    }
-
-    #[test]
-    fn notices_tell_the_stage_and_the_cause_only_at_the_end() {
-        let notice = |stage, answered_by| {
-            let call = CallId(Arc::from("c-17-3"));
-            write(&Outgoing::Notice(CallNotice { call, stage, answered_by })).remove(0)
-        };
-        assert_eq!(
-            notice(Stage::Ringing, None),
-            json!({"intercomd":1,"type":"call","call":"c-17-3","stage":"ringing","answered_by":null})
-        );
-        assert_eq!(notice(Stage::Talking, Some(PeerId::from("p")))["answered_by"], json!("p"));
-        let ended = notice(Stage::Ended(Cause::NoAnswer), None);
-        assert_eq!((&ended["stage"], &ended["cause"]), (&json!("ended"), &json!("no-answer")));
     }
 
     #[test]

@@ -657,8 +657,8 @@ mod tests {
     fn strangers_may_signal_but_not_speak_as_a_page() {
         let mut desk = Desk::inside(&["a"]);
         assert!(desk.member.signal("b".into(), offer()));
-        assert!(!desk.member.signal("b".into(), Signal::Page(PageMessage::Hangup)));
-        assert!(desk.member.signal("a".into(), Signal::Page(PageMessage::Hangup)));
+        assert!(!desk.member.signal("b".into(), Signal::Page(PageMessage::Hangup(None))));
+        assert!(desk.member.signal("a".into(), Signal::Page(PageMessage::Hangup(None))));
     }
 
     #[test]

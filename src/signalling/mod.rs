@@ -29,6 +29,7 @@ mod greeted;
 mod knocks;
 mod membership;
 mod page;
+mod page_words;
 mod pulse;
 mod request;
 mod requests;

@@ -58,7 +58,7 @@ fn a_viewer_that_answers_talks_even_without_a_microphone() {
     world.browser("1viewer", false);
     world.press();
     world.run(ms(3_000));
-    world.page("1viewer", PageMessage::Answer);
+    world.page("1viewer", PageMessage::Answer(None));
     world.run_until(CallState::Talking, ms(200));
     world.run(ms(100));
     assert_eq!(world.stages("1viewer").last(), Some(&Stage::Talking));
@@ -120,7 +120,7 @@ fn a_press_while_talking_ends_the_call_if_the_owner_wants_that() {
 #[test]
 fn hanging_up_ends_the_call_and_says_so() {
     let mut world = talking();
-    world.page("1phone", PageMessage::Hangup);
+    world.page("1phone", PageMessage::Hangup(None));
     world.run(ms(1_000));
     assert_eq!(world.causes(), [Cause::HungUp]);
     world.assert_everything_is_free();
@@ -149,10 +149,10 @@ fn a_declined_ring_goes_on_for_the_others_and_ends_when_all_declined() {
     world.browser("2b", false);
     world.press();
     world.run(ms(2_000));
-    world.page("1a", PageMessage::Hangup);
+    world.page("1a", PageMessage::Hangup(None));
     world.run(ms(500));
     assert_eq!(world.state(), CallState::Ringing);
-    world.page("2b", PageMessage::Hangup);
+    world.page("2b", PageMessage::Hangup(None));
     world.run(ms(1_000));
     assert_eq!(world.causes(), [Cause::Declined]);
     world.assert_everything_is_free();
@@ -164,7 +164,7 @@ fn a_hang_up_of_a_second_talker_leaves_the_first_one_talking() {
     world.browser("2phone", true);
     world.run(ms(2_000));
     assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("1phone"));
-    world.page("2phone", PageMessage::Hangup);
+    world.page("2phone", PageMessage::Hangup(None));
     world.run(ms(1_000));
     assert_eq!(world.state(), CallState::Talking);
 }
@@ -246,7 +246,7 @@ fn a_dead_uplink_does_not_keep_the_other_from_ringing_or_ending() {
     world.browser_on(LAN, "1home", true);
     world.press();
     world.run_until(CallState::Talking, ms(2_000));
-    world.page("1home", PageMessage::Hangup);
+    world.page("1home", PageMessage::Hangup(None));
     world.run(ms(1_000));
     world.assert_everything_is_free();
 }
@@ -308,7 +308,7 @@ fn twenty_calls_in_a_row_leave_nothing_behind() {
     for call in 1..=20 {
         world.press();
         world.run_until(CallState::Talking, ms(3_000));
-        world.page("1phone", PageMessage::Hangup);
+        world.page("1phone", PageMessage::Hangup(None));
         world.run_until(CallState::Idle, ms(3_000));
         world.run(ms(30_000));
         world.assert_everything_is_free();

@@ -1,8 +1,10 @@
 //! The heart on virtual time: behaviours of the call, of glare, of recovery, and random operations.
 
+mod access;
 mod call;
 mod door;
 mod glare;
 mod random_ops;
 mod recovery;
+mod ring;
 mod world;

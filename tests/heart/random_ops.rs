@@ -1,11 +1,12 @@
 //! Anything in any order: the invariants hold after every input, and hanging up frees everything.
 
 use intercomd::intercom::{
-    CallState, Input, NetworkChange, PageId, PageMessage, Part, Rules, UplinkEvent,
+    CallId, CallState, Input, NetworkChange, Nonce, Note, PageId, PageMessage, Part, Purpose,
+    Rules, UplinkEvent,
 };
 use proptest::prelude::*;
 
-use crate::world::{LAN, Mishap, SERVICE, World, ms};
+use crate::world::{LAN, Mishap, RIGHT, SERVICE, WRONG, World, ms};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -19,6 +20,10 @@ enum Op {
     Mute(u8, bool),
     Stick(u8),
     Page { phone: u8, answer: bool },
+    Say { phone: u8, what: u8 },
+    Prove { phone: u8, log: bool, right: bool },
+    Quiet(bool),
+    Persons(u8),
     Drop { lan: bool },
     Return { lan: bool, id: u8 },
     Hole { phone: u8, on: bool },
@@ -49,6 +54,11 @@ fn op() -> impl Strategy<Value = Op> {
         1 => phone.clone().prop_map(Op::Stick),
         3 => (phone.clone(), any::<bool>())
             .prop_map(|(phone, answer)| Op::Page { phone, answer }),
+        4 => (phone.clone(), 0u8..6).prop_map(|(phone, what)| Op::Say { phone, what }),
+        3 => (phone.clone(), any::<bool>(), any::<bool>())
+            .prop_map(|(phone, log, right)| Op::Prove { phone, log, right }),
+        1 => any::<bool>().prop_map(Op::Quiet),
+        1 => (0u8..3).prop_map(Op::Persons),
         3 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Hole { phone, on }),
         2 => (phone.clone(), any::<bool>()).prop_map(|(phone, on)| Op::Freeze { phone, on }),
         2 => (phone.clone(), 0u8..3).prop_map(|(phone, page)| Op::Hello { phone, page }),
@@ -98,9 +108,39 @@ fn run(world: &mut World, op: &Op) {
             world.browsers.get_mut(&name(phone)).expect("it is there").stuck = true;
         }
         Op::Page { phone, answer } if there(world, phone) => {
-            let message = if answer { PageMessage::Answer } else { PageMessage::Hangup };
+            let message =
+                if answer { PageMessage::Answer(None) } else { PageMessage::Hangup(None) };
             world.page(&name(phone), message);
         }
+        Op::Say { phone, what } if there(world, phone) => {
+            // Of the present call, or of one that is long over.
+            let call = world
+                .heart
+                .snapshot()
+                .call
+                .filter(|_| what < 5)
+                .map_or_else(|| CallId("c-0".into()), |(call, _)| call);
+            let message = match what {
+                0 => PageMessage::Ringing(call.clone()),
+                1 => PageMessage::Take(call.clone()),
+                2 => PageMessage::Join(call.clone()),
+                3 => PageMessage::Text(call.clone(), Note::new("a text").expect("a text")),
+                _ => PageMessage::Answer(Some(call.clone())),
+            };
+            world.page(&name(phone), message);
+            world.input(Input::Picture(call));
+        }
+        Op::Prove { phone, log, right } if there(world, phone) => {
+            if world.heart.snapshot().call.is_some() {
+                let purpose = if log { Purpose::Log } else { Purpose::Open };
+                let nonce = world.nonce(&name(phone)).unwrap_or(Nonce([0; 32]));
+                world.prove(&name(phone), purpose, nonce, if right { RIGHT } else { WRONG });
+                let call = world.call();
+                world.page(&name(phone), PageMessage::Ask(call, purpose));
+            }
+        }
+        Op::Quiet(quiet) => world.input(Input::Quiet(quiet)),
+        Op::Persons(count) => world.input(Input::Persons(usize::from(count))),
         Op::Drop { lan } => world.uplink_down(uplink(lan)),
         Op::Return { lan, id } => {
             world.uplink_down(uplink(lan));
@@ -112,7 +152,7 @@ fn run(world: &mut World, op: &Op) {
         Op::Freeze { phone, on: false } if there(world, phone) => world.thaw(&name(phone)),
         Op::Hello { phone, page } if there(world, phone) => {
             let page = PageId::new(&format!("page {page}")).expect("a fitting name");
-            world.page(&name(phone), PageMessage::Hello(page));
+            world.page(&name(phone), PageMessage::Hello(page, None));
         }
         Op::LoseSignalling(phone) if there(world, phone) => world.signalling_lost(&name(phone)),
         Op::Network { gone } => {
@@ -145,6 +185,8 @@ fn run(world: &mut World, op: &Op) {
         | Op::Mute(..)
         | Op::Stick(_)
         | Op::Page { .. }
+        | Op::Say { .. }
+        | Op::Prove { .. }
         | Op::Hole { .. }
         | Op::Freeze { .. }
         | Op::Hello { .. }
@@ -181,7 +223,13 @@ proptest! {
         ops in prop::collection::vec(op(), 1..60),
         seed in 1u64..10_000,
     ) {
-        let mut world = World::with(Rules::default(), &[SERVICE, LAN], seed);
+        let rules = Rules {
+            second_speaker: seed.is_multiple_of(2),
+            press_cancels_ring: seed.is_multiple_of(3),
+            press_ends_call: seed.is_multiple_of(5),
+            ..Rules::default()
+        };
+        let mut world = World::with(rules, &[SERVICE, LAN], seed);
         world.heart.watch_lines(&[SERVICE, LAN]);
         world.uplink_up(LAN, "-door");
         for op in &ops {
@@ -196,6 +244,7 @@ proptest! {
         world.assert_everything_is_free();
         // And after all that the door still works.
         world.fault = None;
+        world.input(Input::Quiet(false));
         world.uplink_down(LAN);
         world.uplink_up(LAN, "-door");
         world.browser_on(LAN, "9last", true);

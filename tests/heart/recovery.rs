@@ -323,7 +323,7 @@ fn a_ghost_is_let_go_within_twenty_seconds() {
 
 #[test]
 fn a_page_that_comes_back_under_another_id_has_its_old_place() {
-    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"));
+    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"), None);
     for lost_at_once in [true, false] {
         let mut world = talking("-door");
         world.page("7phone", page());
@@ -450,7 +450,7 @@ fn who_answers_while_the_door_is_full_takes_the_place_of_one_who_watches() {
     }
     world.press();
     world.run(ms(3_000));
-    world.page("7phone", PageMessage::Answer);
+    world.page("7phone", PageMessage::Answer(None));
     world.run(ms(3_000));
     assert!(world.connected("7phone"));
     assert!(!world.connected("6phone"), "the last who came and only watches");
@@ -461,7 +461,7 @@ fn who_answers_while_the_door_is_full_takes_the_place_of_one_who_watches() {
 
 #[test]
 fn a_talker_who_comes_back_to_a_full_door_has_its_place() {
-    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"));
+    let page = || PageMessage::Hello(PageId::new("page-of-anna").expect("a fitting name"), None);
     let mut world = World::up("-door");
     world.browser("1anna", true);
     for phone in 2..=7 {

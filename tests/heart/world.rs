@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use intercomd::intercom::{
-    CallNotice, CallState, Candidate, Cause, Command, Description, DescriptionKind, Health, Input,
-    Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, OpId, Opener, Outcome, Outgoing,
-    PageMessage, PeerId, PeerKey, Refusal, ReleaseRules, Report, Rules, SHORTEST_PULSE, Scene,
-    Signal, Stage, UplinkCommand, UplinkEvent, UplinkId, VideoMode,
+    CallId, CallNotice, CallState, Candidate, Cause, Command, Denial, Description, DescriptionKind,
+    Health, Input, Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, Name, Nonce, OpId,
+    Opener, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Proof, Purpose, Refusal, ReleaseRules,
+    Report, Rules, SHORTEST_PULSE, Scene, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
+    VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -17,6 +18,9 @@ pub const LAN: UplinkId = UplinkId::Lan;
 pub const RELEASE: ReleaseRules =
     ReleaseRules { pulse: Duration::from_secs(3), max_pulse: Duration::from_secs(10) };
 pub const CONTROL: Opener = Opener::Control { uid: 1000 };
+/// The one proof that is right in this world, and one that is not.
+pub const RIGHT: [u8; 32] = [1; 32];
+pub const WRONG: [u8; 32] = [2; 32];
 
 pub fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -100,6 +104,8 @@ pub struct Browser {
     frozen: Option<Vec<(PeerId, Outgoing)>>,
     pub video: Vec<VideoMode>,
     pub told_full: u32,
+    /// What it was told beside notices.
+    pub said: Vec<Outgoing>,
     met: bool,
     pc: Option<Pc>,
 }
@@ -165,6 +171,17 @@ pub struct World {
     pub scene: Scene,
     pub shown: Option<LinkId>,
     pub chimes: u32,
+    /// Whose voices are played.
+    pub heard: BTreeSet<LinkId>,
+    /// What the visitor reads.
+    pub text: Option<String>,
+    /// How the calls ended, as the visitor was told.
+    pub parted: Vec<Cause>,
+    /// Who got the visitor's picture, and who the log.
+    pub pictured: Vec<String>,
+    pub logged: Vec<String>,
+    /// Counts the numbers drawn for proofs.
+    nonces: u8,
     pub relay: FakeRelay,
     pub restarts: u32,
     pub configured: u32,
@@ -196,6 +213,12 @@ impl World {
             scene: Scene::Idle,
             shown: None,
             chimes: 0,
+            heard: BTreeSet::new(),
+            text: None,
+            parted: Vec::new(),
+            pictured: Vec::new(),
+            logged: Vec::new(),
+            nonces: 0,
             relay: FakeRelay::default(),
             restarts: 0,
             configured: 0,
@@ -219,8 +242,11 @@ impl World {
 
     pub fn input(&mut self, input: Input) {
         self.relay.stopping |= input == Input::Shutdown;
+        // Whoever has proved it may open.
+        self.relay.asked = matches!(input, Input::Verified(_, Purpose::Open, Some(_)));
         self.heart.handle(self.now, input);
         self.drain();
+        self.relay.asked = false;
         self.heart.verify().expect("every invariant holds after every input");
     }
 
@@ -262,6 +288,47 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The present call.
+    pub fn call(&self) -> CallId {
+        self.heart.snapshot().call.map(|(call, _)| call).expect("a call")
+    }
+
+    /// The number a browser was given last.
+    pub fn nonce(&self, browser: &str) -> Option<Nonce> {
+        self.browsers[browser].said.iter().rev().find_map(|said| match said {
+            Outgoing::Challenge(_, _, nonce) => Some(*nonce),
+            _ => None,
+        })
+    }
+
+    /// Why a browser was refused, all times.
+    pub fn denials(&self, browser: &str) -> Vec<Denial> {
+        let said = self.browsers[browser].said.iter();
+        said.filter_map(|said| match said {
+            Outgoing::Refused(_, _, why) => Some(*why),
+            _ => None,
+        })
+        .collect()
+    }
+
+    /// A proof of a browser's person, called Anna.
+    pub fn prove(&mut self, browser: &str, purpose: Purpose, nonce: Nonce, proof: [u8; 32]) {
+        let person = Name::new("Anna").expect("a name");
+        let proof = Proof { call: self.call(), purpose, nonce, person, proof };
+        self.page(browser, PageMessage::Proof(proof));
+    }
+
+    /// A browser asks, is given a number and proves, right or wrong.
+    pub fn ask_and_prove(&mut self, browser: &str, purpose: Purpose, proof: [u8; 32]) {
+        let before = self.nonce(browser);
+        self.page(browser, PageMessage::Ask(self.call(), purpose));
+        self.run(ms(200));
+        if let Some(nonce) = self.nonce(browser).filter(|nonce| Some(*nonce) != before) {
+            self.prove(browser, purpose, nonce, proof);
+            self.run(ms(200));
+        }
     }
 
     pub fn stages(&self, browser: &str) -> Vec<Stage> {
@@ -351,6 +418,7 @@ impl World {
             frozen: None,
             video: Vec::new(),
             told_full: 0,
+            said: Vec::new(),
             met: false,
             pc: None,
         };
@@ -541,6 +609,11 @@ impl World {
                     (DescriptionKind::Answer, Signalling::Stable) => {}
                 }
             }
+            said @ (Outgoing::Challenge(..)
+            | Outgoing::Refused(..)
+            | Outgoing::Opened(..)
+            | Outgoing::Picture(..)
+            | Outgoing::Log(..)) => browser.said.push(said),
             Outgoing::TrackMetadata | Outgoing::Candidate(_) | Outgoing::EndOfCandidates => {}
         }
     }
@@ -631,8 +704,22 @@ impl World {
                 Command::Capture(on) => self.capture = on,
                 Command::Lamp(lamp) => self.lamp = lamp,
                 Command::Scene(scene) => self.scene = scene,
-                Command::Sorry => {}
+                Command::Part(cause) => self.parted.push(cause),
                 Command::Show(link) => self.shown = link,
+                Command::Hear(links) => self.heard = links,
+                Command::Text(note) => self.text = note.map(|note| note.as_str().to_owned()),
+                Command::Challenge(peer, purpose) => {
+                    self.nonces += 1;
+                    let nonce = Nonce([self.nonces; 32]);
+                    self.later(ms(0), Event::Input(Input::Challenge(peer, purpose, nonce)));
+                }
+                Command::Verify(peer, proof) => {
+                    let person = (proof.proof == RIGHT).then(|| proof.person.clone());
+                    let verified = Input::Verified(peer, proof.purpose, person);
+                    self.later(ms(0), Event::Input(verified));
+                }
+                Command::TellPicture(peer) => self.pictured.push(peer.id.to_string()),
+                Command::TellLog(peer, _) => self.logged.push(peer.id.to_string()),
                 Command::Chime => self.chimes += 1,
                 Command::Report(_) => {}
                 Command::Release(length) => {
@@ -838,6 +925,8 @@ impl World {
         assert_eq!(self.state(), CallState::Idle);
         assert!(!self.capture, "the camera is off");
         assert_eq!(self.shown, None, "nobody is on the display");
+        assert!(self.heard.is_empty(), "nobody is played");
+        assert_eq!(self.text, None, "the visitor reads nothing");
         assert_eq!(self.links.len(), 0, "no link is open");
         assert!(self.uplinks.values().all(|uplink| !uplink.joined), "no channel is joined");
         // The lamp's sorry and a watched line are no part of a call.

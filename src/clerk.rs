@@ -1,0 +1,181 @@
+//! What the door knows of people: who may open it, who was there, and what the visitor looks like.
+//!
+//! Ties the memory room to the heart's reports and to the control socket. Decides nothing: the heart says when a
+//! proof is asked for and what a good one is worth.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use tracing::{error, warn};
+
+use crate::config::Settings;
+use crate::intercom::{CallId, LogLine, Name, Nonce, PeerKey, Proof, Report};
+use crate::memory::MemoryError;
+use crate::memory::call_log::{CallLog, Keeper};
+use crate::memory::calls::{News, Scribe};
+use crate::memory::persons::Persons;
+use crate::memory::proof::Bond;
+use crate::service::control::{KnownPerson, NewPerson, Reply};
+use crate::service::server::Ask;
+
+/// How many calls a page is told of at most.
+const LINES: usize = 50;
+
+/// See the file's head.
+pub struct Clerk {
+    persons: Persons,
+    log: CallLog,
+    scribe: Scribe,
+    /// Of the call that goes on.
+    portrait: Option<(CallId, Arc<str>)>,
+    started: Instant,
+}
+
+impl Clerk {
+    /// Reads what is remembered. The keeper's task writes it.
+    ///
+    /// # Errors
+    /// The file of persons is there but cannot be read.
+    pub fn open(settings: &Settings) -> Result<(Self, Keeper), MemoryError> {
+        let persons = Persons::open(&settings.state_dir)?;
+        let (log, keeper) = CallLog::open(&settings.state_dir, settings.log, clock());
+        let (scribe, portrait, started) = (Scribe::default(), None, Instant::now());
+        Ok((Self { persons, log, scribe, portrait, started }, keeper))
+    }
+
+    /// How many persons may open the door from a page.
+    pub fn count(&self) -> usize {
+        self.persons.list().len()
+    }
+
+    /// Whether the visitor's picture is wanted.
+    pub fn wants_portraits(&self) -> bool {
+        self.log.keeps_pictures()
+    }
+
+    /// Takes a report of the heart's into the log.
+    pub fn report(&mut self, report: &Report) {
+        let clock = clock();
+        match self.scribe.take(report, clock, self.started.elapsed()) {
+            News::Nothing => {}
+            News::Began(entry) => {
+                self.portrait = None;
+                self.log.note(entry, clock);
+            }
+            News::Ended(entry) => {
+                self.portrait = None;
+                self.log.note(entry, clock);
+            }
+        }
+    }
+
+    /// Keeps the picture of this call's visitor. Whether it is still that call.
+    pub fn portrait(&mut self, call: &CallId, jpeg: Vec<u8>) -> bool {
+        if !self.scribe.picture(&call.0) {
+            return false;
+        }
+        self.portrait = Some((call.clone(), STANDARD.encode(&jpeg).into()));
+        self.log.keep_picture(&call.0, jpeg.into());
+        if let Some(entry) = self.scribe.draft() {
+            self.log.note(entry.clone(), clock());
+        }
+        true
+    }
+
+    /// The picture of the call that goes on, in base64.
+    pub fn portrait_now(&self) -> Option<(CallId, Arc<str>)> {
+        self.portrait.clone()
+    }
+
+    /// A number for a proof; `None` when the system gives none, and nobody can prove anything.
+    pub fn nonce(&self) -> Option<Nonce> {
+        let mut bytes = [0; 32];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => Some(Nonce(bytes)),
+            Err(why) => {
+                error!("the system gives no random numbers, so nobody can open from a page: {why}");
+                None
+            }
+        }
+    }
+
+    /// Whose proof this is, if it is good.
+    pub fn check(&self, peer: &PeerKey, proof: &Proof) -> Option<Name> {
+        let bond = Bond {
+            purpose: proof.purpose,
+            call: &proof.call,
+            nonce: proof.nonce,
+            peer: &peer.id,
+            person: &proof.person,
+        };
+        self.persons.check(&proof.proof, bond)
+    }
+
+    /// The latest calls as a page reads them, the present one apart.
+    pub fn lines(&self) -> Vec<LogLine> {
+        let present = self.scribe.draft().map(|entry| entry.call.clone());
+        let past =
+            self.log.latest(usize::MAX).filter(|entry| Some(&entry.call) != present.as_ref());
+        past.take(LINES).map(|entry| entry.line()).collect()
+    }
+
+    /// Answers what the control socket asks about people. `address` is that of the LAN page; `None` for what is
+    /// none of the clerk's.
+    pub fn answer(&mut self, ask: &Ask, address: Option<&str>) -> Option<Reply> {
+        Some(match ask {
+            Ask::Log(count) => {
+                let log = self.log.latest(*count).cloned().collect();
+                Reply { log: Some(log), ..Reply::done() }
+            }
+            Ask::ClearLog => {
+                self.log.clear();
+                Reply::done()
+            }
+            Ask::AddPerson(name) => match self.persons.add(name) {
+                Ok(secret) => {
+                    let secret = URL_SAFE_NO_PAD.encode(secret);
+                    let link = address.map(|address| personal(address, name, &secret));
+                    let person = NewPerson { name: name.clone(), secret, link };
+                    Reply { person: Some(Box::new(person)), ..Reply::done() }
+                }
+                Err(why) => refused(&why),
+            },
+            Ask::RemovePerson(name) => match self.persons.remove(name) {
+                Ok(()) => Reply::done(),
+                Err(why) => refused(&why),
+            },
+            Ask::Persons => {
+                let persons = self
+                    .persons
+                    .list()
+                    .iter()
+                    .map(|person| KnownPerson { name: person.name.clone(), added: person.added });
+                Reply { persons: Some(persons.collect()), ..Reply::done() }
+            }
+            Ask::Press | Ask::Hangup | Ask::Unlock(_) | Ask::Status => return None,
+        })
+    }
+}
+
+/// The page's address with what makes it one person's own.
+fn personal(address: &str, name: &str, secret: &str) -> String {
+    let mut words = url::form_urlencoded::Serializer::new(String::new());
+    words.append_pair("person", name).append_pair("secret", secret);
+    format!("{address}&{}", words.finish())
+}
+
+fn refused(why: &MemoryError) -> Reply {
+    if let MemoryError::File { .. } = why {
+        warn!("{why}");
+    }
+    let text = why.to_string();
+    let (what, fix) = text.split_once("; ").unwrap_or((&text, "see `intercomd ctl person list`"));
+    Reply::refused(what, fix)
+}
+
+/// The time of day, in unix seconds.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}

@@ -1,0 +1,66 @@
+//! Files that are the old or the new one, never half: what outlives a restart outlives a power cut, too.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Writes a file only its owner can read, and its folder if there is none: complete or not at all, also across a
+/// power cut. What a run that was cut off left beside it is overwritten.
+///
+/// # Errors
+/// What the system says; the file is then as it was.
+pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let draft = path.with_file_name(name);
+    match fs::remove_file(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let written = file.write_all(content).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // A full disk is no fuller for it.
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    fs::rename(&draft, path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deeper/file.json");
+        fs::create_dir(folder.path().join("deeper")).expect("a folder");
+        fs::write(folder.path().join("deeper/file.json.new"), "a draft of a run that was cut off")
+            .expect("a draft");
+        for content in ["one", "two"] {
+            write_private(&path, content.as_bytes()).expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("there"), content);
+        }
+        let mode = fs::metadata(&path).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path().join("deeper")).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_old_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file.json");
+        write_private(&path, b"old").expect("written");
+        // A folder in the draft's place cannot be removed as a file.
+        fs::create_dir(folder.path().join("file.json.new")).expect("a folder");
+        assert!(write_private(&path, b"new").is_err());
+        assert_eq!(fs::read(&path).expect("there"), b"old");
+    }
+}

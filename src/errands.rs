@@ -1,0 +1,128 @@
+//! The daemon's small tasks: each watches one thing and tells the heart, or the watchers, when it changes.
+//!
+//! They end with the daemon's loop, whose channels they feed.
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, warn};
+
+use crate::config::QuietHours;
+use crate::hardware::ButtonState;
+use crate::intercom::{CallId, Input, Part};
+use crate::media::{self, CaptureStatus, Fanout, Sight, portrait};
+use crate::rtc::Taste;
+use crate::service::happenings::Happening;
+use crate::service::network;
+use crate::service::server::Events;
+use crate::signalling::status::UplinkStatus;
+
+/// How often the clock is asked whether it is quiet hours: it may be set meanwhile.
+const CLOCK: Duration = Duration::from_secs(60);
+
+/// Tells the heart when quiet hours begin and end, by the local clock.
+pub async fn watch_hours(hours: QuietHours, inbox: mpsc::Sender<Input>) {
+    let mut told = false;
+    loop {
+        // An unknown time is no reason to leave a visitor standing.
+        let quiet = media::minute_of_day().is_some_and(|minute| hours.contains(minute));
+        if quiet != told {
+            told = quiet;
+            if inbox.send(Input::Quiet(quiet)).await.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep(CLOCK).await;
+    }
+}
+
+/// Takes the visitor's picture and hands it on.
+pub async fn take_portrait(
+    call: CallId,
+    fanout: Fanout,
+    pictures: mpsc::Sender<(CallId, Vec<u8>)>,
+) {
+    match portrait::take(&fanout).await {
+        Ok(jpeg) => {
+            // The daemon is gone when nobody takes it any more.
+            let _ = pictures.send((call, jpeg)).await;
+        }
+        Err(why) => debug!("no picture of the visitor of call {call}: {why}"),
+    }
+}
+
+/// Tells watchers when an uplink's state changes.
+pub async fn tell_uplink(mut status: watch::Receiver<UplinkStatus>, events: Events) {
+    let mut last = "";
+    while status.changed().await.is_ok() {
+        let (name, state) = {
+            let status = status.borrow_and_update();
+            (status.name, status.state.name())
+        };
+        if state != last {
+            last = state;
+            events.tell(Happening::Uplink { name: name.to_owned(), state: state.to_owned() });
+        }
+    }
+}
+
+/// Tells the heart when the button gets out of order, and when it is well again.
+pub async fn tell_button(mut button: watch::Receiver<ButtonState>, inbox: mpsc::Sender<Input>) {
+    let mut was = false;
+    loop {
+        let is = button.borrow_and_update().is_fault();
+        if is != was {
+            was = is;
+            let input = if is { Input::Broken } else { Input::Mended };
+            if inbox.send(input(Part::Button)).await.is_err() {
+                return;
+            }
+        }
+        if button.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How long the start of the door may wait for an opinion on codecs.
+const TASTE: Duration = Duration::from_secs(3);
+
+/// Which pictures phones should rather send.
+pub async fn taste() -> Taste {
+    let asking = tokio::task::spawn_blocking(|| {
+        media::plan_playback::prefers_h264(&media::devices::screen_probe())
+    });
+    match tokio::time::timeout(TASTE, asking).await {
+        Ok(Ok(true)) => Taste::H264,
+        Ok(Ok(false) | Err(_)) | Err(_) => Taste::Any,
+    }
+}
+
+/// The same for the camera, of which nothing is known between calls.
+pub async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mpsc::Sender<Input>) {
+    let mut told = Sight::Works;
+    loop {
+        let sight = capture.borrow_and_update().sight;
+        let news = match sight {
+            Sight::Unknown => None,
+            Sight::Works => Some(Input::Mended(Part::Camera)),
+            Sight::Away => Some(Input::Broken(Part::Camera)),
+        };
+        if let Some(news) = news.filter(|_| sight != told) {
+            told = sight;
+            if inbox.send(news).await.is_err() {
+                return;
+            }
+        }
+        if capture.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Without it the door goes on and notices changes of the network later, by silence.
+pub async fn watch_network(inbox: mpsc::Sender<Input>) {
+    if let Err(error) = network::watch(inbox).await {
+        warn!("{error}");
+    }
+}

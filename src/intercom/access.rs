@@ -1,0 +1,224 @@
+//! Who may open the door or read the log: challenges, proofs and what comes of wrong ones.
+//!
+//! Part of `Intercom`. Nothing here knows a secret or makes a random number: both are asked for by commands. What is
+//! decided here is who may ask, when, and how often. A page that is in the channel has no right by that
+//! (docs/security.md).
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::door::Opener;
+use super::settle::is_here;
+use super::{
+    CallState, Command, Denial, DoorState, Intercom, Name, Nonce, Outgoing, PeerKey, Proof,
+    Purpose, Refusal, Report,
+};
+
+/// How long a number is good.
+pub const CHALLENGE: Duration = Duration::from_secs(30);
+/// So many wrong proofs, and a peer is not listened to for the rest of the call.
+pub const TRIES: u32 = 3;
+/// So many wrong proofs of all peers within [`WINDOW`], and nobody is listened to for [`LOCK`].
+pub const TRIES_OF_ALL: usize = 10;
+/// The time over which wrong proofs of all peers are counted.
+pub const WINDOW: Duration = Duration::from_secs(300);
+/// How long nobody is listened to then.
+pub const LOCK: Duration = Duration::from_secs(60);
+/// Most peers whose wrong proofs are remembered during a call.
+const MOST_PEERS: usize = 256;
+
+/// What is known of those who ask.
+#[derive(Debug, Default)]
+pub(super) struct Access {
+    persons: usize,
+    /// At most one number is out for each peer in view.
+    challenges: BTreeMap<PeerKey, (Purpose, Nonce, Instant)>,
+    /// Wrong proofs of this call by peer.
+    wrong: BTreeMap<PeerKey, u32>,
+    /// When the latest wrong proofs of all peers came.
+    lately: VecDeque<Instant>,
+    locked_until: Option<Instant>,
+}
+
+impl Access {
+    pub(super) fn set_persons(&mut self, count: usize) {
+        self.persons = count;
+    }
+
+    pub(super) fn has_persons(&self) -> bool {
+        self.persons > 0
+    }
+
+    /// The peer is gone; its number with it.
+    pub(super) fn left(&mut self, key: &PeerKey) {
+        self.challenges.remove(key);
+    }
+
+    pub(super) fn call_is_over(&mut self) {
+        self.challenges.clear();
+        self.wrong.clear();
+    }
+
+    fn is_locked(&self, now: Instant, key: &PeerKey) -> bool {
+        let peer = self.wrong.get(key).is_some_and(|count| *count >= TRIES);
+        peer || self.locked_until.is_some_and(|until| now < until)
+    }
+
+    /// Takes the number that is out for the peer, if it is this one and still good.
+    fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
+        self.challenges.remove(key).is_some_and(|(purpose, nonce, until)| {
+            purpose == proof.purpose && nonce == proof.nonce && now < until
+        })
+    }
+
+    /// Counts a wrong proof. Who is locked out by it: this peer, or (`Some(None)`) everybody.
+    fn count_wrong(&mut self, now: Instant, key: &PeerKey) -> Option<Option<PeerKey>> {
+        if self.wrong.len() >= MOST_PEERS && !self.wrong.contains_key(key) {
+            self.wrong.pop_first();
+        }
+        let count = self.wrong.entry(key.clone()).or_default();
+        *count += 1;
+        let peer = *count == TRIES;
+        self.lately.push_back(now);
+        while self.lately.front().is_some_and(|at| now.saturating_duration_since(*at) > WINDOW) {
+            self.lately.pop_front();
+        }
+        if self.lately.len() >= TRIES_OF_ALL {
+            self.lately.clear();
+            self.locked_until = Some(now + LOCK);
+            return Some(None);
+        }
+        peer.then(|| Some(key.clone()))
+    }
+}
+
+impl Intercom {
+    /// A page asks for something that needs a proof.
+    pub(super) fn ask(&mut self, now: Instant, key: &PeerKey, purpose: Purpose) {
+        match self.may_ask(now, key, purpose) {
+            Ok(()) => self.command(Command::Challenge(key.clone(), purpose)),
+            Err(why) => self.deny(key, purpose, None, why),
+        }
+    }
+
+    /// The number for a proof is drawn.
+    pub(super) fn challenge(
+        &mut self,
+        now: Instant,
+        key: &PeerKey,
+        purpose: Purpose,
+        nonce: Nonce,
+    ) {
+        let Some((call, _)) = self.call.current() else { return };
+        if !self.peers.contains_key(key) {
+            return;
+        }
+        let call = call.clone();
+        self.access.challenges.insert(key.clone(), (purpose, nonce, now + CHALLENGE));
+        self.send(key, Outgoing::Challenge(call, purpose, nonce));
+    }
+
+    /// A proof comes. Its number is used up by it, right or wrong.
+    pub(super) fn proof(&mut self, now: Instant, key: &PeerKey, proof: Proof) {
+        let purpose = proof.purpose;
+        let redeemed = self.access.redeem(now, key, &proof);
+        if let Err(why) = self.may_ask(now, key, purpose) {
+            return self.deny(key, purpose, Some(proof.person), why);
+        }
+        if !redeemed || !self.is_present(&proof.call) {
+            return self.deny(key, purpose, Some(proof.person), Denial::Expired);
+        }
+        self.command(Command::Verify(key.clone(), proof));
+    }
+
+    /// A proof has been checked.
+    pub(super) fn verified(
+        &mut self,
+        now: Instant,
+        key: &PeerKey,
+        purpose: Purpose,
+        person: Option<Name>,
+    ) {
+        let Some(person) = person else {
+            self.counters.wrong_proofs += 1;
+            if let Some(who) = self.access.count_wrong(now, key) {
+                self.report(Report::ProofsLocked(who));
+            }
+            return self.deny(key, purpose, None, Denial::Wrong);
+        };
+        // The peer may have hung up meanwhile.
+        if let Err(why) = self.may_ask(now, key, purpose) {
+            return self.deny(key, purpose, Some(person), why);
+        }
+        match purpose {
+            Purpose::Log => {
+                if let Some((call, _)) = self.call.current() {
+                    let call = call.clone();
+                    self.command(Command::TellLog(key.clone(), call));
+                }
+            }
+            Purpose::Open => self.open_for(now, key, person),
+        }
+    }
+
+    fn open_for(&mut self, now: Instant, key: &PeerKey, person: Name) {
+        let by = Opener::Person { name: person.clone(), peer: key.clone() };
+        match self.release(now, by, None) {
+            Ok(length) => {
+                let Some((call, _)) = self.call.current() else { return };
+                let opened = Outgoing::Opened(call.clone(), length, person);
+                for peer in self.peers.keys().cloned().collect::<Vec<_>>() {
+                    self.send(&peer, opened.clone());
+                }
+            }
+            Err(why) => self.send_denial(key, Purpose::Open, denial(why)),
+        }
+    }
+
+    fn may_ask(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> Result<(), Denial> {
+        let Some(peer) = self.peers.get(key) else { return Err(Denial::Expired) };
+        if purpose == Purpose::Open && self.door.state() == DoorState::NotWired {
+            return Err(Denial::NotWired);
+        }
+        if !self.access.has_persons() {
+            return Err(Denial::Nobody);
+        }
+        if self.access.is_locked(now, key) {
+            return Err(Denial::LockedOut);
+        }
+        let talks = self.call.state() == CallState::Talking && is_here(peer);
+        if purpose == Purpose::Open && !talks {
+            return Err(Denial::NotTalking);
+        }
+        Ok(())
+    }
+
+    /// What was asked for is not done; a try to open is told to the owner, too.
+    fn deny(&mut self, key: &PeerKey, purpose: Purpose, person: Option<Name>, why: Denial) {
+        if purpose == Purpose::Open {
+            self.counters.refusals += 1;
+            let by = Opener::Page { claims: person, peer: key.clone() };
+            self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
+        }
+        self.send_denial(key, purpose, why);
+    }
+
+    fn send_denial(&mut self, key: &PeerKey, purpose: Purpose, why: Denial) {
+        let Some((call, _)) = self.call.current() else { return };
+        let call = call.clone();
+        if self.peers.contains_key(key) {
+            self.send(key, Outgoing::Refused(call, purpose, why));
+        }
+    }
+}
+
+fn denial(why: Refusal) -> Denial {
+    match why {
+        Refusal::NotWired => Denial::NotWired,
+        Refusal::Open => Denial::Open,
+        // A page never asks for a length of its own.
+        Refusal::LockedOut | Refusal::Length { .. } => Denial::Resting,
+        Refusal::Stopping => Denial::Stopping,
+        Refusal::Denied(why) => why,
+    }
+}

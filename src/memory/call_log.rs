@@ -1,0 +1,310 @@
+//! The log of calls and the pictures of visitors, kept in the state directory within limits of number and age.
+//!
+//! What is read stands in the working memory; a task of its own writes, as a slow card must not hold up a ring.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::calls::Entry;
+use crate::config::{LogSettings, whole_file};
+
+/// The log's file in the state directory.
+pub const FILE: &str = "calls.json";
+/// The folder of the pictures there.
+pub const PICTURES: &str = "pictures";
+/// What may wait to be written. Full: what comes then is not written; the next entry brings the whole log again.
+const WAITING: usize = 16;
+const VERSION: u32 = 1;
+
+/// The log as it is read. Writing goes to the [`Keeper`].
+#[derive(Debug)]
+pub struct CallLog {
+    limits: LogSettings,
+    /// Oldest first.
+    entries: VecDeque<Entry>,
+    folder: PathBuf,
+    jobs: mpsc::Sender<Job>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Entries(Vec<Entry>),
+    Picture { call: String, jpeg: Arc<[u8]> },
+}
+
+/// Writes what the log is told.
+#[derive(Debug)]
+pub struct Keeper {
+    folder: PathBuf,
+    jobs: mpsc::Receiver<Job>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Book {
+    version: u32,
+    calls: Vec<Entry>,
+}
+
+impl CallLog {
+    /// The log of this state directory; an empty one if there is none. One that cannot be read is set aside as
+    /// `calls.json.broken`, and an empty one begins: the door matters more than its diary.
+    pub fn open(state_dir: &Path, limits: LogSettings, clock: u64) -> (Self, Keeper) {
+        let path = state_dir.join(FILE);
+        let entries = match fs::read(&path) {
+            Ok(text) => match serde_json::from_slice::<Book>(&text) {
+                Ok(book) if book.version == VERSION => book.calls.into(),
+                _ => {
+                    let aside = path.with_extension("json.broken");
+                    tracing::warn!(path = %path.display(), aside = %aside.display(), "this file holds no log of calls and is set aside");
+                    if let Err(error) = fs::rename(&path, &aside) {
+                        tracing::warn!(%error, "it cannot be set aside and will be overwritten");
+                    }
+                    VecDeque::new()
+                }
+            },
+            Err(error) => {
+                if error.kind() != ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "the log of calls cannot be read; it begins anew");
+                }
+                VecDeque::new()
+            }
+        };
+        let (jobs, waiting) = mpsc::channel(WAITING);
+        let folder = state_dir.to_owned();
+        let mut log = Self { limits, entries, folder: folder.clone(), jobs };
+        let before = log.entries.len();
+        log.prune(clock);
+        // An owner who turned the log off wants it gone.
+        if log.entries.len() != before {
+            log.write();
+        }
+        (log, Keeper { folder, jobs: waiting })
+    }
+
+    /// Whether pictures of visitors are wanted at all.
+    pub fn keeps_pictures(&self) -> bool {
+        self.limits.pictures && self.limits.entries > 0
+    }
+
+    /// Remembers a call, or what has become of it. `clock` is the time of day in unix seconds.
+    pub fn note(&mut self, entry: Entry, clock: u64) {
+        match self.entries.iter_mut().rev().find(|known| known.call == entry.call) {
+            Some(known) => *known = entry,
+            None => self.entries.push_back(entry),
+        }
+        self.prune(clock);
+        self.write();
+    }
+
+    /// Keeps the picture of a call's visitor.
+    pub fn keep_picture(&mut self, call: &str, jpeg: Arc<[u8]>) {
+        if self.keeps_pictures() {
+            self.give(Job::Picture { call: call.to_owned(), jpeg });
+        }
+    }
+
+    /// The latest calls, newest first.
+    pub fn latest(&self, count: usize) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev().take(count)
+    }
+
+    /// Where the picture of a call lies once it is kept.
+    pub fn picture_path(&self, call: &str) -> PathBuf {
+        picture_path(&self.folder, call)
+    }
+
+    /// Forgets every call and every picture.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.write();
+    }
+
+    fn prune(&mut self, clock: u64) {
+        let oldest = clock.saturating_sub(self.limits.age.as_secs());
+        // An entry from the future is one from before the clock was set back, or of a clock not set yet.
+        self.entries.retain(|entry| entry.at >= oldest || entry.at > clock);
+        while self.entries.len() > self.limits.entries {
+            self.entries.pop_front();
+        }
+    }
+
+    fn write(&self) {
+        self.give(Job::Entries(self.entries.iter().cloned().collect()));
+    }
+
+    fn give(&self, job: Job) {
+        if self.jobs.try_send(job).is_err() {
+            tracing::warn!(
+                "the disk does not get on with the log of calls; an entry is not written yet"
+            );
+        }
+    }
+}
+
+impl Keeper {
+    /// Writes until the log is dropped, and all that still waits then.
+    pub async fn run(mut self) {
+        let mut failing = false;
+        while let Some(job) = self.jobs.recv().await {
+            let folder = self.folder.clone();
+            // A card can take seconds; ended with the process if it never comes back.
+            let done = tokio::task::spawn_blocking(move || carry_out(&folder, job)).await;
+            match done {
+                Ok(Ok(())) => failing = false,
+                Ok(Err(error)) if !failing => {
+                    failing = true;
+                    tracing::warn!(folder = %self.folder.display(), %error, "the log of calls cannot be written; check the disk");
+                }
+                Ok(Err(_)) => {}
+                Err(error) => tracing::error!(%error, "the writer of the log of calls broke off"),
+            }
+        }
+    }
+}
+
+fn carry_out(folder: &Path, job: Job) -> io::Result<()> {
+    match job {
+        Job::Picture { call, jpeg } => {
+            whole_file::write_private(&picture_path(folder, &call), &jpeg)
+        }
+        Job::Entries(calls) => {
+            let kept: BTreeSet<PathBuf> =
+                calls.iter().map(|entry| picture_path(folder, &entry.call)).collect();
+            let book = Book { version: VERSION, calls };
+            let text = serde_json::to_vec(&book)?;
+            whole_file::write_private(&folder.join(FILE), &text)?;
+            forget_pictures(&folder.join(PICTURES), &kept)
+        }
+    }
+}
+
+/// Removes the pictures of calls that are not remembered any more, and what else has no place there.
+fn forget_pictures(folder: &Path, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
+    let files = match fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    for file in files {
+        let path = file?.path();
+        if !kept.contains(&path) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Call ids are our own, of letters, digits and dashes; anything else would be no file of ours.
+fn picture_path(folder: &Path, call: &str) -> PathBuf {
+    let plain: String =
+        call.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(80).collect();
+    folder.join(PICTURES).join(format!("{plain}.jpg"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const CLOCK: u64 = 1_795_690_000;
+    const DAY: u64 = 86_400;
+
+    fn limits(entries: usize) -> LogSettings {
+        LogSettings { entries, age: Duration::from_secs(30 * DAY), pictures: true }
+    }
+
+    fn entry(call: &str, at: u64) -> Entry {
+        Entry { call: call.into(), at, outcome: "no-answer".into(), ..Entry::default() }
+    }
+
+    fn calls(log: &CallLog) -> Vec<&str> {
+        log.latest(usize::MAX).map(|entry| &*entry.call).collect()
+    }
+
+    #[tokio::test]
+    async fn calls_and_pictures_are_there_after_a_restart_and_go_together() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(2), CLOCK);
+        log.note(entry("c-1", CLOCK), CLOCK);
+        log.keep_picture("c-1", Arc::from(&b"jpeg one"[..]));
+        log.note(Entry { outcome: "hung-up".into(), ..entry("c-1", CLOCK) }, CLOCK);
+        log.note(entry("c-2", CLOCK + 1), CLOCK + 1);
+        log.keep_picture("c-2", Arc::from(&b"jpeg two"[..]));
+        let first = log.picture_path("c-1");
+        drop(log);
+        keeper.run().await;
+        assert_eq!(fs::read(&first).expect("kept"), b"jpeg one");
+
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(2), CLOCK + 2);
+        assert_eq!(calls(&log), ["c-2", "c-1"]);
+        assert_eq!(log.latest(2).last().map(|entry| &*entry.outcome), Some("hung-up"));
+        log.note(entry("c-3", CLOCK + 3), CLOCK + 3);
+        drop(log);
+        keeper.run().await;
+        assert!(!first.exists(), "the picture goes with its call");
+        let (log, _keeper) = CallLog::open(folder.path(), limits(2), CLOCK + 4);
+        assert_eq!(calls(&log), ["c-3", "c-2"]);
+        assert!(log.picture_path("c-2").exists());
+    }
+
+    #[tokio::test]
+    async fn old_calls_are_forgotten_but_not_because_the_clock_is_not_set_yet() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(100), CLOCK);
+        log.note(entry("old", CLOCK), CLOCK);
+        log.note(entry("new", CLOCK + 20 * DAY), CLOCK + 20 * DAY);
+        // A board without a battery clock starts in 1970.
+        log.note(entry("unset", 40), 40);
+        assert_eq!(calls(&log), ["unset", "new", "old"]);
+        log.note(entry("later", CLOCK + 31 * DAY), CLOCK + 31 * DAY);
+        assert_eq!(calls(&log), ["later", "new"]);
+        drop(log);
+        keeper.run().await;
+    }
+
+    #[tokio::test]
+    async fn a_log_that_is_turned_off_is_emptied() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(10), CLOCK);
+        log.note(entry("c-1", CLOCK), CLOCK);
+        log.keep_picture("c-1", Arc::from(&b"jpeg"[..]));
+        let picture = log.picture_path("c-1");
+        drop(log);
+        keeper.run().await;
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(0), CLOCK);
+        log.note(entry("c-2", CLOCK), CLOCK);
+        log.keep_picture("c-2", Arc::from(&b"jpeg"[..]));
+        drop(log);
+        keeper.run().await;
+        assert!(!picture.exists());
+        assert_eq!(fs::read_dir(folder.path().join(PICTURES)).expect("there").count(), 0);
+        let text = fs::read_to_string(folder.path().join(FILE)).expect("there");
+        assert!(!text.contains("c-1") && !text.contains("c-2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_broken_log_is_set_aside_and_a_full_disk_costs_the_log_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(FILE), "{").expect("written");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(10), CLOCK);
+        assert!(folder.path().join("calls.json.broken").exists());
+        // As good as a full disk: the draft cannot be made.
+        fs::create_dir(folder.path().join("calls.json.new")).expect("a folder in the way");
+        log.note(entry("c-1", CLOCK), CLOCK);
+        assert_eq!(calls(&log), ["c-1"], "it is still read from the working memory");
+        drop(log);
+        keeper.run().await;
+    }
+
+    #[test]
+    fn no_call_id_leads_out_of_the_folder() {
+        let path = picture_path(Path::new("/state"), "../../etc/passwd");
+        assert_eq!(path, Path::new("/state/pictures/etcpasswd.jpg"));
+    }
+}

@@ -1,0 +1,136 @@
+//! Everything `status` shows, read off the hands and the heart at one moment.
+//!
+//! Reads only; carries nothing out.
+
+use std::time::{Instant, SystemTime};
+
+use crate::hands::Hands;
+use crate::intercom::{LinkId, PeerView, Snapshot, Stance};
+use crate::media::CaptureState;
+use crate::rtc::LinkHandle;
+use crate::service::control::{
+    CallStatus, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status, UplinkStatus,
+};
+use crate::service::server::unix_seconds;
+use crate::signalling::uplink::UplinkHandle;
+
+impl Hands {
+    /// Everything `status` shows.
+    pub fn status(&self, heart: &Snapshot) -> Status {
+        let now = Instant::now();
+        let capture = self.capture.status();
+        let playback = self.playback.status();
+        let panel = self.panel.status();
+        let counters = heart.counters;
+        Status {
+            state: heart.state.into(),
+            call: heart.call.as_ref().map(|(id, since)| CallStatus {
+                id: id.to_string(),
+                since: unix_seconds(SystemTime::now() - now.saturating_duration_since(*since)),
+            }),
+            uplinks: self.uplinks.values().map(uplink_status).collect(),
+            door: heart.door.name().to_owned(),
+            faults: heart.faults.iter().map(ToString::to_string).collect(),
+            peers: heart.peers.iter().map(|peer| self.peer_status(peer)).collect(),
+            media: MediaStatus {
+                camera: capture.camera,
+                encoder: capture.encoder,
+                microphone: capture.microphone,
+                capture: match capture.state {
+                    CaptureState::Off => "off".to_owned(),
+                    CaptureState::Starting => "starting".to_owned(),
+                    CaptureState::Running => "running".to_owned(),
+                    CaptureState::Broken { reason } => format!("broken: {reason}"),
+                },
+                frames: capture.frames,
+                bitrate_kbps: capture.bitrate_kbps,
+                pipelines_built: capture.pipelines_built,
+                display: playback.display,
+                speaker: playback.speaker,
+                frames_shown: playback.video_frames,
+                audio_played: playback.audio_buffers,
+                display_text: playback.note,
+            },
+            panel: PanelStatus {
+                kind: panel.kind.to_owned(),
+                button: panel.button,
+                relay: panel.relay,
+                lamp: panel.lamp,
+                chime: panel.chime,
+                outputs: panel
+                    .outputs
+                    .into_iter()
+                    .map(|record| OutputStatus {
+                        output: record.output.to_owned(),
+                        value: record.value.to_owned(),
+                        at: unix_seconds(record.at),
+                    })
+                    .collect(),
+            },
+            counters: [
+                ("calls", counters.calls),
+                ("presses_in_quiet_hours", counters.hushed),
+                ("openings", counters.openings),
+                ("wrong_proofs", counters.wrong_proofs),
+                ("openings_refused", counters.refusals),
+                ("long_presses", counters.long_presses),
+                ("button_faults", counters.button_faults),
+                ("camera_faults", counters.camera_faults),
+                ("line_faults", counters.line_faults),
+                ("ignored_inputs", counters.ignored),
+                ("link_rebuilds", counters.rebuilds),
+                ("rejoins", counters.rejoins),
+                ("peers_given_up", counters.given_up),
+                ("capture_failures", capture.failures),
+                ("links_open", self.open.len() as u64),
+            ]
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: self.address.clone(),
+            uptime_s: self.started.elapsed().as_secs(),
+        }
+    }
+
+    fn peer_status(&self, peer: &PeerView) -> PeerStatus {
+        let generation = peer.generation.unwrap_or(0);
+        let link = LinkId { peer: peer.key.clone(), generation };
+        let reading = self.open.get(&link).map(LinkHandle::reading).unwrap_or_default();
+        let uplink = self.uplinks.get(&peer.key.uplink).map(UplinkHandle::status);
+        let metadata = uplink
+            .and_then(|status| status.borrow().peer_metadata.get(peer.key.id.as_str()).cloned());
+        PeerStatus {
+            id: peer.key.id.to_string(),
+            uplink: peer.key.uplink.to_string(),
+            link: peer.link.to_owned(),
+            generation,
+            answered: matches!(peer.stance, Stance::Answered(_)),
+            frames_sent: reading.frames_sent,
+            frames_received: reading.frames_received,
+            audio_sent: reading.audio_sent,
+            audio_received: reading.audio_received,
+            path: reading
+                .path
+                .map(|local| format!("{local}-{}", reading.path_remote.unwrap_or("unknown"))),
+            picture: peer.video.name().to_owned(),
+            metadata,
+            loss_percent: reading.loss_percent,
+            estimate_kbps: reading.estimate_kbps,
+            video_codec: reading.video_codec.map(str::to_owned),
+        }
+    }
+}
+
+fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
+    let status = uplink.status();
+    let status = status.borrow();
+    UplinkStatus {
+        name: status.name.to_owned(),
+        state: status.state.name().to_owned(),
+        peer_id: status.peer_id.as_ref().map(ToString::to_string),
+        advice: status.problem.clone(),
+        clock_ahead_s: status.clock_ahead,
+        metadata: status.own_metadata.as_deref().cloned(),
+    }
+}

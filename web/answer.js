@@ -279,8 +279,13 @@ function watch(link) {
     });
     const note = asks.logRefused === "wrong" ? say("pastLogWrong") : "";
     const present = call?.id ?? state.other?.call ?? null;
-    paintPast({ say, code, note, present, list: past, visible: !call && ["armed", "setup", "ended"].includes(phase(state)) });
+    paintPast({ say, code, note, present, list: past, visible: isPastShown() });
     play();
+  }
+
+  function isPastShown() {
+    const now = phase(state);
+    return !state.call && (["armed", "ended"].includes(now) || (now === "setup" && past.length > 0));
   }
 
   // A page that was loaded again in a talk has not been touched yet, and some browsers then give pictures only.

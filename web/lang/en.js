@@ -122,7 +122,7 @@ export default {
   unmute: "Unmute",
   cameraOff: "Camera off",
   cameraOn: "Camera on",
-  flip: "Turn camera",
+  flip: "Flip",
   message: "Message",
   settings: "Settings",
   close: "Close",

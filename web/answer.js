@@ -128,6 +128,7 @@ function watch(link) {
       listening = false;
       blocked = false;
       large = false;
+      seen = null;
     }
     if (!state.call && !state.other) {
       still = null;

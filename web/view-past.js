@@ -12,7 +12,6 @@ let painted = null;
  */
 export function paintPast({ say, code, list, present, visible, note }) {
   show("past", visible);
-  if (!visible) return;
   show("past-clear", list.length > 0);
   show("past-none", list.length === 0);
   text("past-note", note);

@@ -1,7 +1,7 @@
 // Paints the page. It reads the state and writes the document, and calls back for taps; it keeps nothing.
 
 import { phase, reachable } from "./call.js";
-import { find, label, show, text, toggle } from "./dom.js";
+import { find, show, text, toggle } from "./dom.js";
 import { paintStage } from "./view-stage.js";
 import { isReady, openingWords, otherWords, sleptWords, statusWords } from "./words.js";
 
@@ -79,7 +79,7 @@ export function paint(state, more) {
   show("quality", talking && more.quality !== null);
   if (more.quality) {
     text("quality-text", say(`quality-${more.quality}`));
-    label("quality", say("quality", { level: say(`quality-${more.quality}`) }));
+    text("quality-label", say("quality", { level: say(`quality-${more.quality}`) }));
   }
   paintStage(state, more, inCall, talking);
   paintChecks(more, now === "armed");

@@ -5,7 +5,8 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { Door } from "./door.mjs";
-import { DoorDouble, isProved } from "./double.mjs";
+import { DoorDouble } from "./double.mjs";
+import { isProved } from "./member.mjs";
 import { Phone } from "./phone.mjs";
 import { until } from "./wait.mjs";
 
@@ -266,6 +267,42 @@ describe("the page, to a double of the door,", () => {
     await phone.untilState("setup");
     assert.equal(await phone.page.getAttribute("html", "lang"), "de");
     assert.equal(await phone.page.innerText("#arm"), "Auf diese Tür achten");
+  });
+
+  test("says for how long it slept, when it wakes, and is on the line again", { timeout: TEST_MS }, async () => {
+    const sleeper = await Phone.open();
+    try {
+      await sleeper.page.clock.install();
+      await sleeper.watch(hub);
+      // As if the lid had been shut: no timer ran, and the clock is later.
+      await sleeper.page.clock.fastForward(20 * 60_000);
+      await sleeper.untilSays("#slept", /asleep for 20 min/);
+      await sleeper.untilState("armed");
+      await double.notice(await sleeper.intercom("peerId"), "ringing");
+      await sleeper.untilState("ringing");
+    } finally {
+      await sleeper.close();
+    }
+  });
+
+  test("does not call itself armed where the screen may go dark or the bell is blocked, and says which", { timeout: TEST_MS }, async () => {
+    const phone = await Phone.open();
+    try {
+      await phone.page.addInitScript(() => {
+        if (navigator.wakeLock) navigator.wakeLock.request = () => Promise.reject(new DOMException("low battery", "NotAllowedError"));
+        window.AudioContext = class extends EventTarget {
+          state = "suspended";
+          resume = () => Promise.reject(new DOMException("blocked", "NotAllowedError"));
+        };
+      });
+      await phone.watch(hub);
+      assert.doesNotMatch(await phone.page.innerText("#status"), /armed/i);
+      assert.equal(await phone.intercom("ready"), false);
+      assert.match(await phone.page.innerText("#check-sound"), /Tap/);
+      assert.match(await phone.page.innerText("#check-awake"), /screen may switch off/);
+    } finally {
+      await phone.close();
+    }
   });
 
   test("saves a photo of the visitor", { timeout: TEST_MS }, async () => {

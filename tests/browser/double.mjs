@@ -2,34 +2,17 @@
 // sends what the door protocol lets a door send, when the test says so. It is no door: it decides nothing by itself.
 // For states that a real door gets into too seldom, and for what a page must say in them.
 
-import { createHash, createHmac, randomBytes } from "node:crypto";
-import { Phone } from "./phone.mjs";
-import { until } from "./wait.mjs";
+import { randomBytes } from "node:crypto";
+import { Member } from "./member.mjs";
 
-const VERSION = 1;
-
-export class DoorDouble {
-  #phone;
+export class DoorDouble extends Member {
   #seq = 0;
 
-  /** Joins the channel of this door. @param {import("./door.mjs").Door} door */
   static async join(door) {
-    const double = new DoorDouble();
-    double.#phone = await Phone.open();
-    const { page } = double.#phone;
-    await page.goto(`http://127.0.0.1:${door.port}/`);
-    double.call = "c-double-1";
-    double.id = await page.evaluate(join, { key: door.key, channel: door.channel, url: door.ws });
+    const double = await super.join(door);
+    double.begin("c-double-1");
+    await double.page.evaluate(draw);
     return double;
-  }
-
-  async close() {
-    await this.#phone.close();
-  }
-
-  /** Leaves the channel, as a door does after a call. */
-  leave() {
-    return this.#phone.page.evaluate(() => window.peer.close());
   }
 
   /** Begins another call. */
@@ -38,50 +21,24 @@ export class DoorDouble {
     this.#seq = 0;
   }
 
-  /** Where the call stands, to one page. @returns {Promise<object>} what was sent */
-  async notice(to, stage, more = {}) {
+  /** Where the call stands, to one page. */
+  notice(to, stage, more = {}) {
     this.#seq += 1;
-    const message = {
-      intercomd: VERSION, type: "call", call: this.call, seq: this.#seq, stage,
-      age_ms: 12_000, ringing_at: 1, answered_by: null, answered_name: null, may: stage === "ended" ? [] : ["open", "take", "join", "text"],
+    return this.tell(to, "call", {
+      seq: this.#seq, stage, age_ms: 12_000, ringing_at: 1, answered_by: null, answered_name: null,
+      may: stage === "ended" ? [] : ["open", "take", "join", "text"],
       ...more,
-    };
-    await this.send(to, message);
-    return message;
-  }
-
-  /** Any message of the protocol about the present call. */
-  tell(to, type, more = {}) {
-    return this.send(to, { intercomd: VERSION, type, call: this.call, ...more });
-  }
-
-  send(to, message) {
-    return this.#phone.page.evaluate(([to, message]) => window.peer.sendTo(to, message), [to, message]);
+    });
   }
 
   /** Sends picture and sound to every page from now on. */
   film() {
-    return this.#phone.page.evaluate(() => window.peer.addStream(window.scene.captureStream(15)));
+    return this.page.evaluate(() => window.peer.addStream(window.scene.captureStream(15)));
   }
 
   /** The visitor as a JPEG in base64. */
   picture() {
-    return this.#phone.page.evaluate(() => window.scene.toDataURL("image/jpeg", 0.8).split(",")[1]);
-  }
-
-  /** All messages of this type that pages have sent, in their order: `{from, data}`. */
-  heard(type) {
-    return this.#phone.page.evaluate((type) => window.heard.filter(({ data }) => data?.type === type), type);
-  }
-
-  /** Waits for the nth message of this type (from 1). */
-  untilHeard(type, nth = 1, ms = 10_000) {
-    return until(async () => (await this.heard(type))[nth - 1], `message ${nth} "${type}" of the page`, ms, () => this.#phone.page.evaluate(() => window.heard));
-  }
-
-  /** Everything that pages have sent. */
-  everything() {
-    return this.#phone.page.evaluate(() => window.heard);
+    return this.page.evaluate(() => window.scene.toDataURL("image/jpeg", 0.8).split(",")[1]);
   }
 
   /** A challenge, sent. @returns {Promise<string>} its nonce */
@@ -92,23 +49,8 @@ export class DoorDouble {
   }
 }
 
-/** Whether a proof is right, as a door would find that keeps no secret. */
-export function isProved(secret, { purpose, call, nonce, person, proof }, peerId) {
-  const storedKey = createHash("sha256").update(createHmac("sha256", secret).update("intercomd person 1").digest()).digest();
-  const signature = createHmac("sha256", storedKey).update(["intercomd 1", purpose, call, nonce, peerId, person].join("\n"), "utf8").digest();
-  const clientKey = Buffer.from(proof, "hex").map((byte, n) => byte ^ signature[n]);
-  return createHash("sha256").update(clientKey).digest().equals(storedKey);
-}
-
-/** In the browser: joins, notes what comes, and draws somebody at a door. */
-async function join({ key, channel, url }) {
-  const { MeteredPeer } = await import("/vendor/metered-realtime.mjs");
-  window.heard = [];
-  window.peer = new MeteredPeer({ apiKey: key, url });
-  window.peer.on("data", ({ senderPeerId, data, kind }) => {
-    if (kind === "direct") window.heard.push({ from: senderPeerId, data });
-  });
-  await window.peer.join(channel);
+/** In the browser: draws somebody at a door. */
+function draw() {
   const scene = document.createElement("canvas");
   [scene.width, scene.height] = [640, 480];
   window.scene = scene;
@@ -143,5 +85,4 @@ async function join({ key, channel, url }) {
   };
   paint();
   setInterval(paint, 66);
-  return window.peer.peerId;
 }

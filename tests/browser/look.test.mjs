@@ -105,6 +105,27 @@ describe("the look of the page", () => {
     await arm();
     await phone.page.waitForFunction(() => window.intercom.ready);
     await look("armed", { sizes: [UPRIGHT, SIDEWAYS] });
+    // A browser of its own: its clock is set, and that is one for all pages of a browser.
+    const sleeper = await Phone.open();
+    try {
+      const { page } = sleeper;
+      await page.clock.install();
+      await page.addInitScript(() => {
+        if (navigator.wakeLock) navigator.wakeLock.request = () => Promise.reject(new DOMException("low battery", "NotAllowedError"));
+      });
+      await page.setViewportSize(UPRIGHT);
+      await sleeper.watch(hub);
+      await page.waitForSelector("#check-awake.no");
+      await page.clock.fastForward(14 * 60_000);
+      await page.waitForSelector("[data-state='armed'] #slept:not([hidden])");
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+        await page.screenshot({ path: join(PICTURES, `partly-${colorScheme}.png`) });
+        assert.deepEqual([...(await axe(page, colorScheme)), ...(await layout(page, UPRIGHT))], []);
+      }
+    } finally {
+      await sleeper.close();
+    }
   });
 
   test("ringing, first with the visitor at the press and then live", { timeout: TEST_MS }, async () => {

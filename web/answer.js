@@ -154,7 +154,7 @@ function watch(link) {
     awake.want(now !== "setup" && now !== "refused");
     const at = reachable(state);
     if (at) {
-      introduce(at.door);
+      introduce(at);
       if (at.call !== null) asks.askLog(at.door, at.call);
       if (now === "ringing") ring(at);
       if (talks) {
@@ -176,8 +176,8 @@ function watch(link) {
   }
 
   // With a new id of ours the door has to know that it is still this page, to give it its place again.
-  function introduce(door) {
-    const key = `${line.peerId} ${door} ${me}`;
+  function introduce({ door, call }) {
+    const key = `${line.peerId} ${door} ${call} ${me}`;
     if (named === key) return;
     named = key;
     // An older door does not know the word, and a lost one only costs a moment's order.

@@ -125,10 +125,11 @@ function paintNote({ say, said, opening, me }) {
   text("note", words || (said?.words ?? ""));
 }
 
-function paintChecks({ say, ready, slept }, visible) {
+function paintChecks({ say, ready, slept, me }, visible) {
   show("checks", visible);
   show("slept", slept !== null);
-  text("slept", slept ? `${sleptWords(say, slept)} ${say("sleptMissed")}` : "");
+  // Only to a link with a person does the door show its log.
+  text("slept", slept ? `${sleptWords(say, slept)} ${me === null ? "" : say("sleptMissed")}`.trim() : "");
   check("check-sound", ready.audible, say("soundYes"), say("soundNo"));
   check("check-awake", ready.awake, say("awakeYes"), say("awakeNo"));
   check("check-secure", isSecureContext && Boolean(navigator.mediaDevices), say("secureYes"), say("secureNo"));

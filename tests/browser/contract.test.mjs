@@ -77,6 +77,7 @@ describe("the page, to a double of the door,", () => {
     await double.notice(me, "ringing");
     await phone.untilState("ringing");
     assert.equal(await intercom("rings"), rung + 1, "only the new call rang");
+    await double.untilHeard("hello", 2);
   });
 
   test("stops ringing with the name of who answered, takes the call over, and can lose it again", { timeout: TEST_MS }, async () => {
@@ -303,6 +304,12 @@ describe("the page, to a double of the door,", () => {
     } finally {
       await phone.close();
     }
+  });
+
+  test("can be installed, by the browser's own judgement", { timeout: TEST_MS }, async () => {
+    const devtools = await phone.context.newCDPSession(phone.page);
+    assert.deepEqual((await devtools.send("Page.getAppManifest")).errors, []);
+    assert.deepEqual((await devtools.send("Page.getInstallabilityErrors")).installabilityErrors, []);
   });
 
   test("saves a photo of the visitor", { timeout: TEST_MS }, async () => {

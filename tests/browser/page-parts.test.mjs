@@ -62,8 +62,8 @@ describe("messages of the door", () => {
     assert.deepEqual(read(jpeg(300)), { type: "picture", call: "c-1", url: `data:image/jpeg;base64,${jpeg(300)}` });
     assert.notEqual(read(jpeg(40 * 1024)), null);
     const png = Buffer.from([0x89, 0x50, 0x4e, 0x47]).toString("base64");
-    for (const bad of [jpeg(40 * 1024 + 1), png, "", "/9j/", 7, null, `${jpeg(300).slice(0, -4)}"><b>`, jpeg(300).slice(1), `/9j/${" ".repeat(4)}`]) {
-      if (bad !== "/9j/") assert.equal(read(bad), null, String(bad).slice(0, 20));
+    for (const bad of [jpeg(40 * 1024 + 1), png, "", 7, null, `${jpeg(300).slice(0, -4)}"><b>`, jpeg(300).slice(1), `/9j/${" ".repeat(4)}`]) {
+      assert.equal(read(bad), null, String(bad).slice(0, 20));
     }
     assert.equal(read(jpeg(300), null), null);
   });

@@ -2,51 +2,112 @@
 // Everything that rings, films or sends follows from the state in `settle`, so that nothing can be left
 // ringing or filming by a forgotten branch.
 
+import { Asks } from "./asks.js";
 import { Awake } from "./awake.js";
-import { adrift, next, phase, start } from "./call.js";
+import { adrift, next, phase, reachable, start, taking } from "./call.js";
 import { readLink } from "./config.js";
+import { find, translate } from "./dom.js";
+import { HOLD_MS, HoldButton } from "./hold.js";
+import { choose, speaker } from "./language.js";
 import { Line } from "./line.js";
 import { OwnMedia } from "./media.js";
+import { followed, logged, openedBy, pictured } from "./past.js";
+import { photoName, savePhoto, small } from "./pictures.js";
+import { hex, pageName } from "./prove.js";
 import { Ringtone } from "./ringtone.js";
-import { paint, paintHelp, visitor, wire } from "./view.js";
+import { closeTexts, wireSettings, wireTexts } from "./sheets.js";
+import * as store from "./store.js";
+import { Timers } from "./timers.js";
+import { paintPast } from "./view-past.js";
+import { visitor } from "./view-stage.js";
+import { paint, paintHelp, wire } from "./view.js";
+import { FirstPicture, QualityWatch } from "./watcher.js";
+import { isReady, personName } from "./words.js";
 
 const SHOW_ENDED_MS = 8_000;
+const SHOW_SAID_MS = 8_000;
 const ADRIFT_MS = 30_000;
 /** How long the door's media may take to connect before this page joins anew. */
 const STUCK_MS = 12_000;
+/** How long the door may take to hand a call over. */
+const TAKE_MS = 8_000;
+const AGE_TICK_MS = 1_000;
 const MOST_REJOINS_PER_CALL = 2;
-const MEMORY = "intercom.link";
-/** Which page this is, whatever id the line has at present. A tab that is copied or loaded again is another. */
-const PAGE = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-/** This page's name at one door. What one door hears is of no use at another, where it would take our place. */
-async function pageName(door) {
-  const bytes = new TextEncoder().encode(`${PAGE} ${door}`);
-  const digest = await crypto.subtle.digest("SHA-256", bytes);
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
+let code = choose(navigator.languages, store.savedLanguage());
+let say = await load(code);
+
+async function load(language) {
+  return speaker((await import(`./lang/${language}.js`)).default);
 }
 
+/** The clock of the events: it runs on evenly when the phone's own is set. */
+const clock = () => performance.now();
+
 function watch(link) {
-  let state = start();
+  const before = store.takeTalk(Date.now());
+  /** Which page this is, whatever id the line has at present. A copied tab is another; the same one loaded again is not. */
+  const page = before?.page ?? hex(crypto.getRandomValues(new Uint8Array(16)));
+  let state = start(before);
+  let me = personName(store.savedName() ?? link.rights?.person);
+  let past = store.savedPast(link.channel);
   let listening = false;
-  let problem = "";
-  let rings = 0;
+  let blocked = false;
+  let large = false;
+  let said = null;
+  let slept = null;
+  let still = null;
+  let seen = null;
+  // What was sent already, by the id under which and the door and call for which.
   let told = null;
   let named = null;
+  let rung = null;
+  let shown = before?.call ?? null;
+  let rings = 0;
   let rejoins = { call: null, count: 0 };
   let lastEnd = null;
   const timers = new Timers();
-  const ringtone = new Ringtone(render);
+  const ringtone = new Ringtone(() => settle());
   const media = new OwnMedia(() => settle());
   const line = new Line(link, hear);
-  const awake = new Awake(render, () => {
-    if (state.call?.stage !== "talking") line.rejoin();
+  const asks = new Asks(link.rights, line, () => render());
+  const hold = new HoldButton(openDoor, () => render());
+  const quality = new QualityWatch(() => render());
+  const firstPicture = new FirstPicture(visitor(), (at) => {
+    seen = { stream: visitor().srcObject, at };
+    settle();
   });
-  ringtone.title = `${link.name} – door intercom`;
+  const awake = new Awake(() => settle(), (ms) => {
+    slept = { ms, until: new Intl.DateTimeFormat(code, { hour: "2-digit", minute: "2-digit" }).format(new Date()) };
+    if (state.call?.stage !== "talking") line.rejoin();
+    settle();
+  });
 
   function hear(event) {
-    if (event.type === "stuck") unstick();
-    else if (event.type !== "refresh") step(event);
+    const door = reachable(state)?.door ?? null;
+    switch (event.type) {
+      case "stuck":
+        unstick();
+        break;
+      case "refresh":
+        break;
+      case "picture":
+        if (event.from === door) keepPicture(event);
+        break;
+      case "challenge":
+      case "refused":
+        asks.hear(event, door);
+        break;
+      case "opened":
+        asks.hear(event, door);
+        if (event.from === door && event.by) keepPast(openedBy(past, event.call, event.by));
+        break;
+      case "log":
+        if (event.from === door) keepPast(logged(past, event.entries, store.savedCleared(link.channel)));
+        break;
+      default:
+        step({ ...event, at: clock() });
+    }
     // Connections change without a change of the state, too.
     settle();
   }
@@ -61,12 +122,25 @@ function watch(link) {
     const talks = state.call?.stage === "talking";
     if (talks && !talked) media.open();
     if (talked && !talks) media.close();
-    if (!state.call) {
+    if (state.call?.id !== before.call?.id && !talks) hold.reset();
+    if (state.call) slept = null;
+    else {
       listening = false;
+      blocked = false;
+      large = false;
+      seen = null;
+    }
+    if (!state.call && !state.other) {
+      still = null;
+      asks.forget();
+    }
+    if (reachable(state)?.door !== reachable(before)?.door) {
+      // A door that left has forgotten this page, whether it comes back under the same id or another.
       told = null;
       named = null;
-      problem = "";
     }
+    if (!reachable(state)?.may.includes("text")) closeTexts();
+    keepPast(followed(past, before, state, { wall: Date.now(), at: clock() }));
     settle();
   }
 
@@ -78,40 +152,71 @@ function watch(link) {
     if (now === "ringing") ringtone.on();
     else ringtone.off();
     awake.want(now !== "setup" && now !== "refused");
-    if (call !== null && call.door !== null && state.line === "up") introduce(call.door);
-    if (talks && call.door !== null && state.line === "up") {
-      media.sendTo(line.connection(call.door));
-      announce(call.door);
+    const at = reachable(state);
+    if (at) {
+      introduce(at);
+      if (at.call !== null) asks.askLog(at.door, at.call);
+      if (now === "ringing") ring(at);
+      if (talks) {
+        media.sendTo(line.connection(at.door));
+        announce(at);
+      }
     }
+    quality.follow(talks && at ? line.connection(at.door) : null, call?.supply ?? "full");
     timers.keep("ended", now === "ended", SHOW_ENDED_MS, () => step({ type: "seen" }), state.ended);
     timers.keep("adrift", adrift(state), ADRIFT_MS, () => step({ type: "door-lost" }));
-    const apart = call !== null && call.door !== null && state.line === "up" && call.supply !== "waiting" && line.remote(call.door)?.state !== "connected";
+    timers.keep("taking", taking(state), TAKE_MS, () => step({ type: "not-taken" }), call?.id);
+    timers.keep("age", now === "ringing", AGE_TICK_MS, settle);
+    timers.keep("said", said !== null, SHOW_SAID_MS, () => note(null), said);
+    const apart = call !== null && at !== null && call.supply !== "waiting" && line.remote(at.door)?.state !== "connected";
     timers.keep("stuck", apart, STUCK_MS, unstick, call?.door);
     render();
+    firstPicture.follow();
+    report();
   }
 
   // With a new id of ours the door has to know that it is still this page, to give it its place again.
-  function introduce(door) {
-    const key = `${line.peerId} ${door}`;
+  function introduce({ door, call }) {
+    const key = `${line.peerId} ${door} ${call} ${me}`;
     if (named === key) return;
     named = key;
     // An older door does not know the word, and a lost one only costs a moment's order.
-    pageName(door).then((page) => line.tell(door, "hello", { page })).catch(() => {});
+    pageName(page, door).then((page) => line.tell(door, "hello", me === null ? { page } : { page, name: me })).catch(() => {});
+  }
+
+  // Once per call and id of ours, and only from a page that somebody can notice.
+  function ring({ door, call }) {
+    const key = `${line.peerId} ${call}`;
+    if (call === null || rung === key || (document.visibilityState !== "visible" && !ringtone.audible)) return;
+    rung = key;
+    line.tell(door, "ringing", { call }).catch(() => {});
   }
 
   // Once per attachment of ours and per door: the door forgets an id that left the channel.
-  function announce(door) {
-    const key = `${line.peerId} ${door}`;
+  function announce({ door, call }) {
+    const key = `${line.peerId} ${door} ${call}`;
     if (told === key) return;
     told = key;
-    tell(door, "answer");
+    tell(door, state.call.how, call);
   }
 
-  function tell(door, type) {
-    line.tell(door, type).catch((error) => {
-      problem = `The door was not told (${error?.message ?? error}).`;
-      render();
-    });
+  // How long it took from the first word of the call to its picture on this screen.
+  function report() {
+    const { call } = state;
+    if (!call?.id || call.door === null || state.line !== "up" || !isLive() || shown === call.id) return;
+    shown = call.id;
+    const after_ms = Math.max(0, Math.round(seen.at - call.heardAt));
+    line.tell(call.door, "shown", { call: call.id, after_ms }).catch(() => {});
+  }
+
+  function tell(door, type, call, more = {}) {
+    return line.tell(door, type, call === null ? more : { call, ...more }).then(
+      () => true,
+      (error) => {
+        note(say("untold", { cause: error?.message ?? String(error) }), "bad");
+        return false;
+      },
+    );
   }
 
   function unstick() {
@@ -123,47 +228,184 @@ function watch(link) {
     line.rejoin();
   }
 
+  async function keepPicture({ call, url }) {
+    const tiny = await small(url);
+    // What the browser cannot decode is no picture, whatever it begins with.
+    if (tiny === null || reachable(state)?.call !== call) return;
+    still = { call, url };
+    keepPast(pictured(past, call, tiny));
+    render();
+  }
+
+  function keepPast(list) {
+    if (list === past) return;
+    past = list;
+    store.savePast(link.channel, past);
+  }
+
   function picture() {
     const { call } = state;
     if (!call) return null;
     return call.door === null ? visitor().srcObject : line.stream(call.door);
   }
 
+  function isLive() {
+    return seen !== null && seen.stream === visitor().srcObject;
+  }
+
+  function ready() {
+    return { audible: ringtone.audible, awake: awake.held };
+  }
+
+  function note(words, tone = "plain") {
+    said = words === null ? null : { words, tone };
+    settle();
+  }
+
   function render() {
-    paint(state, { name: link.name, media, listening, audible: ringtone.audible, awake: awake.held, problem, picture: picture() });
+    const { call } = state;
+    const stream = picture();
+    paint(state, {
+      say, media, listening, slept, said, blocked, large,
+      name: link.name,
+      me: asks.person,
+      ready: ready(),
+      opening: asks.opening,
+      hold: hold.state,
+      quality: quality.quality,
+      picture: stream,
+      still: still !== null && still.call === call?.id ? still.url : null,
+      live: seen !== null && stream !== null && seen.stream === stream,
+      at: clock(),
+    });
+    const note = asks.logRefused === "wrong" ? say("pastLogWrong") : "";
+    const present = call?.id ?? state.other?.call ?? null;
+    paintPast({ say, code, note, present, list: past, visible: isPastShown() });
+    play();
+  }
+
+  function isPastShown() {
+    const now = phase(state);
+    return !state.call && (["armed", "ended"].includes(now) || (now === "setup" && past.length > 0));
+  }
+
+  // A page that was loaded again in a talk has not been touched yet, and some browsers then give pictures only.
+  function play() {
+    const video = visitor();
+    if (!video.srcObject || !video.paused) return;
+    video.play().catch((error) => {
+      if (error?.name !== "NotAllowedError" || blocked) return;
+      blocked = true;
+      render();
+    });
   }
 
   function hangUp() {
     const { call } = state;
     if (!call) return;
-    if (call.door !== null) tell(call.door, "hangup");
+    if (call.door !== null) tell(call.door, "hangup", call.id);
     step({ type: "hangup" });
+  }
+
+  function openDoor() {
+    const at = reachable(state);
+    if (at !== null && at.call !== null && state.call?.stage === "talking") asks.open(at.door, at.call);
+  }
+
+  async function send(text) {
+    const at = reachable(state);
+    if (at === null) note(say("textFailed"), "bad");
+    else if (await tell(at.door, "text", at.call, { text })) note(say("textShown", { text }), "good");
+  }
+
+  function enlarge() {
+    large = !large && state.call !== null;
+    // Where the browser can hide its own bars it does; where not, the picture fills what there is.
+    if (large) document.documentElement.requestFullscreen?.().catch(() => {});
+    else if (document.fullscreenElement) document.exitFullscreen().catch(() => {});
+    settle();
   }
 
   wire({
     arm() {
       ringtone.unlock();
-      rememberFragment();
+      if (location.hash.length > 1) store.saveLink(location.hash);
       line.start();
     },
     retry: () => line.start(),
     seen: () => step({ type: "seen" }),
     answer: () => step({ type: "answer" }),
+    take: () => step({ type: "take" }),
+    join: () => step({ type: "join" }),
     hangup: hangUp,
     mute: () => media.toggleMute(),
     camera: () => media.toggleCamera(),
+    flip: () => media.flip(),
+    enlarge,
+    visitor: enlarge,
+    picture: enlarge,
+    async snapshot() {
+      const saved = await savePhoto(visitor(), photoName(link.name, new Date()));
+      note(say(saved ? "snapshotSaved" : "snapshotFailed"), saved ? "good" : "bad");
+    },
     listen() {
       listening = !listening;
       render();
     },
+    "past-clear"() {
+      store.saveCleared(link.channel, Date.now());
+      keepPast([]);
+      render();
+    },
   });
+  wireTexts(send, () => say);
+  wireHold(hold);
+  wireSettings(
+    {
+      language: speak,
+      name(name) {
+        me = personName(name) ?? personName(link.rights?.person);
+        store.saveName(name);
+        settle();
+      },
+      volume: store.saveVolume,
+      speakerFailed: () => note(say("speakerFailed"), "bad"),
+      speakerDefault: () => say("speakerDefault"),
+    },
+    { code, name: me ?? "", volume: store.savedVolume() },
+  );
+
+  async function speak(language) {
+    say = await load(language);
+    code = language;
+    store.saveLanguage(code);
+    translate(say, code);
+    ringtone.setTitles(say("tabTitle", { door: link.name }), say("tabRinging"));
+    render();
+  }
+
   addEventListener("pointerdown", () => {
     if (state.line !== "off") ringtone.unlock();
+    if (!blocked) return;
+    blocked = false;
+    render();
+  });
+  document.addEventListener("visibilitychange", settle);
+  document.addEventListener("fullscreenchange", () => {
+    if (document.fullscreenElement || !large) return;
+    large = false;
+    settle();
   });
   // The door then sees this phone leave at once instead of missing it for some seconds.
-  addEventListener("pagehide", () => line.stop());
+  addEventListener("pagehide", () => {
+    const { call, own } = state;
+    if (call?.stage === "talking" && call.id !== null) store.saveTalk({ page, call: call.id, how: call.how, own }, Date.now());
+    line.stop();
+  });
   addEventListener("pageshow", (event) => {
-    if (event.persisted && state.line !== "off") line.start();
+    if (!event.persisted) return;
+    store.takeTalk(Date.now());
+    if (state.line !== "off") line.start();
   });
 
   Object.defineProperty(window, "intercom", {
@@ -172,58 +414,60 @@ function watch(link) {
       get peerId() { return line.peerId; },
       get door() { return state.call?.door ?? null; },
       get call() { return state.call ? { ...state.call } : null; },
+      get other() { return state.other ? { ...state.other } : null; },
       get lastEnd() { return lastEnd ? { ...lastEnd } : null; },
       get rings() { return rings; },
       get sounding() { return ringtone.ringing; },
       get sending() { return { video: media.video, audio: media.audio }; },
       get listening() { return !visitor().muted; },
       get rejoins() { return rejoins.count; },
+      get ready() { return isReady(ready()); },
+      get opening() { return { ...asks.opening }; },
+      get past() { return past.map((entry) => ({ ...entry })); },
+      get shown() { return shown; },
     }),
   });
+  ringtone.setTitles(say("tabTitle", { door: link.name }), say("tabRinging"));
   settle();
+  if (before !== null) {
+    ringtone.unlock();
+    line.start();
+  }
 }
 
-/** Named timers that run exactly while their condition holds. */
-class Timers {
-  #running = new Map();
-
-  /** @param {unknown} about a timer whose subject changed starts anew */
-  keep(name, on, delay, act, about = null) {
-    const running = this.#running.get(name);
-    if (running && on && running.about === about) return;
-    if (running) {
-      clearTimeout(running.id);
-      this.#running.delete(name);
-    }
-    if (!on) return;
-    const id = setTimeout(() => {
-      this.#running.delete(name);
-      act();
-    }, delay);
-    this.#running.set(name, { id, about });
-  }
+/** Fingers and mice hold the button; keys and screen readers, whose clicks have no count, come twice. */
+function wireHold(hold) {
+  const button = find("open");
+  button.style.setProperty("--hold-ms", `${HOLD_MS}ms`);
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button === 0) hold.press();
+  });
+  for (const type of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(type, () => hold.release());
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("click", (event) => {
+    if (event.detail === 0) hold.activate();
+  });
 }
 
 // An installed page is started without its fragment by some browsers; a page in a tab always has its own.
-function savedFragment() {
+function presentFragment() {
   const installed = matchMedia("(display-mode: standalone)").matches || navigator.standalone === true;
-  if (location.hash.length > 1 || !installed) return location.hash;
-  try {
-    return localStorage.getItem(MEMORY) ?? "";
-  } catch {
-    return "";
-  }
+  return location.hash.length > 1 || !installed ? location.hash : store.savedLink();
 }
 
-function rememberFragment() {
-  try {
-    if (location.hash.length > 1) localStorage.setItem(MEMORY, location.hash);
-  } catch {
-    // Private windows refuse storage; the link itself still works.
-  }
+function help(missing) {
+  const speak = async (language) => {
+    say = await load(language);
+    store.saveLanguage(language);
+    translate(say, language);
+    paintHelp(say, missing);
+  };
+  wireSettings({ language: speak }, { code, name: "", volume: 1 });
+  paintHelp(say, missing);
 }
 
+translate(say, code);
 addEventListener("hashchange", () => location.reload());
-const link = readLink(savedFragment(), location.origin);
+const link = readLink(presentFragment(), location.origin);
 if (link.ok) watch(link);
-else paintHelp(link.missing);
+else help(link.missing);

@@ -11,7 +11,7 @@ export class Awake {
 
   /**
    * @param {() => void} changed the lock was got or lost
-   * @param {() => void} slept the page was frozen for a while; its line may be dead without knowing
+   * @param {(ms: number) => void} slept the page was frozen for so long; its line may be dead without knowing
    */
   constructor(changed, slept) {
     this.#changed = changed;
@@ -19,7 +19,7 @@ export class Awake {
     let last = Date.now();
     setInterval(() => {
       const now = Date.now();
-      if (now - last > SLEPT_MS && this.#wanted) slept();
+      if (now - last > SLEPT_MS && this.#wanted) slept(now - last);
       last = now;
     }, TICK_MS);
   }

@@ -2,30 +2,44 @@
 // Pure: one state and one event in, the next state out. No clock, no screen, no sound, no network;
 // everything that rings, sends or films is derived from the state by answer.js.
 
+import { calledOff, fate, heardAt, isStale, remember } from "./memory.js";
+
 /**
  * @typedef {"setup"|"connecting"|"armed"|"ringing"|"talking"|"reconnecting"|"refused"|"ended"} Phase
  *
  * @typedef {object} Call
  * @property {string|null} id the door's name for the call; null while only its picture has been seen
  * @property {string|null} door peer id of the door; null while the door is away and expected back
- * @property {"ringing"|"talking"} stage talking begins with the tap on Answer
+ * @property {"ringing"|"talking"} stage talking begins with the tap on Answer, Take or Join
+ * @property {"answer"|"take"|"join"} how this page came to talk, or would
  * @property {boolean} confirmed the door has said that it is us it talks with
  * @property {"fine"|"repairing"} path how the media connection to the door is doing
  * @property {Supply} supply how much of the picture the door sends at present
+ * @property {number|null} pressedAt when the button was pressed, by the clock of the events' `at`
+ * @property {number|null} heardAt when this page heard of the call first, by the same clock
+ * @property {number} ringingAt how many pages ring
+ * @property {string[]} may what pages may do besides answering
+ * @property {string|null} name what the one whom the door sees is called, if anything
  *
  * @typedef {"full"|"keyframes"|"paused"|"waiting"} Supply all of it, stills, sound only; or this phone waits
  *   because the door serves as many as it can
  *
+ * @typedef {{door: string, call: string|null, name: string|null, may: string[], pressedAt: number|null}} Other
+ *   a call in which somebody else talks
+ *
  * @typedef {object} State
  * @property {"off"|"connecting"|"up"|"down"|"refused"} line
  * @property {string} lineText the cause in the SDK's words, for refused and down
- * @property {string} lineKind which refusal it is, see line.js
+ * @property {string} lineKind which refusal or failure it is, see line.js
+ * @property {number} lineSeconds until the next try, for down; 0 when the SDK tries by itself
  * @property {string[]} own every id this page has had; the door may still name an old one
  * @property {Object<string, {call: string|null, stage: string}>} doors doors in the channel
  * @property {Call|null} call
+ * @property {Other|null} other
+ * @property {import("./memory.js").Known[]} memory of the last calls
  * @property {{door: string|null, call: string|null}|null} dismissed the ring this person is done with
- * @property {{cause: string, call: string|null}|null} ended what to tell about the last call
- * @property {boolean} busy somebody else is talking at the door
+ * @property {{call: string, how: "answer"|"join"}|null} resume the talk this page was in before it was loaded again
+ * @property {{cause: string, call: string|null, name: string|null}|null} ended what to tell about the last call
  */
 
 /** The stream id that marks the door's own picture and sound. */
@@ -33,9 +47,22 @@ export const DOOR_STREAM = "intercomd";
 /** Former own ids that are remembered: more than one call can outlive. */
 const MOST_IDS = 32;
 
-/** @returns {State} */
-export function start() {
-  return { line: "off", lineText: "", lineKind: "", own: [], doors: {}, call: null, dismissed: null, ended: null, busy: false };
+/** @param {{call: string, how: string, own: string[]}|null} [before] the talk before this page was loaded again @returns {State} */
+export function start(before = null) {
+  return {
+    line: "off",
+    lineText: "",
+    lineKind: "",
+    lineSeconds: 0,
+    own: before?.own.slice(-MOST_IDS) ?? [],
+    doors: {},
+    call: null,
+    other: null,
+    memory: [],
+    dismissed: null,
+    resume: before && { call: before.call, how: before.how === "join" ? "join" : "answer" },
+    ended: null,
+  };
 }
 
 /** The one word for where things stand; also `data-state` of the page. @returns {Phase} */
@@ -56,22 +83,19 @@ export function adrift(state) {
   return state.call?.stage === "talking" && (state.call.door === null || state.line !== "up");
 }
 
-/**
- * Reads application data from the channel (door protocol, version 1).
- * Anything else, unknown types and newer versions give null.
- */
-export function readNotice(data) {
-  if (typeof data !== "object" || data === null || data.intercomd !== 1 || data.type !== "call") return null;
-  if (!["ringing", "talking", "ended"].includes(data.stage)) return null;
-  const text = (value) => (typeof value === "string" ? value : null);
-  return { call: text(data.call), stage: data.stage, answeredBy: text(data.answered_by), cause: text(data.cause) };
+/** Whether the call was asked for and the door has not given it yet. */
+export function taking(state) {
+  return state.call?.how === "take" && !state.call.confirmed;
 }
 
-/** Reads how much of the picture the door sends, from application data; null for anything else. @returns {Supply|null} */
-export function readSupply(data) {
-  if (typeof data !== "object" || data === null || data.intercomd !== 1) return null;
-  if (data.type === "full") return "waiting";
-  return data.type === "video" && ["full", "keyframes", "paused"].includes(data.mode) ? data.mode : null;
+/**
+ * Where a message for the door goes that needs no talk: the call of this page, or the one of somebody else.
+ * @returns {{door: string, call: string|null, may: string[]}|null}
+ */
+export function reachable(state) {
+  if (state.line !== "up") return null;
+  if (state.call) return state.call.door === null ? null : { door: state.call.door, call: state.call.id, may: state.call.may };
+  return state.other;
 }
 
 /** @returns {State} the state after the event; the same object when nothing changed */
@@ -80,9 +104,9 @@ export function next(state, event) {
     case "line":
       return line(state, event);
     case "notice":
-      return notice(state, event.from, event.notice);
+      return notice(state, event);
     case "door-stream":
-      return doorStream(state, event.from);
+      return doorStream(state, event);
     case "peer-left":
       return peerLeft(state, event.from);
     case "path":
@@ -92,6 +116,11 @@ export function next(state, event) {
     case "answer":
       if (state.call?.stage !== "ringing") return state;
       return { ...state, call: { ...state.call, stage: "talking" } };
+    case "take":
+    case "join":
+      return enter(state, event.type);
+    case "not-taken":
+      return taking(state) ? finish(state, "not-taken") : state;
     case "hangup":
       if (!state.call) return state;
       return finish(state, state.call.stage === "ringing" ? "you-declined" : "you-hung-up");
@@ -104,77 +133,103 @@ export function next(state, event) {
   }
 }
 
-function line(state, { line, text = "", kind = "", own }) {
-  const after = { ...state, line, lineText: text, lineKind: kind };
+function line(state, { line, text = "", kind = "", seconds = 0, own }) {
+  const after = { ...state, line, lineText: text, lineKind: kind, lineSeconds: seconds };
   if (own && !state.own.includes(own)) after.own = [...state.own, own].slice(-MOST_IDS);
-  if (line === "refused") return { ...after, doors: {}, call: null, ended: null, busy: false };
+  if (line === "refused") return { ...after, doors: {}, call: null, ended: null, other: null };
   if (line === "connecting") {
     // A fresh attachment knows nobody yet. A talk is kept: its door is expected back.
     after.doors = {};
-    after.busy = false;
+    after.other = null;
     after.call = state.call?.stage === "talking" ? { ...state.call, door: null } : null;
   }
   return after;
 }
 
-function notice(state, from, said) {
+function notice(state, { from, notice: said, at = 0 }) {
+  if (isStale(state.memory, said)) return state;
   const doors = { ...state.doors, [from]: { call: said.call, stage: said.stage } };
-  const known = { ...state, doors };
+  const known = { ...state, doors, memory: remember(state.memory, said, at), resume: null };
+  if (resumes(state, said)) {
+    const call = { ...fresh(known, from, said, at), stage: "talking", how: state.resume.how };
+    return { ...known, other: null, ended: null, call };
+  }
   switch (said.stage) {
     case "ringing":
-      return rings({ ...known, busy: false }, from, said.call);
+      return rings(known, from, said, at);
     case "talking":
-      return talks(known, from, said);
+      return talks(known, from, said, at);
     default:
       return ends(known, from, said);
   }
 }
 
-function rings(state, from, id) {
-  const { call } = state;
-  if (call && sameCall(call.id, id)) {
-    // A door that comes back still ringing has not heard our answer: keep talking, it is sent again.
-    return { ...state, call: { ...atDoor(call, from), id } };
-  }
-  if (isDismissed(state, from, id)) return state;
-  return { ...state, call: { id, door: from, stage: "ringing", confirmed: false, path: "fine", supply: "full" }, ended: null, dismissed: null };
+// The door still waits for this page, or has not missed it yet.
+function resumes({ resume, call, own }, { call: id, stage, answeredBy }) {
+  if (resume === null || call !== null || resume.call !== id || stage === "ended") return false;
+  return resume.how === "join" || answeredBy === null || own.includes(answeredBy);
 }
 
-function talks(state, from, { call: id, answeredBy }) {
+function rings(state, from, said, at) {
   const { call } = state;
-  const mine = answeredBy !== null && state.own.includes(answeredBy);
-  if (mine) {
-    if (call?.stage !== "talking" || !sameCall(call.id, id)) return state;
-    return { ...state, busy: false, call: { ...atDoor(call, from), id, confirmed: true } };
+  const after = state.other?.door === from ? { ...state, other: null } : state;
+  if (call && sameCall(call.id, said.call)) {
+    // A door that comes back still ringing has not heard our answer: keep talking, it is sent again.
+    return { ...after, call: { ...atDoor(call, from), ...facts(call, said, at) } };
   }
-  const ours = call && (call.door === from || call.door === null) && sameCall(call.id, id);
-  if (ours && answeredBy === null && call.stage === "talking") return state;
-  if (ours) return { ...finish({ ...state, call: { ...call, door: from } }, "answered-elsewhere"), busy: true };
-  return { ...state, busy: true };
+  if (isDismissed(state, from, said.call)) return after;
+  // Whoever talks at one door is not torn away by another.
+  if (call?.stage === "talking" && call.door !== null && call.door !== from) return after;
+  return { ...after, call: fresh(after, from, said, at), ended: null, dismissed: null };
+}
+
+function talks(state, from, said, at) {
+  const { call } = state;
+  const mine = said.answeredBy !== null && state.own.includes(said.answeredBy);
+  const ours = call !== null && (call.door === from || call.door === null || mine) && sameCall(call.id, said.call);
+  const updated = () => ({ ...atDoor(call, from), ...facts(call, said, at) });
+  if (mine) {
+    if (!ours || call.stage !== "talking") return state;
+    return { ...state, other: null, call: { ...updated(), confirmed: true, how: "answer" } };
+  }
+  if (ours && call.stage === "talking") {
+    if (call.how === "join") return { ...state, call: { ...updated(), confirmed: true } };
+    if (said.answeredBy === null || taking(state)) return { ...state, call: updated() };
+  }
+  const other = { door: from, call: said.call, name: said.answeredName, may: said.may, pressedAt: pressed(said, at) };
+  if (ours) {
+    const cause = call.confirmed ? "taken-over" : "answered-elsewhere";
+    return { ...finish({ ...state, call: { ...call, door: from } }, cause, said.answeredName), other };
+  }
+  return call?.stage === "talking" ? state : { ...state, other };
 }
 
 function ends(state, from, { call: id, cause }) {
-  const after = { ...state, busy: false };
+  const after = { ...state };
+  if (state.other && (state.other.door === from || state.other.call === id)) after.other = null;
   if (state.dismissed?.door === from) after.dismissed = null;
   const { call } = state;
   if (!call || (call.door !== null && call.door !== from) || !sameCall(call.id, id)) return after;
-  return { ...after, call: null, ended: { cause: cause ?? "ended", call: id ?? call.id } };
+  return { ...after, call: null, ended: { cause: cause ?? "ended", call: id ?? call.id, name: null } };
 }
 
-function doorStream(state, from) {
+function doorStream(state, { from, at = 0 }) {
   // The notice says more than the picture; the picture alone counts only for a door that never spoke.
   if (state.doors[from]) return state;
-  return rings({ ...state, doors: { ...state.doors, [from]: { call: null, stage: "ringing" } } }, from, null);
+  const doors = { ...state.doors, [from]: { call: null, stage: "ringing" } };
+  return rings({ ...state, doors }, from, { call: null, ageMs: null, ringingAt: 0, may: [], answeredName: null }, at);
 }
 
 function peerLeft(state, from) {
   if (!state.doors[from]) return state;
   const doors = { ...state.doors };
   delete doors[from];
-  const after = { ...state, doors, busy: false };
+  const after = { ...state, doors };
+  if (state.other?.door === from) after.other = null;
   if (state.call?.door !== from) return after;
   if (state.call.stage === "talking") return { ...after, call: { ...state.call, door: null } };
-  return { ...after, call: null, ended: { cause: "door-left", call: state.call.id } };
+  // Not dismissed: a door also leaves and comes back within a call, and then it rings on.
+  return { ...after, call: null, ended: { cause: "door-left", call: state.call.id, name: null } };
 }
 
 function path(state, { from, path }) {
@@ -190,9 +245,41 @@ function supply(state, { from, supply }) {
   return { ...state, call: { ...state.call, supply } };
 }
 
-function finish(state, cause) {
+function enter(state, how) {
+  const { other } = state;
+  if (state.call || !other || other.call === null || !other.may.includes(how)) return state;
+  const { door, call: id, name, may, pressedAt } = other;
+  const call = {
+    id, door, name, may, pressedAt, how,
+    stage: "talking", confirmed: false, path: "fine", supply: "full", heardAt: heardAt(state.memory, id), ringingAt: 0,
+  };
+  return { ...state, call, other: null, ended: null, dismissed: null };
+}
+
+function finish(state, cause, name = null) {
   const { door, id } = state.call;
-  return { ...state, call: null, dismissed: { door, call: id }, ended: { cause, call: id } };
+  const memory = calledOff(state.memory, id);
+  return { ...state, call: null, memory, dismissed: { door, call: id }, ended: { cause, call: id, name } };
+}
+
+function fresh(state, from, said, at) {
+  const call = { id: said.call, door: from, stage: "ringing", how: "answer", confirmed: false, path: "fine", supply: "full" };
+  return { ...call, ...facts({ id: said.call, heardAt: heardAt(state.memory, said.call) ?? at }, said, at) };
+}
+
+function facts(call, said, at) {
+  return {
+    id: said.call ?? call.id,
+    heardAt: call.heardAt,
+    pressedAt: pressed(said, at) ?? call.pressedAt ?? null,
+    ringingAt: said.ringingAt,
+    may: said.may,
+    name: said.answeredName,
+  };
+}
+
+function pressed({ ageMs }, at) {
+  return ageMs === null ? null : at - ageMs;
 }
 
 // A door that came back under another id has a new connection, about which nothing bad is known.
@@ -206,6 +293,7 @@ function sameCall(a, b) {
 }
 
 function isDismissed(state, from, id) {
+  if (fate(state.memory, id) === "dismissed") return true;
   const { dismissed } = state;
   if (!dismissed) return false;
   if (dismissed.call !== null && id !== null) return dismissed.call === id;

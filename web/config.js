@@ -1,12 +1,16 @@
 // Reads the link the person opened: which door, with which key, over which signalling address.
 // Pure: text in, values out. It opens nothing and remembers nothing.
 
+import { readSecret } from "./prove.js";
+
 /**
- * Parses the part of the address after `#`: `channel=…&key=…[&url=wss://host][&name=…]`.
+ * Parses the part of the address after `#`: `channel=…&key=…[&url=wss://host][&name=…][&person=…&secret=…]`.
  *
  * @param {string} fragment with or without the leading `#`
  * @param {string} origin the page's own origin, for links without `url`
- * @returns {{ok: true, channel: string, key: string, url: string, name: string} | {ok: false, missing: string[]}}
+ * @returns {{ok: true, channel: string, key: string, url: string, name: string, rights: Rights|null} | {ok: false, missing: string[]}}
+ *   `name`: what the door is called; `rights`: what proves who this person is, if the link has it whole
+ * @typedef {{person: string, secret: Uint8Array}} Rights
  */
 export function readLink(fragment, origin) {
   const words = new URLSearchParams(fragment.replace(/^#/, ""));
@@ -22,7 +26,14 @@ export function readLink(fragment, origin) {
     key,
     url: (words.get("url") ?? "").trim() || sameOrigin(origin),
     name: (words.get("name") ?? "").trim() || channel,
+    rights: rights(words),
   };
+}
+
+function rights(words) {
+  const person = words.get("person") ?? "";
+  const secret = readSecret((words.get("secret") ?? "").trim());
+  return person === "" || secret === null ? null : { person, secret };
 }
 
 /** The WebSocket origin that belongs to a page origin (`http` → `ws`, `https` → `wss`). */

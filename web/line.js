@@ -3,7 +3,8 @@
 // It decides nothing about calls.
 
 import { MeteredPeer } from "./vendor/metered-realtime.mjs";
-import { DOOR_STREAM, readNotice, readSupply } from "./call.js";
+import { DOOR_STREAM } from "./call.js";
+import { readMessage } from "./read.js";
 
 const FIRST_RETRY_MS = 1_000;
 const LONGEST_RETRY_MS = 30_000;
@@ -61,7 +62,8 @@ export class Line {
 
   /** Sends a message of the door protocol. Rejects with the SDK's error. */
   async tell(peerId, type, more = {}) {
-    await this.#peer?.sendTo(peerId, { intercomd: 1, type, ...more });
+    if (!this.#peer) throw new Error("not joined");
+    await this.#peer.sendTo(peerId, { intercomd: 1, type, ...more });
   }
 
   /** The picture and sound a peer sends now, or null. */
@@ -108,9 +110,9 @@ export class Line {
   }
 
   #joinFailed(error) {
-    const kind = REFUSED_CLOSE.get(error?.closeCode) ?? (REFUSED_NAMES.has(error?.name) ? error.name : null);
-    if (kind) {
-      this.#refuse(kind, error);
+    const refusal = REFUSED_CLOSE.get(error?.closeCode) ?? (REFUSED_NAMES.has(error?.name) ? error.name : null);
+    if (refusal) {
+      this.#refuse(refusal, error);
       return;
     }
     this.#drop();
@@ -118,8 +120,8 @@ export class Line {
     const delay = slow ? LONGEST_RETRY_MS : Math.min(FIRST_RETRY_MS * 2 ** this.#failures, LONGEST_RETRY_MS);
     this.#failures += 1;
     const seconds = Math.max(1, Math.round(delay / 1000));
-    const cause = navigator.onLine === false ? "This phone is offline." : `The door's line does not answer (${text(error)}).`;
-    this.#hear({ type: "line", line: "down", text: `${cause} Trying again in ${seconds} s.` });
+    const kind = navigator.onLine === false ? "offline" : slow ? "crowded" : "unreachable";
+    this.#hear({ type: "line", line: "down", kind, seconds, text: text(error) });
     this.#timer = setTimeout(() => this.#attempt(), delay * (0.8 + 0.4 * Math.random()));
   }
 
@@ -146,13 +148,11 @@ export class Line {
     }));
     peer.on("data", current(({ senderPeerId, data, kind }) => {
       if (kind !== "direct") return;
-      const notice = readNotice(data);
-      if (notice) this.#hear({ type: "notice", from: senderPeerId, notice });
-      const supply = readSupply(data);
-      if (supply) this.#hear({ type: "supply", from: senderPeerId, supply });
+      const event = readMessage(data);
+      if (event) this.#hear({ ...event, from: senderPeerId });
     }));
     peer.on("state-change", current(({ from, to }) => {
-      if (to === "reconnecting") this.#hear({ type: "line", line: "down", text: "The line is down. Trying again." });
+      if (to === "reconnecting") this.#hear({ type: "line", line: "down", kind: navigator.onLine === false ? "offline" : "dropped" });
       if (from === "reconnecting" && to === "joined") this.#hear({ type: "line", line: "up", own: peer.peerId });
     }));
     peer.on("error", current(({ err }) => this.#failed(err)));

@@ -1,7 +1,7 @@
 // This phone's camera and microphone, and the one way they go: to the door.
 // It never opens a device by itself; `open` is called for an answered call and `close` ends everything.
 
-const PICTURE = { facingMode: "user", width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 25, max: 30 } };
+const PICTURE = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 25, max: 30 } };
 const SOUND = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 
 export class OwnMedia {
@@ -13,7 +13,9 @@ export class OwnMedia {
   #video = "none";
   #audio = "none";
   #dark = null;
-  #words = "";
+  #facing = "user";
+  #cameras = 0;
+  #trouble = "";
 
   /** @param {() => void} changed called after every change worth showing */
   constructor(changed) {
@@ -30,9 +32,19 @@ export class OwnMedia {
     return this.#audio;
   }
 
-  /** What hinders the devices, as a sentence; empty when nothing does. */
-  get words() {
-    return this.#words;
+  /** What hinders the devices: `waiting`, `insecure`, `denied`, `missing`, `camera-lost`; empty when nothing does. */
+  get trouble() {
+    return this.#trouble;
+  }
+
+  /** Whether there is another camera to turn to. */
+  get canFlip() {
+    return this.#video === "on" && this.#cameras > 1;
+  }
+
+  /** `user` (towards the person) or `environment`. */
+  get facing() {
+    return this.#facing;
   }
 
   /** The own picture, or null. */
@@ -43,8 +55,8 @@ export class OwnMedia {
   /** Opens camera and microphone; with less if that is all there is. Safe to overtake by `close`. */
   async open() {
     const visit = ++this.#visit;
-    this.#tell("Waiting for your camera and microphone…");
-    const { stream, words } = await openDevices();
+    this.#tell("waiting");
+    const { stream, trouble } = await openDevices(this.#facing);
     if (visit !== this.#visit) {
       stopAll(stream);
       return;
@@ -53,7 +65,12 @@ export class OwnMedia {
     this.#video = stream?.getVideoTracks().length ? "on" : "none";
     this.#audio = stream?.getAudioTracks().length ? "on" : "none";
     this.#attach();
-    this.#tell(words);
+    this.#tell(trouble);
+    // Before the permission browsers tell nothing about what there is.
+    const devices = (await navigator.mediaDevices?.enumerateDevices?.().catch(() => [])) ?? [];
+    if (visit !== this.#visit) return;
+    this.#cameras = devices.filter(({ kind }) => kind === "videoinput").length;
+    this.#changed();
   }
 
   /**
@@ -85,21 +102,36 @@ export class OwnMedia {
       this.#changed();
       return;
     }
-    if (this.#video !== "off") return;
+    if (this.#video === "off") await this.#light();
+  }
+
+  /** Turns to the camera on the other side of the phone. */
+  async flip() {
+    if (!this.canFlip) return;
+    this.#facing = this.#facing === "user" ? "environment" : "user";
+    // Most phones open one camera at a time, so the present one is let go first.
+    this.#video = "off";
+    for (const track of this.#stream.getVideoTracks()) track.stop();
+    await this.#light();
+  }
+
+  async #light() {
     const visit = this.#visit;
-    const fresh = await navigator.mediaDevices.getUserMedia({ video: PICTURE }).catch(() => null);
+    const fresh = await navigator.mediaDevices.getUserMedia({ video: picture(this.#facing) }).catch(() => null);
     if (visit !== this.#visit || this.#video !== "off") {
       stopAll(fresh);
       return;
     }
     if (!fresh) {
-      this.#tell("The camera could not be turned on again.");
+      this.#dark ??= new DarkPicture();
+      await this.#swapVideo(this.#dark.track);
+      this.#tell("camera-lost");
       return;
     }
     this.#video = "on";
     await this.#swapVideo(fresh.getVideoTracks()[0]);
     this.#dark = null;
-    this.#changed();
+    this.#tell("");
   }
 
   /** Stops sending and lets go of the devices, so that the phone's camera light goes off. */
@@ -143,35 +175,29 @@ export class OwnMedia {
     await slot?.sender.replaceTrack(track).catch(() => {});
   }
 
-  #tell(words) {
-    this.#words = words;
+  #tell(trouble) {
+    this.#trouble = trouble;
     this.#changed();
   }
 }
 
-async function openDevices() {
+async function openDevices(facing) {
   const devices = navigator.mediaDevices;
-  if (!devices?.getUserMedia) {
-    return { stream: null, words: "This browser gives no camera or microphone here (https is needed). You can watch and listen only." };
-  }
+  if (!devices?.getUserMedia) return { stream: null, trouble: "insecure" };
   try {
-    const stream = await devices.getUserMedia({ video: PICTURE, audio: SOUND });
-    return { stream, words: "" };
+    return { stream: await devices.getUserMedia({ video: picture(facing), audio: SOUND }), trouble: "" };
   } catch {
     // Without a camera, or with the camera in use elsewhere, the voice alone is still an answer.
   }
   try {
-    const stream = await devices.getUserMedia({ audio: SOUND });
-    return { stream, words: "" };
+    return { stream: await devices.getUserMedia({ audio: SOUND }), trouble: "" };
   } catch (error) {
-    const refused = error?.name === "NotAllowedError";
-    return {
-      stream: null,
-      words: refused
-        ? "Camera and microphone are not allowed for this page. You can watch and listen only; allow them in the browser's settings for this page."
-        : "No camera and no microphone found. You can watch and listen only.",
-    };
+    return { stream: null, trouble: error?.name === "NotAllowedError" ? "denied" : "missing" };
   }
+}
+
+function picture(facing) {
+  return { ...PICTURE, facingMode: facing };
 }
 
 function stopAll(stream) {

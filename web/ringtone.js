@@ -13,6 +13,7 @@ export class Ringtone {
   #timer = null;
   #voices = new Set();
   #title = document.title;
+  #alarm = document.title;
   #flash = false;
   #changed;
 
@@ -41,10 +42,11 @@ export class Ringtone {
     return this.#timer !== null;
   }
 
-  /** The title shown while the bell is off. */
-  set title(text) {
-    this.#title = text;
-    if (!this.ringing) document.title = text;
+  /** What the tab is called while the bell is off, and while it rings. */
+  setTitles(quiet, ringing) {
+    this.#title = quiet;
+    this.#alarm = ringing;
+    if (!this.ringing) document.title = quiet;
   }
 
   on() {
@@ -65,7 +67,7 @@ export class Ringtone {
 
   #strike() {
     this.#flash = matchMedia("(prefers-reduced-motion: reduce)").matches || !this.#flash;
-    document.title = this.#flash ? "🔔 Someone is at the door" : this.#title;
+    document.title = this.#flash ? this.#alarm : this.#title;
     navigator.vibrate?.(BUZZ);
     const context = this.#context;
     if (!context) return;

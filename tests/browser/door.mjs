@@ -103,6 +103,17 @@ export class Door {
     return this.#ctl("hangup");
   }
 
+  /**
+   * Makes a person known who may open.
+   *
+   * @returns {Promise<{name: string, link: string, secret: string}>} `link`: ours to this door, with the person in it
+   */
+  async addPerson(name) {
+    const { person } = JSON.parse(await this.#ctl("person", "add", name, "--json"));
+    const rights = new URLSearchParams({ person: person.name, secret: person.secret });
+    return { ...person, link: `${this.link}&${rights}` };
+  }
+
   async status() {
     return JSON.parse(await this.#ctl("status", "--json"));
   }

@@ -103,6 +103,30 @@ export class Phone {
     await this.untilState("armed", 10_000);
   }
 
+  /** Opens the answer page with this link, and taps Watch. `name`: what the person wants to be called. */
+  async watchAs(link, name) {
+    await this.page.goto(link);
+    await this.untilState("setup", 10_000);
+    if (name) {
+      await this.page.click("#settings");
+      await this.page.fill("#my-name", name);
+      await this.page.press("#my-name", "Tab");
+      await this.page.keyboard.press("Escape");
+    }
+    await this.page.click("#arm");
+    await this.untilState("armed", 10_000);
+  }
+
+  /** What the page tells about itself under this name. */
+  intercom(key) {
+    return this.page.evaluate((key) => window.intercom[key], key);
+  }
+
+  /** Waits until this element's text is like this. */
+  untilSays(selector, pattern, ms = 15_000) {
+    return until(async () => pattern.test(await this.page.innerText(selector)), `${selector} like ${pattern}`, ms, () => this.page.innerText(selector));
+  }
+
   state() {
     return this.page.evaluate(() => document.body.dataset.state);
   }

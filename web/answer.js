@@ -125,6 +125,8 @@ function watch(link) {
     if (state.call?.id !== before.call?.id && !talks) hold.reset();
     if (state.call) slept = null;
     else {
+      // A call that is over for this page can be taken back, and then the door has to be told anew.
+      told = null;
       listening = false;
       blocked = false;
       large = false;

@@ -13,6 +13,8 @@ pub enum Stance {
     Watching,
     /// Talks with the visitor; the number orders those who answered.
     Answered(u64),
+    /// Wants the call, which somebody else has, or has taken over.
+    Elsewhere,
     /// Does not want this call.
     Declined,
 }

@@ -79,7 +79,7 @@ impl Intercom {
             return self.answered(key);
         }
         // Its media is on the way already, and must not count as an answer of its own.
-        peer.set_stance(Stance::Declined);
+        peer.set_stance(Stance::Elsewhere);
         if let Some(telling) = self.told.clone() {
             self.tell(now, key, &telling);
         }
@@ -102,7 +102,7 @@ impl Intercom {
         }
         for (_, peer) in self.peers.iter_mut().filter(|(other, _)| *other != key) {
             if matches!(peer.stance(), Stance::Answered(_)) {
-                peer.set_stance(Stance::Declined);
+                peer.set_stance(Stance::Elsewhere);
             }
         }
         self.answered(key);

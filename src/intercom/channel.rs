@@ -247,7 +247,8 @@ impl Intercom {
             peer.set_arrival(arrival);
         }
         match (decided, peer.stance()) {
-            (Some(before), Stance::Watching) => peer.set_stance(before),
+            // Its answer may have come before its name, and found the call with its former self.
+            (Some(before), Stance::Watching | Stance::Elsewhere) => peer.set_stance(before),
             // Its media may have come before its name.
             (Some(Stance::Answered(before)), Stance::Answered(order)) => {
                 peer.set_stance(Stance::Answered(before.min(order)));

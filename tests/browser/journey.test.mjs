@@ -154,7 +154,7 @@ describe("a house with a door", () => {
   });
 
   test("shows the visitor what is written to them, before and after the answer", { timeout: TEST_MS }, async () => {
-    door = await Door.start();
+    door = await Door.start({ more: "\n[display]\nslates = true\n" });
     const [anna, ben] = [await watching("Anna"), await watching("Ben")];
     const shown = (text) => door.until(({ media }) => media.display_text === text, `“${text}” on the display`);
     await door.press();

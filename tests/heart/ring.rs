@@ -188,6 +188,25 @@ fn a_call_can_be_taken_over_and_the_one_who_had_it_ends_nothing() {
 }
 
 #[test]
+fn a_page_that_answers_again_before_it_says_its_name_is_not_taken_for_somebody_else() {
+    let mut world = ringing(Rules::default(), &["1a"]);
+    world.page("1a", hello("page of Anna", "Anna"));
+    answer(&mut world, "1a");
+    // Loaded again: its old connection lives on for a moment.
+    world.signalling_lost("1a");
+    world.browser("2a", false);
+    world.run(ms(300));
+    let call = world.call();
+    world.page("2a", PageMessage::Answer(Some(call)));
+    world.run(ms(50));
+    world.page("2a", hello("page of Anna", "Anna"));
+    world.run(ms(2_000));
+    assert_eq!(answered_by(&world, "2a").as_deref(), Some("2a"));
+    world.run(ms(60_000));
+    assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
 fn nobody_takes_or_joins_a_call_that_nobody_has() {
     let rules = Rules { second_speaker: true, ..Rules::default() };
     let mut world = ringing(rules, &["1a"]);

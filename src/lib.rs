@@ -16,6 +16,7 @@ pub mod intercom;
 pub mod config;
 
 pub mod hardware;
+pub mod hooks;
 pub mod media;
 pub mod rtc;
 pub mod service;

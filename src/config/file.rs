@@ -1,5 +1,5 @@
-//! The tables that stand in `config.toml` only: the channel, the local network, the call; `uplink` and
-//! `ice` read theirs.
+//! The tables that stand in `config.toml` only: the channel, the local network, the call; `uplink`,
+//! `ice` and `hooks` read theirs.
 //!
 //! Reads them and the environment variables that override them, and settles them into the values
 //! the rooms use. The tables shared with board profiles are in `parts`.
@@ -14,7 +14,10 @@ use super::notes::Notes;
 use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
 use super::secret::resolve;
-use super::{IceSettings, LanSettings, Surroundings, TlsFiles, UplinkSettings, ice, uplink};
+use super::{
+    HooksSettings, IceSettings, LanSettings, Surroundings, TlsFiles, UplinkSettings, hooks, ice,
+    uplink,
+};
 use crate::intercom::Rules;
 
 /// All addresses of the door, IPv4 too.
@@ -34,6 +37,7 @@ pub(super) struct Wishes {
     uplink: uplink::Wishes,
     ice: ice::Wishes,
     lan: LanWishes,
+    hooks: hooks::Wishes,
     pub(super) rules: Rules,
 }
 
@@ -72,6 +76,7 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         ice: ice::read(root.table("ice")),
         lan: read_lan(root.table("lan"), around),
         rules: read_rules(root.table("call")),
+        hooks: hooks::read(root.table("hooks")),
     }
 }
 
@@ -122,6 +127,7 @@ pub(super) struct Settled {
     pub(super) uplink: Option<UplinkSettings>,
     pub(super) ice: Option<IceSettings>,
     pub(super) lan: Option<LanSettings>,
+    pub(super) hooks: Option<HooksSettings>,
     pub(super) state_dir: PathBuf,
 }
 
@@ -140,8 +146,10 @@ impl Wishes {
             );
         }
         let desk = Desk { base, around, notes };
+        let channel = desk.channel(self.channel);
         Settled {
-            channel: desk.channel(self.channel),
+            hooks: self.hooks.settle(&desk, channel.as_deref()),
+            channel,
             uplink: self.uplink.settle(&desk),
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },

@@ -12,6 +12,8 @@ mod check;
 mod display;
 mod document;
 mod file;
+mod hooks;
+mod hooks_mqtt;
 mod ice;
 pub mod names;
 mod notes;
@@ -37,6 +39,8 @@ pub use board::{
     MicrophoneSettings, NativeH264, OutputWiring, PanelKind, RelayWiring, Source, SpeakerSettings,
 };
 pub use display::{DisplaySettings, Idle, Language, Rotation};
+pub use hooks::{CommandHook, HookEvent, HooksSettings, PushHook, WebHook};
+pub use hooks_mqtt::MqttHook;
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
@@ -86,6 +90,8 @@ pub struct Settings {
     pub lan: Option<LanSettings>,
     /// Times and choices of the call.
     pub rules: Rules,
+    /// Who outside is told what happens at the door.
+    pub hooks: HooksSettings,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -373,6 +379,7 @@ fn gather(
             ice: settled.ice?,
             lan: settled.lan,
             rules,
+            hooks: settled.hooks?,
             board,
             state_dir: settled.state_dir,
             socket: args.socket.clone().unwrap_or_else(|| around.socket()),

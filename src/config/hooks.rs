@@ -275,22 +275,19 @@ impl Wishes {
             let what = format!("is one too many, {MOST} are the most");
             desk.notes.problem(place, wrong(what, "delete some"));
         }
-        let (commands, webhooks) = (self.commands.len(), self.webhooks.len());
-        let settings = HooksSettings {
-            commands: self.commands.into_iter().filter_map(|hook| hook.settle(desk)).collect(),
-            webhooks: self.webhooks.into_iter().filter_map(|hook| hook.settle(desk)).collect(),
-            push: match self.push {
-                Some(push) => Some(push.settle(desk)?),
-                None => None,
-            },
-            mqtt: match self.mqtt {
-                Some(mqtt) => Some(mqtt.settle(desk, channel)?),
-                None => None,
-            },
-        };
-        let all = settings.commands.len() == commands && settings.webhooks.len() == webhooks;
-        all.then_some(settings)
+        // All of them are settled, so that everything that is wrong is told at once.
+        let commands = every(self.commands, |hook| hook.settle(desk));
+        let webhooks = every(self.webhooks, |hook| hook.settle(desk));
+        let push = optional(self.push, |push| push.settle(desk));
+        let mqtt = optional(self.mqtt, |mqtt| mqtt.settle(desk, channel));
+        Some(HooksSettings { commands: commands?, webhooks: webhooks?, push: push?, mqtt: mqtt? })
     }
+}
+
+/// All of a list, or nothing where one was refused.
+fn every<W, T>(wishes: Vec<W>, settle: impl FnMut(W) -> Option<T>) -> Option<Vec<T>> {
+    let settled: Vec<Option<T>> = wishes.into_iter().map(settle).collect();
+    settled.into_iter().collect()
 }
 
 impl CommandWishes {
@@ -327,7 +324,7 @@ impl WebWishes {
             None => Some(without_picture(HookEvent::ALL)),
         };
         let secret = optional(self.secret_file, |file| {
-            let secret = word(desk, file, "secret")?;
+            let secret = word(desk, &file, "secret")?;
             if secret.expose().len() < SHORTEST_SECRET {
                 let what = format!("names a secret shorter than {SHORTEST_SECRET} characters");
                 let fix = "make one: openssl rand -hex 32";
@@ -335,7 +332,7 @@ impl WebWishes {
             }
             Some(secret)
         });
-        let ca_file = optional(self.ca_file, |file| ca_file(desk, file));
+        let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         let mut on = on?;
         if self.picture {
             on.insert(HookEvent::Picture);
@@ -360,9 +357,9 @@ impl PushWishes {
             Some(on) => kinds(desk, on, &[pictures]),
             None => Some(BTreeSet::from([HookEvent::Ring, HookEvent::Missed])),
         };
-        let token = optional(self.token_file, |file| word(desk, file, "token"));
-        let click = optional(self.click, |click| click_address(desk, click));
-        let ca_file = optional(self.ca_file, |file| ca_file(desk, file));
+        let token = optional(self.token_file, |file| word(desk, &file, "token"));
+        let click = optional(self.click, |click| click_address(desk, &click));
+        let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         let mut on = on?;
         if self.picture {
             on.insert(HookEvent::Picture);
@@ -394,13 +391,13 @@ fn click_address(desk: &Desk<'_>, click: &At<String>) -> Option<Secret> {
     Some(Secret::new(click.value.clone()))
 }
 
-/// What comes of a key that may be absent: nothing in the outer `Option` when it was refused.
-pub(super) fn optional<T>(
-    file: Option<At<String>>,
-    settle: impl FnOnce(&At<String>) -> Option<T>,
+/// What comes of something that may be absent: nothing in the outer `Option` when it was refused.
+pub(super) fn optional<W, T>(
+    wish: Option<W>,
+    settle: impl FnOnce(W) -> Option<T>,
 ) -> Option<Option<T>> {
-    match file {
-        Some(file) => settle(&file).map(Some),
+    match wish {
+        Some(wish) => settle(wish).map(Some),
         None => Some(None),
     }
 }

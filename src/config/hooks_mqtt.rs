@@ -97,9 +97,9 @@ impl Wishes {
             desk.notes.problem(&file.place, wrong("stands without username", fix));
         }
         let has_password = self.password_file.is_some();
-        let password = optional(self.password_file, |file| word(desk, file, "password"));
+        let password = optional(self.password_file, |file| word(desk, &file, "password"));
         let ca_place = self.ca_file.as_ref().map(|at| at.place.clone());
-        let ca_file = optional(self.ca_file, |file| ca_file(desk, file));
+        let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         let base = prefix(desk, self.base, BASE);
         let discovery_prefix = prefix(desk, self.discovery_prefix, DISCOVERY_PREFIX);
         let node = match (self.node, channel) {

@@ -639,14 +639,15 @@ impl Broker {
     /// `more`: lines of its configuration for the listener.
     async fn start(door: &Door, more: &str) -> Self {
         let passwords = door.file("passwords", "");
-        let made = Command::new("mosquitto_passwd")
-            .arg("-b")
-            .arg(&passwords)
-            .args(["door", PASSWORD])
-            .stderr(Stdio::null())
-            .status()
-            .expect("mosquitto_passwd is installed");
-        assert!(made.success());
+        for user in ["door", "other"] {
+            let made = Command::new("mosquitto_passwd")
+                .arg("-b")
+                .arg(&passwords)
+                .args([user, PASSWORD])
+                .stderr(Stdio::null())
+                .status();
+            assert!(made.expect("mosquitto_passwd is installed").success());
+        }
         let port = {
             let free = Listener::bind("127.0.0.1:0").expect("a port");
             free.local_addr().expect("an address").port()
@@ -697,7 +698,7 @@ impl Other {
     /// Hears everything from here on.
     async fn at(port: u16) -> Self {
         let mut options = MqttOptions::new("other", "127.0.0.1", port);
-        options.set_credentials("door", PASSWORD).set_max_packet_size(1 << 21, 1 << 21);
+        options.set_credentials("other", PASSWORD).set_max_packet_size(1 << 21, 1 << 21);
         let (client, mut network) = AsyncClient::new(options, 64);
         let (tell, heard) = mpsc::unbounded_channel();
         let (ready, is_ready) = tokio::sync::oneshot::channel();
@@ -909,6 +910,54 @@ async fn without_allow_open_nobody_is_heard() {
     other.say("homeassistant/status", "online", false).await;
     other.hear(&discovery("event", "press")).await;
     assert_eq!(running.close().await.recv().await, None);
+}
+
+/// The rules of the document, and all rights for the other one.
+fn rules(door: &Door, change: impl Fn(&str) -> String) -> String {
+    let document = include_str!("../docs/hooks.md");
+    let rules = document.split("(mosquitto):\n```\n").nth(1).and_then(|s| s.split("```").next());
+    let rules = change(rules.expect("the document has rules"));
+    let path = door.file("acl", format!("{rules}\nuser other\ntopic readwrite #\n"));
+    format!("acl_file {}", path.display())
+}
+
+#[tokio::test]
+async fn the_rules_of_the_document_are_all_the_door_needs() {
+    let door = Door::new();
+    let rules = rules(&door, str::to_owned);
+    let broker = Broker::start(&door, &rules).await;
+    let mut other = Other::at(broker.port).await;
+    let mut running = mqtt(&door, broker.port, "allow_open = true\n");
+    assert!(!other.hear(&discovery("button", "open")).await.payload.is_empty());
+    other.hear_text(STATUS, "online").await;
+    running.ring();
+    other.hear(PRESS).await;
+    other.say("homeassistant/status", "online", false).await;
+    other.hear(&discovery("button", "open")).await;
+    other.say(OPEN, "OPEN", false).await;
+    let wish = timeout(SOON, running.wishes.recv()).await.expect("it is asked");
+    assert_eq!(wish, Some(Wish::Open { by: "mqtt" }));
+    assert_eq!(running.status().last_error, None);
+    running.close().await;
+}
+
+#[tokio::test]
+async fn a_door_that_may_not_subscribe_says_so_and_tells_all_the_same() {
+    let door = Door::new();
+    let without = |rules: &str| {
+        let kept = rules.lines().filter(|line| !line.starts_with("topic read "));
+        kept.collect::<Vec<_>>().join("\n")
+    };
+    let rules = rules(&door, without);
+    let broker = Broker::start(&door, &rules).await;
+    let mut other = Other::at(broker.port).await;
+    let running = mqtt(&door, broker.port, "allow_open = true\n");
+    let status = running.until("the refusal", |status| status.last_error.is_some()).await;
+    let error = status.last_error.expect("it failed");
+    assert!(error.contains("docs/hooks.md"), "{error}");
+    running.ring();
+    other.hear(PRESS).await;
+    running.close().await;
 }
 
 #[tokio::test]

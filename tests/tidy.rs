@@ -126,7 +126,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_rustls", &["src/hooks/"]),
     ("hyper_util", &["src/signalling/", "src/hooks/"]),
     ("rcgen", &["src/signalling/"]),
-    ("ring", &["src/hooks/"]),
+    ("ring", &["src/hooks/", "src/rtc/turn_dial.rs"]),
     ("rppal", &["src/hardware/"]),
     // The payloader of the WebRTC crates makes the same packets for all links.
     ("rtc", &["src/rtc/", "src/media/packetise.rs"]),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use url::{Host, Url};
 
 use super::file::Desk;
-use super::hooks::{Needed, ca_file, is_private, optional, refuse_secret, word};
+use super::hooks::{Needed, ca_file, optional, refuse_secret, word};
+use super::hooks_address::is_private;
 use super::problem::{At, wrong};
 use super::reader::Reader;
 use super::secret::Secret;

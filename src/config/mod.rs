@@ -13,6 +13,7 @@ mod display;
 mod document;
 mod file;
 mod hooks;
+mod hooks_address;
 mod hooks_mqtt;
 mod ice;
 pub mod names;

@@ -166,6 +166,9 @@ impl Making {
         on: std::collections::BTreeSet<HookEvent>,
         run: impl FnOnce(Arc<Outbox>, Closing) -> Running,
     ) {
+        let same = self.outlets.iter().filter(|outlet| outlet.is_called(&name)).count();
+        // Two addresses of one host, or one program for two sorts of events.
+        let name = if same > 0 { format!("{name} ({})", same + 1) } else { name };
         let outbox = Arc::new(Outbox::new(name.clone(), on, WAITING));
         let running = run(outbox.clone(), Closing::new(self.closed.clone()));
         let alive = self.alive.clone();
@@ -196,6 +199,23 @@ mod tests {
         assert!(started.hooks.status().is_empty());
         started.hooks.close(Duration::from_secs(3600)).await;
         assert_eq!(started.wishes.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn outlets_that_tell_the_same_one_can_be_told_apart() {
+        let hook = crate::config::CommandHook {
+            on: [HookEvent::Ring].into(),
+            run: vec!["/bin/x".to_owned()],
+            timeout: Duration::from_secs(1),
+        };
+        let commands = vec![hook.clone(), hook.clone(), hook];
+        let settings = HooksSettings { commands, ..HooksSettings::default() };
+        let started = Hooks::start(&settings, "front-door");
+        let names: Vec<_> = started.tasks.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(
+            names,
+            ["hook command /bin/x", "hook command /bin/x (2)", "hook command /bin/x (3)"]
+        );
     }
 
     #[test]

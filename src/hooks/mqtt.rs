@@ -227,11 +227,11 @@ impl Station {
                     self.outbox.sent(&item.what.told);
                 }
             }
-            Occurrence::Incoming(Packet::SubAck(ack)) => {
-                if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    // Telling goes on; only being asked does not work.
-                    self.outbox.trouble(&HookError::Deaf);
-                }
+            Occurrence::Incoming(Packet::SubAck(ack))
+                if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
+            {
+                // Telling goes on; only being asked does not work.
+                self.outbox.trouble(&HookError::Deaf);
             }
             Occurrence::Incoming(Packet::Publish(publish)) => self.hear(line, &publish),
             Occurrence::Incoming(Packet::Disconnect) => {

@@ -78,6 +78,11 @@ impl Outbox {
         &self.name
     }
 
+    /// Whether this is its name, apart from a number behind it.
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(" ("))
+    }
+
     pub(super) fn wants(&self, kind: HookEvent) -> bool {
         self.on.contains(&kind)
     }

@@ -913,10 +913,10 @@ async fn without_allow_open_nobody_is_heard() {
 }
 
 /// The rules of the document, and all rights for the other one.
-fn rules(door: &Door, change: impl Fn(&str) -> String) -> String {
+fn rules(door: &Door) -> String {
     let document = include_str!("../docs/hooks.md");
     let rules = document.split("(mosquitto):\n```\n").nth(1).and_then(|s| s.split("```").next());
-    let rules = change(rules.expect("the document has rules"));
+    let rules = rules.expect("the document has rules");
     let path = door.file("acl", format!("{rules}\nuser other\ntopic readwrite #\n"));
     format!("acl_file {}", path.display())
 }
@@ -924,8 +924,7 @@ fn rules(door: &Door, change: impl Fn(&str) -> String) -> String {
 #[tokio::test]
 async fn the_rules_of_the_document_are_all_the_door_needs() {
     let door = Door::new();
-    let rules = rules(&door, str::to_owned);
-    let broker = Broker::start(&door, &rules).await;
+    let broker = Broker::start(&door, &rules(&door)).await;
     let mut other = Other::at(broker.port).await;
     let mut running = mqtt(&door, broker.port, "allow_open = true\n");
     assert!(!other.hear(&discovery("button", "open")).await.payload.is_empty());
@@ -941,23 +940,110 @@ async fn the_rules_of_the_document_are_all_the_door_needs() {
     running.close().await;
 }
 
+/// One connection to a broker that is played by the test: mosquitto lets everybody subscribe and confirms
+/// everything.
+struct Played {
+    tcp: tokio::net::TcpStream,
+}
+
+impl Played {
+    /// Lets the door in.
+    async fn accept(listener: &tokio::net::TcpListener) -> Self {
+        let (tcp, _) = timeout(SOON, listener.accept()).await.expect("it calls").expect("it can");
+        let mut played = Self { tcp };
+        assert_eq!(played.packet().await.0 >> 4, 1, "CONNECT comes first");
+        played.say(&[0x20, 2, 0, 0]).await;
+        played
+    }
+
+    async fn say(&mut self, packet: &[u8]) {
+        tokio::io::AsyncWriteExt::write_all(&mut self.tcp, packet).await.expect("it listens");
+    }
+
+    /// The first byte and the body of a packet.
+    async fn packet(&mut self) -> (u8, Vec<u8>) {
+        use tokio::io::AsyncReadExt;
+        let reading = async {
+            let first = self.tcp.read_u8().await?;
+            let (mut length, mut shift) = (0, 0);
+            loop {
+                let byte = usize::from(self.tcp.read_u8().await?);
+                length |= (byte & 0x7f) << shift;
+                shift += 7;
+                if byte & 0x80 == 0 {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            self.tcp.read_exact(&mut body).await?;
+            Ok::<_, std::io::Error>((first, body))
+        };
+        timeout(SOON, reading).await.expect("it speaks").expect("it stays")
+    }
+
+    /// Answers subscriptions with `code` and confirms messages until one comes on this topic, which is left
+    /// unconfirmed: its number.
+    async fn until_published(&mut self, topic: &str, code: u8) -> [u8; 2] {
+        loop {
+            let (first, body) = self.packet().await;
+            match first >> 4 {
+                8 => self.say(&[0x90, 4, body[0], body[1], code, code]).await,
+                3 => {
+                    let end = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+                    let number = [body[end], body[end + 1]];
+                    if &body[2..end] == topic.as_bytes() {
+                        return number;
+                    }
+                    self.confirm(number).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn confirm(&mut self, number: [u8; 2]) {
+        self.say(&[0x40, 2, number[0], number[1]]).await;
+    }
+}
+
+const REFUSED: u8 = 0x80;
+const GRANTED: u8 = 1;
+
 #[tokio::test]
 async fn a_door_that_may_not_subscribe_says_so_and_tells_all_the_same() {
     let door = Door::new();
-    let without = |rules: &str| {
-        let kept = rules.lines().filter(|line| !line.starts_with("topic read "));
-        kept.collect::<Vec<_>>().join("\n")
-    };
-    let rules = rules(&door, without);
-    let broker = Broker::start(&door, &rules).await;
-    let mut other = Other::at(broker.port).await;
-    let running = mqtt(&door, broker.port, "allow_open = true\n");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let running = mqtt(&door, port, "allow_open = true\n");
+    running.ring();
+    let mut broker = Played::accept(&listener).await;
+    broker.until_published(PRESS, REFUSED).await;
     let status = running.until("the refusal", |status| status.last_error.is_some()).await;
     let error = status.last_error.expect("it failed");
     assert!(error.contains("docs/hooks.md"), "{error}");
+    drop(broker);
+    running.tasks.iter().for_each(|task| task.abort());
+}
+
+#[tokio::test]
+async fn a_ring_the_broker_did_not_confirm_is_sent_again_over_the_next_connection() {
+    let door = Door::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let running = mqtt(&door, port, "");
+    let mut broker = Played::accept(&listener).await;
     running.ring();
-    other.hear(PRESS).await;
-    running.close().await;
+    broker.until_published(PRESS, GRANTED).await;
+    drop(broker);
+    let mut broker = Played::accept(&listener).await;
+    let number = broker.until_published(PRESS, GRANTED).await;
+    assert_eq!(running.status().sent, 0);
+    broker.confirm(number).await;
+    let number = broker.until_published("intercomd/front-door/event", GRANTED).await;
+    broker.confirm(number).await;
+    running.until("its success", |status| status.sent == 1).await;
+    drop(broker);
+    running.tasks.iter().for_each(|task| task.abort());
 }
 
 #[tokio::test]

@@ -110,7 +110,6 @@ const CRATES: &[(&str, &[&str])] = &[
     ("alsa", &["src/media/"]),
     ("anyhow", &["src/main.rs", "src/daemon.rs"]),
     ("axum", &["src/signalling/"]),
-    ("base64", &["src/hooks/"]),
     ("clap", &["src/main.rs", "src/service/ctl.rs"]),
     ("drm", &["src/media/"]),
     ("gpiocdev", &["src/hardware/"]),

@@ -3,6 +3,7 @@
 //! Ties the memory room to the heart's reports and to the control socket. Decides nothing: the heart says when a
 //! proof is asked for and what a good one is worth.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -55,20 +56,20 @@ impl Clerk {
         self.log.keeps_pictures()
     }
 
-    /// Takes a report of the heart's into the log.
-    pub fn report(&mut self, report: &Report) {
+    /// Takes a report of the heart's into the log, and says what it did to it.
+    pub fn report(&mut self, report: &Report) -> News {
         let clock = clock();
-        match self.scribe.take(report, clock, self.started.elapsed()) {
-            News::Nothing => {}
-            News::Began(entry) => {
-                self.portrait = None;
-                self.log.note(entry, clock);
-            }
-            News::Ended(entry) => {
-                self.portrait = None;
-                self.log.note(entry, clock);
-            }
+        let news = self.scribe.take(report, clock, self.started.elapsed());
+        if let News::Began(entry) | News::Ended(entry) = &news {
+            self.portrait = None;
+            self.log.note(entry.clone(), clock);
         }
+        news
+    }
+
+    /// Where the picture of a call lies once it is kept.
+    pub fn picture_path(&self, call: &CallId) -> PathBuf {
+        self.log.picture_path(&call.0)
     }
 
     /// Keeps the picture of this call's visitor. Whether it is still that call.

@@ -18,6 +18,8 @@ use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
 use crate::errands;
 use crate::hands::{Hands, Rooms, ice_server};
 use crate::hardware::{ButtonEvent, Panel};
+use crate::herald::Herald;
+use crate::hooks::{Hooks, Wish};
 use crate::intercom::{
     CallId, CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules,
     SHORTEST_PULSE, UplinkEvent, UplinkId,
@@ -50,6 +52,10 @@ struct House {
     probes: mpsc::Receiver<()>,
     /// Pictures of visitors, as they are made.
     portraits: mpsc::Receiver<(CallId, Vec<u8>)>,
+    /// Calls whose pictures are on the disk.
+    kept: mpsc::Receiver<CallId>,
+    /// What the outside asks for.
+    wishes: mpsc::Receiver<Wish>,
     progress: Progress,
     events: Events,
     lan: Option<Arc<Lan>>,
@@ -177,7 +183,14 @@ impl House {
         }
 
         let (clerk, keeper) = Clerk::open(&settings).context("the door's memory cannot be read")?;
-        tasks.spawn("call log", Weight::Ordinary, keeper.run());
+        // 4: some pictures at once would be calls at once.
+        let (kept_in, kept) = mpsc::channel(4);
+        tasks.spawn("call log", Weight::Ordinary, keeper.run(kept_in));
+
+        let started = Hooks::start(&settings.hooks, &settings.channel);
+        for (name, run) in started.tasks {
+            tasks.spawn(name, Weight::Ordinary, run);
+        }
 
         let progress = Progress::new();
         // 1: a second probe before the loop turned asks for nothing more.
@@ -202,7 +215,8 @@ impl House {
         heart.handle(Instant::now(), Input::Persons(clerk.count()));
         // 2: one call's picture, and that of the next.
         let (portraits_in, portraits) = mpsc::channel(2);
-        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk };
+        let herald = Herald::new(started.hooks);
+        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk, herald };
         let hands = Hands::new(rooms, events.clone(), address, settings.messages, portraits_in);
         Ok(Self {
             heart,
@@ -213,6 +227,8 @@ impl House {
             control,
             probes,
             portraits,
+            kept,
+            wishes: started.wishes,
             progress,
             events,
             lan,
@@ -266,6 +282,14 @@ impl House {
                     if self.hands.clerk.portrait(&call, jpeg) {
                         self.take(Input::Picture(call));
                     }
+                }
+                Some(call) = self.kept.recv() => {
+                    let path = self.hands.clerk.picture_path(&call);
+                    self.hands.herald.picture(&call, path);
+                }
+                Some(Wish::Open { .. }) = self.wishes.recv() => {
+                    // Whether it was done is an event, as for everybody.
+                    let _ = self.heart.unlock(Instant::now(), Opener::Automation, None);
                 }
                 Some(()) = self.probes.recv() => {}
                 ended = self.tasks.essential_end() => {
@@ -398,6 +422,7 @@ impl House {
     async fn leave(self) {
         // From here on nobody listens; senders see it and end.
         drop((self.inbox, self.presses, self.control, self.probes, self.portraits));
+        drop((self.kept, self.wishes));
         self.events.tell(Happening::Stopping);
         let _ = self.stop_control.send(());
         let hands = self.hands;

@@ -13,6 +13,7 @@ use crate::clerk::Clerk;
 use crate::config::{self, Messages};
 use crate::errands;
 use crate::hardware::{Panel, Release};
+use crate::herald::Herald;
 use crate::intercom::{
     CallId, Cause, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing, PeerKey, Report,
     Scene, UplinkCommand, UplinkEvent, UplinkId,
@@ -25,6 +26,9 @@ use crate::service::server::Events;
 use crate::service::tasks::{Tasks, Weight};
 use crate::signalling::uplink::UplinkHandle;
 
+/// How long the outside may take to hear the last news.
+const HOOKS: Duration = Duration::from_secs(2);
+
 /// Everything the heart's commands act on.
 pub struct Hands {
     pub(crate) links: Links,
@@ -33,6 +37,7 @@ pub struct Hands {
     pub(crate) playback: Playback,
     pub(crate) panel: Panel,
     pub(crate) clerk: Clerk,
+    pub(crate) herald: Herald,
     events: Events,
     pub(crate) address: Option<String>,
     messages: Messages,
@@ -65,6 +70,8 @@ pub struct Rooms {
     pub panel: Panel,
     /// Persons, log and pictures.
     pub clerk: Clerk,
+    /// Who tells the outside.
+    pub herald: Herald,
 }
 
 impl Hands {
@@ -77,7 +84,7 @@ impl Hands {
         messages: Messages,
         portraits: mpsc::Sender<(CallId, Vec<u8>)>,
     ) -> Self {
-        let Rooms { links, uplinks, capture, playback, panel, clerk } = rooms;
+        let Rooms { links, uplinks, capture, playback, panel, clerk, herald } = rooms;
         Self {
             links,
             uplinks,
@@ -85,6 +92,7 @@ impl Hands {
             playback,
             panel,
             clerk,
+            herald,
             events,
             address,
             messages,
@@ -185,9 +193,14 @@ impl Hands {
     /// Closes everything, outputs safe last.
     pub async fn close(self) {
         drop(self.open);
-        for (_, uplink) in self.uplinks {
-            uplink.stop().await;
-        }
+        // Beside the rest: who outside does not answer holds nothing up.
+        let hooks = self.herald.into_hooks().close(HOOKS);
+        let uplinks = async {
+            for (_, uplink) in self.uplinks {
+                uplink.stop().await;
+            }
+        };
+        tokio::join!(hooks, uplinks);
         self.capture.stop().await;
         self.playback.stop().await;
         self.panel.close();
@@ -347,7 +360,8 @@ impl Hands {
 
     fn report(&mut self, report: &Report) {
         self.events.tell(Happening::from(report));
-        self.clerk.report(report);
+        let news = self.clerk.report(report);
+        self.herald.report(report, &news);
         match report {
             Report::State(state) => {
                 debug!("the call is {}", state.name());

@@ -16,6 +16,7 @@ pub mod intercom;
 pub mod config;
 
 pub mod hardware;
+pub mod hooks;
 pub mod media;
 pub mod memory;
 pub mod rtc;
@@ -27,5 +28,6 @@ pub mod daemon;
 pub mod devices;
 mod errands;
 mod hands;
+mod herald;
 mod overview;
 pub mod selftest;

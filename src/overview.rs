@@ -5,11 +5,13 @@
 use std::time::{Instant, SystemTime};
 
 use crate::hands::Hands;
+use crate::hooks::OutletStatus;
 use crate::intercom::{LinkId, PeerView, Snapshot, Stance};
 use crate::media::CaptureState;
 use crate::rtc::LinkHandle;
 use crate::service::control::{
-    CallStatus, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status, UplinkStatus,
+    CallStatus, HookStatus, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status,
+    UplinkStatus,
 };
 use crate::service::server::unix_seconds;
 use crate::signalling::uplink::UplinkHandle;
@@ -32,6 +34,7 @@ impl Hands {
             door: heart.door.name().to_owned(),
             faults: heart.faults.iter().map(ToString::to_string).collect(),
             peers: heart.peers.iter().map(|peer| self.peer_status(peer)).collect(),
+            hooks: self.herald.status().into_iter().map(hook_status).collect(),
             media: MediaStatus {
                 camera: capture.camera,
                 encoder: capture.encoder,
@@ -119,6 +122,20 @@ impl Hands {
             estimate_kbps: reading.estimate_kbps,
             video_codec: reading.video_codec.map(str::to_owned),
         }
+    }
+}
+
+fn hook_status(outlet: OutletStatus) -> HookStatus {
+    let failing =
+        outlet.last_failure.is_some_and(|at| outlet.last_success.is_none_or(|was| was < at));
+    HookStatus {
+        name: outlet.name,
+        last_success: outlet.last_success,
+        error: outlet.last_error.filter(|_| failing),
+        sent: outlet.sent,
+        failed: outlet.failed,
+        dropped: outlet.dropped,
+        waiting: outlet.waiting as u64,
     }
 }
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use intercomd::config::names::{IcePolicy, IceServer};
 use intercomd::config::{
-    Active, Bias, ButtonTimes, ChimeSound, Credential, IceSettings, Idle, IdleLamp, LampPort,
-    LampWiring, Language, LineName, LoadArgs, Loaded, LogSettings, NativeH264, Outputs, OwnMessage,
-    PanelKind, Problems, QuietHours, Rotation, Secret, Source, Surroundings, UplinkSettings,
-    load_board_within, load_within, outputs_within,
+    Active, Bias, ButtonTimes, ChimeSound, Credential, HookEvent, HooksSettings, IceSettings, Idle,
+    IdleLamp, LampPort, LampWiring, Language, LineName, LoadArgs, Loaded, LogSettings, NativeH264,
+    Outputs, OwnMessage, PanelKind, Problems, QuietHours, Rotation, Secret, Source, Surroundings,
+    UplinkSettings, load_board_within, load_within, outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -1145,4 +1145,144 @@ fn an_own_pipeline_has_slates_only_when_asked_for() {
     let own = "channel = \"d\"\n[display]\npipeline = \"fakesink\"\n";
     assert!(!machine.with(own).settings.board.display.slates);
     assert!(machine.with(&format!("{own}slates = true")).settings.board.display.slates);
+}
+
+// ---- who is told
+
+#[test]
+fn without_hooks_nobody_is_told() {
+    let machine = Machine::new();
+    assert_eq!(machine.with("channel = \"d\"").settings.hooks, HooksSettings::default());
+    assert_eq!(machine.with("channel = \"d\"\n[hooks]").settings.hooks, HooksSettings::default());
+}
+
+#[test]
+fn hooks_come_with_their_secrets_and_defaults() {
+    let machine = Machine::new();
+    machine.key_file("webhook.secret", "0123456789abcdef");
+    machine.key_file("mqtt.password", "hunter2");
+    machine.key_file("ntfy.token", "tk_test");
+    let config = r#"
+        channel = "haus/tür"
+        [[hooks.command]]
+        on = ["ring", "open-refused"]
+        run = ["/bin/sh", "-c", "true"]
+        [[hooks.webhook]]
+        url = "https://owner.example/door?x=1#gone"
+        secret_file = "webhook.secret"
+        picture = true
+        [hooks.push]
+        url = "https://ntfy.sh/topic"
+        token_file = "ntfy.token"
+        [hooks.mqtt]
+        url = "mqtts://broker.example"
+        username = "door"
+        password_file = "mqtt.password"
+        allow_open = true
+    "#;
+    let loaded = machine.with(config);
+    let hooks = &loaded.settings.hooks;
+    let command = &hooks.commands[0];
+    assert_eq!(command.on, [HookEvent::Ring, HookEvent::OpenRefused].into());
+    assert_eq!((command.run.len(), command.timeout), (3, Duration::from_secs(10)));
+    let webhook = &hooks.webhooks[0];
+    assert_eq!(webhook.url.expose(), "https://owner.example/door?x=1");
+    assert_eq!(webhook.on, HookEvent::ALL.into());
+    assert_eq!(webhook.secret, Some(Secret::new("0123456789abcdef")));
+    let push = hooks.push.as_ref().expect("it is written");
+    assert_eq!(push.on, [HookEvent::Ring, HookEvent::Missed].into());
+    assert_eq!((&push.token, &push.click), (&Some(Secret::new("tk_test")), &None));
+    let mqtt = hooks.mqtt.as_ref().expect("it is written");
+    assert_eq!((mqtt.host.as_str(), mqtt.port, mqtt.tls), ("broker.example", 8883, true));
+    assert_eq!(
+        (mqtt.base.as_str(), mqtt.discovery_prefix.as_str()),
+        ("intercomd", "homeassistant")
+    );
+    assert_eq!((mqtt.node.as_str(), mqtt.picture), ("haus_t_r", true));
+    assert_eq!(mqtt.open.as_deref(), Some("OPEN"));
+    let shown = format!("{hooks:?}");
+    for hidden in ["0123456789abcdef", "hunter2", "tk_test", "ntfy.sh", "owner.example"] {
+        assert!(!shown.contains(hidden), "{shown}");
+    }
+    assert!(!loaded.warnings.iter().any(|line| line.contains(": hooks.")), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn unprotected_ways_within_the_house_are_allowed_and_noted() {
+    let config = r#"
+        channel = "d"
+        [[hooks.webhook]]
+        url = "http://homeassistant.local:8123/api/webhook/x"
+        [hooks.push]
+        url = "http://192.168.1.2/topic"
+        click = "https://door.example/#channel=d&key=pk_live_test"
+        [hooks.mqtt]
+        url = "mqtt://[::1]:1884"
+        allow_open = true
+    "#;
+    let loaded = Machine::new().with(config);
+    let mqtt = loaded.settings.hooks.mqtt.expect("it is written");
+    assert_eq!((mqtt.host.as_str(), mqtt.port, mqtt.tls), ("[::1]", 1884, false));
+    let notes = loaded.warnings.join("\n");
+    for expected in [
+        "config.toml:4: hooks.webhook.url: is plain http",
+        "config.toml:6: hooks.push.url: is plain http",
+        "config.toml:7: hooks.push.click: holds a key",
+        "config.toml:9: hooks.mqtt.url: is unprotected",
+        "config.toml:10: hooks.mqtt.allow_open: is true and the door has no password",
+    ] {
+        assert!(notes.contains(expected), "{expected} in:\n{notes}");
+    }
+    assert!(!notes.contains("pk_live_test"), "{notes}");
+}
+
+#[test]
+fn secrets_of_hooks_are_closed_to_others_and_long_enough() {
+    let machine = Machine::new();
+    for name in ["a", "b", "c"] {
+        machine.file(name, "never-show-this-to-anybody");
+        let path = machine.path(name);
+        fs::set_permissions(path, fs::Permissions::from_mode(0o644)).expect("mode can be set");
+    }
+    machine.key_file("short", "never-show-this");
+    let config = r#"
+        channel = "d"
+        [[hooks.webhook]]
+        url = "https://owner.example/"
+        secret_file = "a"
+        [[hooks.webhook]]
+        url = "https://owner.example/"
+        secret_file = "short"
+        [hooks.push]
+        url = "https://ntfy.sh/topic"
+        token_file = "b"
+        [hooks.mqtt]
+        url = "mqtts://broker.example"
+        username = "door"
+        password_file = "c"
+    "#;
+    let text = machine.faults(config);
+    let rows = [
+        (5, "webhook.secret_file", "chmod 600"),
+        (8, "webhook.secret_file", "shorter than 16 characters; make one"),
+        (11, "push.token_file", "chmod 600"),
+        (15, "mqtt.password_file", "chmod 600"),
+    ];
+    assert_eq!(text.lines().count(), rows.len(), "{text}");
+    for (line, (number, key, fix)) in text.lines().zip(rows) {
+        assert!(line.contains(&format!("config.toml:{number}: hooks.{key}: ")), "{line}");
+        assert!(line.contains(fix) && !line.contains("never-show-this"), "{line}");
+    }
+}
+
+#[test]
+fn nine_programs_are_one_too_many() {
+    let hook = "[[hooks.command]]\non = [\"ring\"]\nrun = [\"/bin/true\"]\n";
+    let config = |count: usize| format!("channel = \"d\"\n{}", hook.repeat(count));
+    assert_eq!(Machine::new().with(&config(8)).settings.hooks.commands.len(), 8);
+    let text = Machine::new().faults(&config(9));
+    assert!(
+        text.contains("config.toml:26: hooks.command: is one too many, 8 are the most"),
+        "{text}"
+    );
 }

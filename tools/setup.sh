@@ -17,7 +17,7 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps coturn nftables iproute2 openssl device-tree-compiler)
+test_packages=(chromium python3-venv python3-dev procps coturn mosquitto nftables iproute2 openssl device-tree-compiler)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
@@ -90,10 +90,12 @@ node web/build.mjs >/dev/null
 if [ "$purpose" = arm64 ]; then install_packages "${arm64_packages[@]}"; fi
 
 if [ "$purpose" = test ]; then
-  # Debian starts a TURN server when it installs one; the tests start their own.
+  # Debian starts a TURN server and a broker when it installs them; the tests start their own.
   had_coturn=$(command -v turnserver || true)
+  had_mosquitto=$(PATH=$PATH:/usr/sbin command -v mosquitto || true)
   install_packages "${test_packages[@]}"
   if [ -z "$had_coturn" ] && [ -d /run/systemd/system ]; then as_root systemctl disable --now coturn >/dev/null 2>&1 || true; fi
+  if [ -z "$had_mosquitto" ] && [ -d /run/systemd/system ]; then as_root systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
   # The compiler of Debian's archive comes without linter and formatter.
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web

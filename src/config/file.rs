@@ -1,5 +1,5 @@
-//! The tables that stand in `config.toml` only: the channel, the local network, the call; `uplink` and
-//! `ice` read theirs.
+//! The tables that stand in `config.toml` only: the channel, the local network, the call; `uplink`,
+//! `ice` and `hooks` read theirs.
 //!
 //! Reads them and the environment variables that override them, and settles them into the values
 //! the rooms use. The tables shared with board profiles are in `parts`.
@@ -15,8 +15,8 @@ use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
 use super::secret::resolve;
 use super::{
-    IceSettings, LanSettings, LogSettings, Messages, QuietHours, Surroundings, TlsFiles,
-    UplinkSettings, house, ice, uplink,
+    HooksSettings, IceSettings, LanSettings, LogSettings, Messages, QuietHours, Surroundings,
+    TlsFiles, UplinkSettings, hooks, house, ice, uplink,
 };
 use crate::intercom::Rules;
 
@@ -37,6 +37,7 @@ pub(super) struct Wishes {
     uplink: uplink::Wishes,
     ice: ice::Wishes,
     lan: LanWishes,
+    hooks: hooks::Wishes,
     pub(super) rules: Rules,
     pub(super) log: LogSettings,
     quiet: house::QuietWishes,
@@ -83,6 +84,7 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         log: house::read_log(root.table("log")),
         quiet,
         messages,
+        hooks: hooks::read(root.table("hooks")),
     }
 }
 
@@ -140,6 +142,7 @@ pub(super) struct Settled {
     pub(super) uplink: Option<UplinkSettings>,
     pub(super) ice: Option<IceSettings>,
     pub(super) lan: Option<LanSettings>,
+    pub(super) hooks: Option<HooksSettings>,
     pub(super) state_dir: PathBuf,
     pub(super) quiet: Option<QuietHours>,
     pub(super) messages: Messages,
@@ -160,8 +163,10 @@ impl Wishes {
             );
         }
         let desk = Desk { base, around, notes };
+        let channel = desk.channel(self.channel);
         Settled {
-            channel: desk.channel(self.channel),
+            hooks: self.hooks.settle(&desk, channel.as_deref()),
+            channel,
             uplink: self.uplink.settle(&desk),
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },

@@ -12,6 +12,9 @@ mod check;
 mod display;
 mod document;
 mod file;
+mod hooks;
+mod hooks_address;
+mod hooks_mqtt;
 mod house;
 mod ice;
 pub mod names;
@@ -39,6 +42,8 @@ pub use board::{
     MicrophoneSettings, NativeH264, OutputWiring, PanelKind, RelayWiring, Source, SpeakerSettings,
 };
 pub use display::{DisplaySettings, Idle, Language, Rotation};
+pub use hooks::{CommandHook, HookEvent, HooksSettings, PushHook, WebHook};
+pub use hooks_mqtt::MqttHook;
 pub use house::{LogSettings, Messages, OwnMessage, QuietHours};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
@@ -95,6 +100,8 @@ pub struct Settings {
     pub quiet: Option<QuietHours>,
     /// What the owner has to say to visitors nobody answers.
     pub messages: Messages,
+    /// Who outside is told what happens at the door.
+    pub hooks: HooksSettings,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -386,6 +393,7 @@ fn gather(
             log,
             quiet: settled.quiet,
             messages: settled.messages,
+            hooks: settled.hooks?,
             board,
             state_dir: settled.state_dir,
             socket: args.socket.clone().unwrap_or_else(|| around.socket()),

@@ -162,7 +162,7 @@ impl Lamp {
 pub enum Report {
     /// The call's state changed.
     State(CallState),
-    /// The doorbell rang; `again` when it was already ringing.
+    /// The doorbell rang, whether anybody can be called or not; `again` when it was already ringing.
     Rang {
         /// Which call.
         call: CallId,

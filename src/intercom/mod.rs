@@ -202,16 +202,13 @@ impl Intercom {
         for effect in self.call.handle(now, input) {
             match effect {
                 Effect::Begin => self.begin(),
-                Effect::Ring { again } => {
+                // It was reported when it began.
+                Effect::Ring { again: false } => {}
+                Effect::Ring { again: true } => {
                     // Nothing goes before it: the visitor has to hear that the press counted.
-                    if again {
-                        self.command(Command::Chime);
-                        self.told = None;
-                    }
-                    if let Some((call, _)) = self.call.current() {
-                        let call = call.clone();
-                        self.report(Report::Rang { call, again });
-                    }
+                    self.command(Command::Chime);
+                    self.told = None;
+                    self.report_ring(true);
                 }
                 Effect::Talk | Effect::Rest => {}
                 Effect::End(cause) => self.end(now, cause),
@@ -252,8 +249,16 @@ impl Intercom {
         self.portrait = Portrait::None;
         self.command(Command::Chime);
         self.command(Command::Capture(true));
+        self.report_ring(false);
         for uplink in self.rosters.keys().copied().collect::<Vec<_>>() {
             self.command(Command::Uplink(uplink, UplinkCommand::Join));
+        }
+    }
+
+    fn report_ring(&mut self, again: bool) {
+        if let Some((call, _)) = self.call.current() {
+            let call = call.clone();
+            self.report(Report::Rang { call, again });
         }
     }
 

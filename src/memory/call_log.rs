@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::calls::Entry;
 use crate::config::{LogSettings, whole_file};
+use crate::intercom::CallId;
 
 /// The log's file in the state directory.
 pub const FILE: &str = "calls.json";
@@ -148,15 +149,25 @@ impl CallLog {
 }
 
 impl Keeper {
-    /// Writes until the log is dropped, and all that still waits then.
-    pub async fn run(mut self) {
+    /// Writes until the log is dropped, and all that still waits then. Tells `kept` of each picture that is on the
+    /// disk; who does not take that in time does without.
+    pub async fn run(mut self, kept: mpsc::Sender<CallId>) {
         let mut failing = false;
         while let Some(job) = self.jobs.recv().await {
             let folder = self.folder.clone();
+            let picture = match &job {
+                Job::Picture { call, .. } => Some(CallId(call.as_str().into())),
+                Job::Entries(_) => None,
+            };
             // A card can take seconds; ended with the process if it never comes back.
             let done = tokio::task::spawn_blocking(move || carry_out(&folder, job)).await;
             match done {
-                Ok(Ok(())) => failing = false,
+                Ok(Ok(())) => {
+                    failing = false;
+                    if let Some(call) = picture {
+                        let _ = kept.try_send(call);
+                    }
+                }
                 Ok(Err(error)) if !failing => {
                     failing = true;
                     tracing::warn!(folder = %self.folder.display(), %error, "the log of calls cannot be written; check the disk");
@@ -223,6 +234,17 @@ mod tests {
         Entry { call: call.into(), at, outcome: "no-answer".into(), ..Entry::default() }
     }
 
+    /// Writes all there is, and says whose pictures were kept.
+    async fn run(keeper: Keeper) -> Vec<String> {
+        let (kept, mut told) = mpsc::channel(8);
+        keeper.run(kept).await;
+        let mut calls = Vec::new();
+        while let Some(call) = told.recv().await {
+            calls.push(call.to_string());
+        }
+        calls
+    }
+
     fn calls(log: &CallLog) -> Vec<&str> {
         log.latest(usize::MAX).map(|entry| &*entry.call).collect()
     }
@@ -238,7 +260,7 @@ mod tests {
         log.keep_picture("c-2", Arc::from(&b"jpeg two"[..]));
         let first = log.picture_path("c-1");
         drop(log);
-        keeper.run().await;
+        assert_eq!(run(keeper).await, ["c-1", "c-2"]);
         assert_eq!(fs::read(&first).expect("kept"), b"jpeg one");
 
         let (mut log, keeper) = CallLog::open(folder.path(), limits(2), CLOCK + 2);
@@ -246,7 +268,7 @@ mod tests {
         assert_eq!(log.latest(2).last().map(|entry| &*entry.outcome), Some("hung-up"));
         log.note(entry("c-3", CLOCK + 3), CLOCK + 3);
         drop(log);
-        keeper.run().await;
+        run(keeper).await;
         assert!(!first.exists(), "the picture goes with its call");
         let (log, _keeper) = CallLog::open(folder.path(), limits(2), CLOCK + 4);
         assert_eq!(calls(&log), ["c-3", "c-2"]);
@@ -265,7 +287,7 @@ mod tests {
         log.note(entry("later", CLOCK + 31 * DAY), CLOCK + 31 * DAY);
         assert_eq!(calls(&log), ["later", "new"]);
         drop(log);
-        keeper.run().await;
+        run(keeper).await;
     }
 
     #[tokio::test]
@@ -276,12 +298,12 @@ mod tests {
         log.keep_picture("c-1", Arc::from(&b"jpeg"[..]));
         let picture = log.picture_path("c-1");
         drop(log);
-        keeper.run().await;
+        run(keeper).await;
         let (mut log, keeper) = CallLog::open(folder.path(), limits(0), CLOCK);
         log.note(entry("c-2", CLOCK), CLOCK);
         log.keep_picture("c-2", Arc::from(&b"jpeg"[..]));
         drop(log);
-        keeper.run().await;
+        run(keeper).await;
         assert!(!picture.exists());
         assert_eq!(fs::read_dir(folder.path().join(PICTURES)).expect("there").count(), 0);
         let text = fs::read_to_string(folder.path().join(FILE)).expect("there");
@@ -299,7 +321,7 @@ mod tests {
         log.note(entry("c-1", CLOCK), CLOCK);
         assert_eq!(calls(&log), ["c-1"], "it is still read from the working memory");
         drop(log);
-        keeper.run().await;
+        run(keeper).await;
     }
 
     #[test]

@@ -182,6 +182,8 @@ pub struct Status {
     pub door: String,
     /// What is out of order: `camera`, `button`, `line service`, `line lan`.
     pub faults: Vec<String>,
+    /// Every hook.
+    pub hooks: Vec<HookStatus>,
     /// Cameras, sounds and pictures.
     pub media: MediaStatus,
     /// The panel's parts.
@@ -194,6 +196,26 @@ pub struct Status {
     pub address: Option<String>,
     /// Seconds since the start.
     pub uptime_s: u64,
+}
+
+/// One hook: who outside is told what happens.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HookStatus {
+    /// What it is, such as `webhook owner.example`.
+    pub name: String,
+    /// When an event last got there.
+    pub last_success: Option<f64>,
+    /// What went wrong last, in words, if nothing went well since.
+    pub error: Option<String>,
+    /// Events that got there.
+    pub sent: u64,
+    /// Events that did not, for good.
+    pub failed: u64,
+    /// Events that found the queue full.
+    pub dropped: u64,
+    /// Events that wait.
+    pub waiting: u64,
 }
 
 /// The call that goes on.

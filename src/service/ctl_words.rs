@@ -157,6 +157,16 @@ pub(super) fn describe(status: &Status, now: Duration) -> String {
             )
         });
     }
+    for hook in &status.hooks {
+        page.row("hook", || {
+            let trouble = hook.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+            let lost = hook.failed + hook.dropped;
+            format!(
+                "{}, told {}, lost {lost}, waiting {}{trouble}",
+                hook.name, hook.sent, hook.waiting
+            )
+        });
+    }
     let media = &status.media;
     page.row("camera", || media.camera.clone());
     page.row("encoder", || match media.bitrate_kbps {

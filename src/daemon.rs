@@ -25,7 +25,7 @@ use crate::intercom::{
     SHORTEST_PULSE, UplinkEvent, UplinkId,
 };
 use crate::media::{self, Capture, Playback};
-use crate::rtc::{Links, Network, Picture};
+use crate::rtc::{Ears, Links, Network, Picture};
 use crate::service::control::Reply;
 use crate::service::happenings::Happening;
 use crate::service::notify::{self, Progress, Watchdog};
@@ -154,7 +154,11 @@ impl House {
             taste: errands::taste().await,
         };
         let links =
-            Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture);
+            Links::new(fanout, bandwidth, playback.clone(), inbox_in.clone(), network, picture)
+                .with_ears(match settings.board.microphone.listen_in {
+                    true => Ears::Open,
+                    false => Ears::Answered,
+                });
 
         let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {

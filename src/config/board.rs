@@ -272,6 +272,8 @@ pub struct MicrophoneSettings {
     pub gain_control: bool,
     /// Whether rumble below some 80 Hz is taken out.
     pub high_pass: bool,
+    /// Whether phones hear the door before they have answered.
+    pub listen_in: bool,
     /// Per cent of the sound card's own range, 0 to 100. `None`: as the card is set.
     pub gain: Option<u8>,
     /// The card's mixer control for `gain`. `None`: the first that is known for this.
@@ -286,6 +288,7 @@ impl Default for MicrophoneSettings {
             noise_suppression: true,
             gain_control: true,
             high_pass: true,
+            listen_in: true,
             gain: None,
             control: None,
         }

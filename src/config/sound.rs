@@ -22,6 +22,7 @@ pub(super) struct MicrophoneDraft {
     noise_suppression: Option<At<bool>>,
     gain_control: Option<At<bool>>,
     high_pass: Option<At<bool>>,
+    listen_in: Option<At<bool>>,
     gain: Option<At<u32>>,
     control: Option<At<String>>,
 }
@@ -35,6 +36,7 @@ impl MicrophoneDraft {
         lay(&mut self.noise_suppression, table.flag("noise_suppression"));
         lay(&mut self.gain_control, table.flag("gain_control"));
         lay(&mut self.high_pass, table.flag("high_pass"));
+        lay(&mut self.listen_in, table.flag("listen_in"));
         lay(&mut self.gain, table.whole("gain", 0..=100));
         lay(&mut self.control, table.text("control"));
         table.refuse(
@@ -53,6 +55,7 @@ impl MicrophoneDraft {
             noise_suppression: flag(self.noise_suppression, default.noise_suppression),
             gain_control: flag(self.gain_control, default.gain_control),
             high_pass: flag(self.high_pass, default.high_pass),
+            listen_in: flag(self.listen_in, default.listen_in),
             gain: self.gain.map(percent),
             control: self.control.and_then(control),
         }

@@ -22,7 +22,8 @@ use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
 use super::tracks::{Outgoing, Played, Receiving, Sending, Targets};
 use super::{
-    IceServer, LinkStats, Picture, RtcError, Taste, candidates, engine, path, sdp, servers, tracks,
+    Ears, IceServer, LinkStats, Picture, RtcError, Taste, candidates, engine, path, sdp, servers,
+    tracks,
 };
 use crate::config::names::IcePolicy;
 use crate::intercom::{
@@ -53,6 +54,7 @@ pub struct Parts {
     pub inbox: mpsc::Sender<Input>,
     pub orders: mpsc::Receiver<Order>,
     pub played: watch::Receiver<Played>,
+    pub ears: Ears,
     pub targets: watch::Sender<Targets>,
     pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
@@ -96,6 +98,7 @@ enum Stage {
 }
 
 struct Link {
+    ears: Ears,
     id: LinkId,
     numbers: Numbers,
     policy: IcePolicy,
@@ -174,6 +177,7 @@ impl Link {
         Ok(Self {
             id: parts.id,
             numbers: parts.numbers,
+            ears: parts.ears,
             policy: parts.policy,
             taste: parts.picture.taste,
             servers: parts.servers,
@@ -468,6 +472,8 @@ impl Link {
                     targets: self.targets.subscribe(),
                     stats: Arc::clone(&self.stats),
                     gauge: Arc::clone(&self.gauge),
+                    ears: self.ears,
+                    played: self.receiving.played.clone(),
                 },
                 audio,
                 video,

@@ -157,6 +157,15 @@ pub struct LinkReading {
     pub loss_percent: Option<u32>,
 }
 
+/// Who hears the door's microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ears {
+    /// Every phone that has a link.
+    Open,
+    /// Those whose voice is played at the door: they have answered.
+    Answered,
+}
+
 /// Builds links.
 #[derive(Clone)]
 pub struct Links {
@@ -167,6 +176,7 @@ pub struct Links {
     kit: servers::Kit,
     numbers: numbers::Numbers,
     picture: Picture,
+    ears: Ears,
 }
 
 /// One link, as its owner holds it. Dropping it closes the link.
@@ -208,7 +218,14 @@ impl Links {
             kit,
             numbers: numbers::Numbers::default(),
             picture,
+            ears: Ears::Open,
         }
+    }
+
+    /// The same, with who hears the door's microphone said.
+    #[must_use]
+    pub fn with_ears(self, ears: Ears) -> Self {
+        Self { ears, ..self }
     }
 
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
@@ -250,6 +267,7 @@ impl Links {
             gauge: Arc::clone(&gauge),
             numbers: self.numbers.clone(),
             picture: self.picture,
+            ears: self.ears,
         });
         (LinkHandle { orders, played, video, way, stats, mode, gauge }, task)
     }

@@ -23,7 +23,7 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::bandwidth::Gauge;
 use super::pace::Lane;
-use super::{LinkStats, Picture, engine, sdp};
+use super::{Ears, LinkStats, Picture, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
 use crate::intercom::VideoMode;
 use crate::media::{AudioUnit, Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
@@ -149,11 +149,15 @@ pub struct Sending {
     pub stats: Arc<LinkStats>,
     /// What the path takes.
     pub gauge: Arc<Gauge>,
+    /// Who hears the microphone.
+    pub ears: Ears,
+    /// Whether the peer is one who has answered.
+    pub played: watch::Receiver<Played>,
 }
 
 /// Sends the fan-out's units to the peer until the feed ends: sound at once, pictures as the path allows.
 pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
-    let Sending { fanout, targets, stats, gauge } = sending;
+    let Sending { fanout, targets, stats, gauge, ears, played } = sending;
     let mut feed = fanout.feed();
     let mut lane = Lane::default();
     let mut copy = None;
@@ -183,6 +187,9 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
             None => return,
             Some(Unit::Audio(unit)) => {
                 let Some(payload_type) = present.audio else { continue };
+                if ears == Ears::Answered && !played.borrow().voice {
+                    continue;
+                }
                 say_again(&mut copy, &mut audio, &targets, &stats).await;
                 let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
                 write(&audio.track, packet, &stats).await;

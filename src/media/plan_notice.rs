@@ -118,7 +118,9 @@ mod tests {
         crate::media::init().expect("GStreamer starts");
         for encoder in SOFTWARE.iter().filter(|name| gst::ElementFactory::find(name).is_some()) {
             let words = "Camera \"a\" <away> & back soon";
-            let plan = |elements: &[&str]| notice(&board(320, 240), &Probe::with_elements(elements), words);
+            let plan = |elements: &[&str]| {
+                notice(&board(320, 240), &Probe::with_elements(elements), words)
+            };
             let blank = run(&plan(&[encoder]).expect("one"));
             let written = run(&plan(&[encoder, "textoverlay"]).expect("one"));
             let all: usize = written.iter().sum();

@@ -7,6 +7,7 @@
 pub mod control;
 pub mod ctl;
 pub mod logging;
+pub mod manual;
 pub mod network;
 pub mod notify;
 pub mod server;

@@ -65,7 +65,7 @@ check "accounts can be made" systemd-sysusers --root="$work/unpacked" --dry-run 
 # A next version: that of the package, with another number and more in the configuration's comments.
 next() {
   sed -i -E "s/^(Version: .*)\$/\\1+$1/" "$work/next/DEBIAN/control"
-  dpkg-deb --root-owner-group -b "$work/next" "$work/$1.deb" >/dev/null
+  dpkg-deb -Zgzip -z1 --root-owner-group -b "$work/next" "$work/$1.deb" >/dev/null
 }
 next same
 sed -i -E 's/\+same$//' "$work/next/DEBIAN/control"

@@ -102,7 +102,7 @@ sources() {
   copy "$stage"
   cp -r web/dist "$stage/web/dist"
   mkdir -p "$stage/.cargo"
-  (cd "$stage" && cargo vendor --locked --quiet vendor >.cargo/config.toml)
+  (cd "$stage" && cargo vendor --locked vendor >.cargo/config.toml 2>/dev/null)
   # They build without any network.
   (cd "$stage" && CARGO_HOME=$dist/stage/empty cargo metadata --frozen --format-version 1 >/dev/null) || die "the tarball would not build by itself"
   tar -C "$dist/stage/source" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \

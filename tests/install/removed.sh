@@ -16,7 +16,7 @@ left() {
     -o \( -iname '*intercomd*' -print \)
   find / -xdev \( -path /proc -o -path /sys -o -path /results \) -prune -o \( -nouser -o -nogroup \) -print
 }
-says "until then files of it are found" 0 '^/etc/intercomd/channel.key$' left
+says "until then files of it are found" 0 '^/etc/intercomd$' left
 check "apt purges it" apt-get purge -y intercomd
 is "no file is left" "" "$(left)"
 is "no user" "" "$(getent passwd intercomd)"

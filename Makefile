@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-net test-lab check release arm64 setup clean
+.PHONY: demo test test-net test-lab test-install check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -19,6 +19,11 @@ test-lab:
 	@tools/setup.sh lab
 	@tools/test-lab.sh
 
+# The package in a clean Debian 12 that boots: installed, upgraded, hung, purged; and the Yocto layer. Needs root.
+test-install:
+	@tools/setup.sh install
+	@tools/test-install.sh
+
 # The fast part of `make test`, for every save.
 check:
 	cargo test --locked --test heart --test tidy
@@ -32,6 +37,15 @@ release: setup
 # The program for 64-bit ARM boards, built on a PC, and its pure tests under emulation.
 arm64:
 	@tools/arm64.sh
+
+# What is released, in target/dist/: sources with all crates, packages, bill of materials, checksums.
+dist:
+	@tools/setup.sh dist
+	@tools/dist.sh
+
+# Man pages, completions and the licences of what is linked in, into target/dist/manual/.
+manual: release
+	@tools/dist.sh manual
 
 setup:
 	@tools/setup.sh build

@@ -1,12 +1,12 @@
 //! The `intercomd` program: reads its arguments and hands over.
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use intercomd::config::{self, LoadArgs, Loaded};
-use intercomd::service::{ctl, logging};
+use intercomd::service::{ctl, logging, manual};
 use intercomd::{daemon, devices, hardware};
 use tracing::{debug, error, warn};
 
@@ -41,6 +41,12 @@ enum Command {
     },
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
+    /// Write man pages and shell completions into a folder, for a package.
+    #[command(hide = true)]
+    Manual {
+        /// The folder; made if it is missing
+        folder: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
         Command::OutputsOff(args) => outputs_off(&args.into()),
         Command::Selftest { config, json } => intercomd::selftest::run(&config.into(), json),
         Command::Ctl(args) => ctl::run(args),
+        Command::Manual { folder } => write_manual(&folder),
     }
 }
 
@@ -217,4 +224,15 @@ fn outputs_off(args: &LoadArgs) -> ExitCode {
         println!("nothing to switch off: no output is wired, or the panel is simulated");
     }
     if all { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
+fn write_manual(folder: &Path) -> ExitCode {
+    match manual::write(Arguments::command(), folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::FAILURE
+        }
+    }
 }

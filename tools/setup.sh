@@ -4,6 +4,8 @@
 #   tools/setup.sh test     that, and what `make test` needs
 #   tools/setup.sh lab      that of `build`, and what `make test-lab` needs
 #   tools/setup.sh arm64    what `make arm64` needs beside the first
+#   tools/setup.sh dist     what `make dist` needs beside the first
+#   tools/setup.sh install  that, and what `make test-install` needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
@@ -19,6 +21,8 @@ build_packages=(
 )
 test_packages=(chromium python3-venv python3-dev procps coturn mosquitto nftables iproute2 openssl device-tree-compiler)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
+dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
+install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {
@@ -88,6 +92,18 @@ fi
 node web/build.mjs >/dev/null
 
 if [ "$purpose" = arm64 ]; then install_packages "${arm64_packages[@]}"; fi
+
+if [ "$purpose" = dist ] || [ "$purpose" = install ]; then install_packages "${dist_packages[@]}"; fi
+if [ "$purpose" = install ]; then
+  install_packages "${install_test_packages[@]}"
+  python=target/yocto-python
+  if ! cmp -s yocto-layer/tests/requirements.txt "$python/requirements.txt" 2>/dev/null; then
+    rm -rf "$python"; mkdir -p target
+    python3 -m venv "$python"
+    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r yocto-layer/tests/requirements.txt
+    cp yocto-layer/tests/requirements.txt "$python/requirements.txt"
+  fi
+fi
 
 if [ "$purpose" = test ]; then
   # Debian starts a TURN server and a broker when it installs them; the tests start their own.

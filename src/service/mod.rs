@@ -9,6 +9,7 @@ pub mod ctl;
 mod ctl_words;
 pub mod happenings;
 pub mod logging;
+pub mod manual;
 pub mod network;
 pub mod notify;
 pub mod server;

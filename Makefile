@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-net test-lab test-install check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-install check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -7,6 +7,11 @@ demo: setup
 test:
 	@tools/setup.sh test
 	@tools/test.sh
+
+# The answer page in a real browser: its rules, its journeys, its looks (pictures in target/page). Part of `make test`.
+test-page:
+	@tools/setup.sh test
+	@tools/test.sh page
 
 # Every row of the network fault lab in both roles, about an hour; `make test` runs the short form. Needs root.
 test-net:

@@ -56,6 +56,15 @@ network() {
   if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then add 0 1; fi
 }
 
+# The journeys of the page alone: `make test-page`.
+if [ "${1:-}" = page ]; then
+  check "the daemon" cargo build --locked --quiet
+  browser "the answer page" page.test.mjs page-parts.test.mjs call.test.mjs journey.test.mjs contract.test.mjs look.test.mjs
+  printf '%s passed, %s failed\n' "$passed" "$failed"
+  [ "$failed" -eq 0 ]
+  exit
+fi
+
 rust "the heart, and the rules of the house" --test heart --test tidy
 rust "each room by itself" --lib --bins
 rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, documents" --test io --test docs --test config --test board --test devices --test sound --test media_release --test hooks
@@ -65,7 +74,7 @@ check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs service.test.mjs python.test.mjs
-browser "the page's journeys, and how it looks" journey.test.mjs contract.test.mjs look.test.mjs
+browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs outside.test.mjs
 
 network "calls across bad networks" tools/test-net.sh short
 

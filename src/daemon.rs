@@ -216,6 +216,11 @@ impl House {
         let lines = known.iter().filter(|id| !(unarmed && **id == UplinkId::Service));
         heart.watch_lines(&lines.copied().collect::<Vec<_>>());
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
+        if let (Some(button), Some(address)) = (panel.watch_button(), address.clone()) {
+            let screen = playback.clone();
+            let pairing = errands::pair_at_start(button, move |code| screen.code(code), address);
+            tasks.spawn("pairing", Weight::Ordinary, pairing);
+        }
         heart.handle(Instant::now(), Input::Persons(clerk.count()));
         // 2: one call's picture, and that of the next.
         let (portraits_in, portraits) = mpsc::channel(2);

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::config::QuietHours;
 use crate::hardware::ButtonState;
@@ -34,6 +34,35 @@ pub async fn watch_hours(hours: QuietHours, inbox: mpsc::Sender<Input>) {
         }
         tokio::time::sleep(CLOCK).await;
     }
+}
+
+/// How long the page's address stays on the screen of a door whose button is held while it starts.
+const PAIRING: Duration = Duration::from_secs(120);
+
+/// Shows the page's address on the screen for as long as the button is held that was held already when the door
+/// started, and a while longer: who can cut the power and hold the button stands before the door with its owner.
+pub async fn pair_at_start(
+    mut button: watch::Receiver<ButtonState>,
+    show: impl Fn(Option<String>),
+    address: String,
+) {
+    if *button.borrow_and_update() != ButtonState::Pressed {
+        return;
+    }
+    info!(
+        "the button is held at the start: the page's address is on the screen for two minutes, or until a press"
+    );
+    show(Some(address));
+    let released = async {
+        // Let go, then pressed again: somebody rings.
+        for state in [ButtonState::Released, ButtonState::Pressed] {
+            if button.wait_for(|now| *now == state).await.is_err() {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(PAIRING, released).await;
+    show(None);
 }
 
 /// Takes the visitor's picture and hands it on.
@@ -124,5 +153,53 @@ pub async fn tell_camera(mut capture: watch::Receiver<CaptureStatus>, inbox: mps
 pub async fn watch_network(inbox: mpsc::Sender<Input>) {
     if let Err(error) = network::watch(inbox).await {
         warn!("{error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    type Shown = Arc<Mutex<Option<String>>>;
+
+    /// What is on the screen while an errand runs.
+    fn screen() -> (Shown, impl Fn(Option<String>)) {
+        let shown = Arc::new(Mutex::new(None));
+        let screen = Arc::clone(&shown);
+        (shown, move |code| *screen.lock().expect("nobody panics") = code)
+    }
+
+    fn address() -> String {
+        "https://door/".to_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_address_is_shown_to_who_holds_the_button_at_the_start_until_the_next_press() {
+        let (button, state) = watch::channel(ButtonState::Pressed);
+        let (shown, show) = screen();
+        let task = tokio::spawn(pair_at_start(state, show, address()));
+        tokio::task::yield_now().await;
+        assert_eq!(*shown.lock().expect("fine"), Some(address()));
+        button.send_replace(ButtonState::Released);
+        tokio::task::yield_now().await;
+        assert!(!task.is_finished(), "there is time to take the phone out");
+        button.send_replace(ButtonState::Pressed);
+        task.await.expect("it ends");
+        assert_eq!(*shown.lock().expect("fine"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_address_goes_by_itself_and_is_never_shown_to_who_only_rings() {
+        let (_button, state) = watch::channel(ButtonState::Pressed);
+        let (shown, show) = screen();
+        pair_at_start(state, show, address()).await;
+        assert_eq!(*shown.lock().expect("fine"), None, "after its time");
+        let (button, state) = watch::channel(ButtonState::Released);
+        let (shown, show) = screen();
+        pair_at_start(state, show, address()).await;
+        button.send_replace(ButtonState::Pressed);
+        assert_eq!(*shown.lock().expect("fine"), None);
     }
 }

@@ -135,7 +135,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper", &["src/signalling/", "src/hooks/"]),
     ("hyper_rustls", &["src/hooks/"]),
     ("hyper_util", &["src/signalling/", "src/hooks/"]),
-    ("qrcode", &["src/service/"]),
+    ("qrcode", &["src/service/", "src/media/"]),
     ("rcgen", &["src/signalling/"]),
     ("rppal", &["src/hardware/"]),
     // Where a provider of cryptography has to be named for TLS, too.

@@ -5,6 +5,8 @@
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
+use gstreamer_video as gst_video;
+use qrcode::QrCode;
 
 use super::slate::Slate;
 
@@ -17,6 +19,9 @@ const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(15);
 /// # Errors
 /// What went wrong, in words.
 pub(super) fn draw(slate: &Slate) -> Result<(gst::Sample, Option<String>), String> {
+    if let Some(code) = &slate.code {
+        return Ok((draw_code(code, slate.width, slate.height)?, None));
+    }
     let markup = slate.markup();
     let can_write = gst::ElementFactory::find("textoverlay").is_some();
     let overlay = match &markup {
@@ -62,12 +67,52 @@ pub(super) fn draw(slate: &Slate) -> Result<(gst::Sample, Option<String>), Strin
     Ok((sample, missing))
 }
 
+/// Black and white in video range.
+const BLACK: u8 = 16;
+const WHITE: u8 = 235;
+/// The light border readers need, in modules.
+const QUIET: usize = 4;
+
+/// A QR code in the middle, each module as many whole pixels as fit.
+fn draw_code(code: &str, width: u32, height: u32) -> Result<gst::Sample, String> {
+    let code = QrCode::new(code).map_err(|error| format!("no QR code can be made: {error}"))?;
+    let modules = code.width();
+    let colours = code.to_colors();
+    let side = (width.min(height) as usize) / (modules + 2 * QUIET);
+    if side == 0 {
+        return Err("the screen is too small for a QR code".to_owned());
+    }
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
+        .fps(gst::Fraction::new(1, 1))
+        .build()
+        .map_err(|error| format!("no QR code can be drawn: {error}"))?;
+    let (stride, luma) = (info.stride()[0] as usize, info.offset()[1]);
+    // Grey is the middle of both colour planes.
+    let mut bytes = vec![128; info.size()];
+    bytes[..luma].fill(BLACK);
+    let extent = (modules + 2 * QUIET) * side;
+    let left = (width as usize - extent) / 2;
+    let top = (height as usize - extent) / 2;
+    for y in 0..extent {
+        let row = &mut bytes[(top + y) * stride + left..][..extent];
+        let line = (y / side).wrapping_sub(QUIET);
+        for (x, pixel) in row.iter_mut().enumerate() {
+            let column = (x / side).wrapping_sub(QUIET);
+            let dark = line < modules
+                && column < modules
+                && colours[line * modules + column] == qrcode::Color::Dark;
+            *pixel = if dark { BLACK } else { WHITE };
+        }
+    }
+    let caps = info.to_caps().map_err(|error| format!("no QR code can be drawn: {error}"))?;
+    Ok(gst::Sample::builder().buffer(&gst::Buffer::from_slice(bytes)).caps(&caps).build())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::slate::{SIZES, dark, every_message, slate};
     use super::*;
     use crate::config::Language;
-    use gstreamer_video as gst_video;
     use gstreamer_video::prelude::*;
 
     /// The brightness of each pixel, 0 to 255, row by row.
@@ -137,6 +182,24 @@ mod tests {
         for row in &rows {
             let sides = clean(&row[..edge]) && clean(&row[width - edge..]);
             assert!(sides, "{what}: reaches a side");
+        }
+    }
+
+    #[test]
+    fn a_phone_reads_the_address_off_every_panel() {
+        crate::media::init().expect("GStreamer starts");
+        let address = "https://192.168.178.123:8443/#channel=front-door&key=lan_P56raREwDS8XBYeqdQfhzJma0oGzgixx";
+        for size in SIZES {
+            let message = super::super::scene::Message::Code(address.to_owned());
+            let (sample, missing) =
+                draw(&slate(&message, Language::En, size)).expect("it is drawn");
+            assert_eq!(missing, None);
+            let (width, rows) = brightness(&sample);
+            let mut seen =
+                rqrr::PreparedImage::prepare_from_greyscale(width, rows.len(), |x, y| rows[y][x]);
+            let codes = seen.detect_grids();
+            let read = codes.first().map(|code| code.decode().expect("it can be read").1);
+            assert_eq!(read.as_deref(), Some(address), "{size:?}");
         }
     }
 

@@ -223,6 +223,14 @@ impl Playback {
         }
     }
 
+    /// Shows an address as a QR code between calls, or no more of it; returns at once. Without a screen that shows
+    /// slates nothing happens.
+    pub fn code(&self, code: Option<String>) {
+        if let Some(screen) = &self.owner.screen {
+            screen.code(code);
+        }
+    }
+
     /// Plays a WAV file at the door, 10 s of it at most; returns at once.
     pub fn say(&self, file: PathBuf) {
         self.owner.shared.speaker.sound(Sound::File(file));

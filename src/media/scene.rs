@@ -114,6 +114,8 @@ pub enum Message {
     Quiet,
     /// What somebody inside, or the owner, has to say.
     Note(String),
+    /// An address for the camera of a phone.
+    Code(String),
     /// Only the chime works.
     LineDown,
     /// Nothing works.
@@ -155,13 +157,15 @@ pub struct Moment<'a> {
     pub has_picture: bool,
     /// A text for the visitor.
     pub note: Option<&'a str>,
+    /// An address for the camera of a phone.
+    pub code: Option<&'a str>,
     /// The time of day as `HH:MM`.
     pub clock: &'a str,
 }
 
 /// Chooses what is shown.
 pub fn shown(moment: &Moment<'_>, settings: &DisplaySettings) -> Shown {
-    let Moment { scene, age, has_picture, note, clock } = *moment;
+    let Moment { scene, age, has_picture, note, code, clock } = *moment;
     if scene.has_picture() && has_picture {
         return Shown::Picture(match (scene, note) {
             _ if !settings.slates => None,
@@ -171,6 +175,10 @@ pub fn shown(moment: &Moment<'_>, settings: &DisplaySettings) -> Shown {
     }
     if !settings.slates {
         return Shown::Closed;
+    }
+    // Nobody's who rings: it is asked for by hand while the door starts.
+    if let (Some(code), Scene::Idle | Scene::LineDown { .. } | Scene::Fault) = (code, scene) {
+        return Shown::Slate(Message::Code(code.to_owned()));
     }
     if let Some(note) = note {
         return Shown::Slate(Message::Note(note.to_owned()));
@@ -249,11 +257,22 @@ mod tests {
     }
 
     fn moment(scene: &Scene, has_picture: bool) -> Moment<'_> {
-        Moment { scene, age: Duration::ZERO, has_picture, note: None, clock: "12:34" }
+        Moment { scene, age: Duration::ZERO, has_picture, note: None, code: None, clock: "12:34" }
     }
 
     fn plain(scene: Scene, has_picture: bool) -> Shown {
         shown(&moment(&scene, has_picture), &settings(Idle::Clock))
+    }
+
+    #[test]
+    fn the_address_of_the_page_is_shown_while_nobody_rings_only() {
+        let with_code = |scene: &Scene| {
+            let now = Moment { code: Some("https://door/"), ..moment(scene, false) };
+            shown(&now, &settings(Idle::Off))
+        };
+        let code = Shown::Slate(Message::Code("https://door/".to_owned()));
+        assert_eq!(with_code(&Scene::Idle), code);
+        assert_eq!(with_code(&Scene::Ringing), Shown::Slate(Message::Ringing));
     }
 
     #[test]

@@ -55,6 +55,8 @@ struct Desk {
     wish: Wish,
     /// A text for the visitor.
     note: Option<String>,
+    /// An address for the camera of a phone.
+    code: Option<String>,
     /// The latest picture of this call.
     last: Option<gst::Sample>,
     flow: Flow,
@@ -81,6 +83,8 @@ pub(super) struct Task {
     pub(super) has_picture: bool,
     /// A text for the visitor.
     pub(super) note: Option<String>,
+    /// An address for the camera of a phone.
+    pub(super) code: Option<String>,
 }
 
 impl Screen {
@@ -91,6 +95,7 @@ impl Screen {
             desk: Mutex::new(Desk {
                 wish: Wish::Scene { scene: Scene::Idle, since: Instant::now() },
                 note: None,
+                code: None,
                 last: None,
                 flow: Flow::Held,
             }),
@@ -140,6 +145,12 @@ impl Screen {
         self.shared.bell.ring();
     }
 
+    /// Shows an address as a QR code between calls, or no more of it. Returns at once; the last word counts.
+    pub(super) fn code(&self, code: Option<String>) {
+        lock(&self.shared.desk).code = code;
+        self.shared.bell.ring();
+    }
+
     /// The text that is shown to the visitor.
     pub(super) fn noted(&self) -> Option<String> {
         lock(&self.shared.desk).note.clone()
@@ -186,6 +197,7 @@ impl Shared {
                 age: since.elapsed(),
                 has_picture: desk.last.is_some(),
                 note: desk.note.clone(),
+                code: desk.code.clone(),
             }),
             Wish::End => None,
         }

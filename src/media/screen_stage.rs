@@ -92,6 +92,7 @@ impl ScreenStage {
                 age: task.age,
                 has_picture: task.has_picture,
                 note: task.note.as_deref(),
+                code: task.code.as_deref(),
                 clock: &clock,
             };
             let shown = scene::shown(&now, &self.settings);

@@ -86,6 +86,8 @@ pub struct Slate {
     pub blocks: Vec<Block>,
     /// What it is painted on, as 0xRRGGBB.
     pub ground: u32,
+    /// In place of all that: an address as a QR code, as large as fits.
+    pub code: Option<String>,
 }
 
 /// The height of a line in sizes of its letters, and the widths of letters: those of DejaVu Sans, which is wider
@@ -96,8 +98,12 @@ const WIDE_BOLD: f64 = 0.74;
 
 /// Lays a message out on a screen of this size.
 pub fn slate(message: &Message, language: Language, [width, height]: [u32; 2]) -> Slate {
+    if let Message::Code(code) = message {
+        return Slate { code: Some(code.clone()), ..dark([width, height]) };
+    }
     let words = words(language);
     let (title, below, colour) = match message {
+        Message::Code(_) => (String::new(), None, BRIGHT),
         Message::Clock(time) => (time.clone(), Some(words.press.to_owned()), BRIGHT),
         Message::Answered(Some(name)) => (name.clone(), Some(words.answered.to_owned()), BRIGHT),
         Message::Press => split(words.press, BRIGHT),
@@ -138,12 +144,12 @@ pub fn slate(message: &Message, language: Language, [width, height]: [u32; 2]) -
         }
         pixels -= (pixels * 0.04).max(1.0);
     };
-    Slate { width, height, blocks, ground: GROUND }
+    Slate { width, height, blocks, ground: GROUND, code: None }
 }
 
 /// A screen with nothing on it.
 pub fn dark([width, height]: [u32; 2]) -> Slate {
-    Slate { width, height, blocks: Vec::new(), ground: 0 }
+    Slate { width, height, blocks: Vec::new(), ground: 0, code: None }
 }
 
 fn split(text: &str, colour: &'static str) -> (String, Option<String>, &'static str) {

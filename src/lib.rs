@@ -31,3 +31,4 @@ mod hands;
 mod herald;
 mod overview;
 pub mod selftest;
+pub mod setup;

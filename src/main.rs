@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use intercomd::config::{self, LoadArgs, Loaded};
 use intercomd::service::{ctl, logging, manual};
-use intercomd::{daemon, devices, hardware};
+use intercomd::{daemon, devices, hardware, setup};
 use tracing::{debug, error, warn};
 
 /// Exit code for a configuration that cannot be used (EX_CONFIG of sysexits.h).
@@ -39,6 +39,8 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Set the door up: some questions, or the same as flags. Exit codes: 0 set up, 1 not.
+    Setup(setup::SetupArgs),
     /// Talk to the running door. Exit codes: 0 done, 1 refused, 3 no daemon, 4 not permitted.
     Ctl(ctl::CtlArgs),
     /// Write man pages and shell completions into a folder, for a package.
@@ -87,6 +89,7 @@ fn main() -> ExitCode {
         Command::Devices(args) => list_devices(args),
         Command::OutputsOff(args) => outputs_off(&args.into()),
         Command::Selftest { config, json } => intercomd::selftest::run(&config.into(), json),
+        Command::Setup(args) => setup::run(&args),
         Command::Ctl(args) => ctl::run(args),
         Command::Manual { folder } => write_manual(&folder),
     }

@@ -31,10 +31,12 @@ const ROOTS: &[&str] = &[
     "src/herald.rs",
     "src/overview.rs",
     "src/selftest.rs",
+    "src/setup.rs",
 ];
 
 /// Files that decide and do nothing else, beside those of the heart.
 const PURE: &[&str] = &[
+    "src/config/edit.rs",
     "src/config/names.rs",
     "src/hardware/debounce.rs",
     "src/hooks/backlog.rs",
@@ -119,7 +121,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("alsa", &["src/media/"]),
     ("anyhow", &["src/main.rs", "src/daemon.rs"]),
     ("axum", &["src/signalling/"]),
-    ("clap", &["src/main.rs", "src/service/ctl.rs", "src/service/manual.rs"]),
+    ("clap", &["src/main.rs", "src/setup.rs", "src/service/ctl.rs", "src/service/manual.rs"]),
     ("clap_complete", &["src/service/manual.rs"]),
     ("clap_mangen", &["src/service/manual.rs"]),
     ("drm", &["src/media/"]),
@@ -148,7 +150,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["src/service/"]),
     ("tokio_rustls", &["src/signalling/", "src/rtc/turn_dial.rs"]),
     ("tokio_tungstenite", &["src/signalling/"]),
-    ("toml", &["src/config/"]),
+    ("toml", &["src/config/", "src/setup.rs"]),
     ("tower_http", &["src/signalling/"]),
     ("v4l", &["src/media/"]),
     ("webrtc", &["src/rtc/"]),

@@ -11,6 +11,7 @@ mod board;
 mod check;
 mod display;
 mod document;
+pub mod edit;
 mod file;
 mod hooks;
 mod hooks_address;

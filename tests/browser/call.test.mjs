@@ -3,16 +3,19 @@
 
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { chance } from "../net/chance.mjs";
 import { Door, IMPOLITE, POLITE, callState, captureState, pipelinesBuilt } from "./door.mjs";
 import { Phone, serveTutorial } from "./phone.mjs";
 import { DOOR_HERTZ, PHONE_HERTZ } from "./signs.mjs";
 import { until } from "./wait.mjs";
 
 const TEST_MS = 120_000;
-const SOAK_MS = 600_000;
+const SOAK_MS = 1_800_000;
 const SOAK_CALLS = Number(process.env.SOAK_CALLS ?? 20);
 /** The call after which everything that is built once has been built. */
 const SETTLED_AFTER = 3;
+/** How the calls of the soak end, by chance. */
+const ENDS = ["hung up", "declined", "ended at the door"];
 /** How much of the sound must be the expected tone; the rest is coding noise and echo cancelling. */
 const CLEAR = 0.4;
 
@@ -286,18 +289,25 @@ describe("the answer page", () => {
     assert.notEqual(await phone.page.innerText("#error"), "");
   });
 
-  test(`${SOAK_CALLS} calls in a row leave nothing behind in the daemon`, { timeout: SOAK_MS }, async (t) => {
+  test(`${SOAK_CALLS} calls in a row with random ends leave nothing behind in the daemon`, { timeout: SOAK_MS }, async (t) => {
     const phone = await openPhone();
     await phone.watch(door);
+    const seed = Number(process.env.SOAK_SEED ?? Math.floor(Math.random() * 2 ** 31));
+    t.diagnostic(`seed ${seed}`);
+    const dice = chance(seed);
     let settled;
     for (let call = 1; call <= SOAK_CALLS; call += 1) {
       await door.press();
       await phone.untilState("ringing");
-      await phone.page.click("#answer");
-      await phone.untilState("talking");
-      await door.until((status) => callState(status) === "talking", `talking in call ${call}`);
-      await phone.untilVisitorSeen("#visitor");
-      await phone.page.click("#hangup");
+      const end = dice.of(ENDS);
+      if (end !== "declined") {
+        await phone.page.click("#answer");
+        await phone.untilState("talking");
+        await door.until((status) => callState(status) === "talking", `talking in call ${call}`);
+        await phone.untilVisitorSeen("#visitor");
+      }
+      if (end === "ended at the door") await door.hangup();
+      else await phone.page.click("#hangup");
       const idle = await door.untilIdle();
       assert.equal(captureState(idle), "off");
       if (call === SETTLED_AFTER) settled = await quiet(door);

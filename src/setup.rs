@@ -1,0 +1,612 @@
+//! `intercomd setup`: a short dialogue from a fresh installation to a door that works, or the same by flags for
+//! scripts.
+//!
+//! Asks, writes configuration and key, and hands over to what exists already: the check of the configuration, the
+//! self-test, systemd. Nothing is written before everything has been answered and the result has passed the check; the
+//! configuration that was there before is kept beside it.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, BufRead, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::mpsc;
+
+use crate::config::names::check_channel;
+use crate::config::{self, CONFIG_FILE, LoadArgs, Settings, Surroundings, edit, whole_file};
+use crate::hardware::{ButtonEvent, Panel};
+use crate::media::devices;
+use crate::media::found::Probe;
+
+/// The configuration as installed, for a machine that has none.
+const REFERENCE: &str = include_str!("../docs/config.toml");
+/// How long a press is waited for.
+const PRESS: Duration = Duration::from_secs(30);
+/// How often a wrong answer may be given.
+const TRIES: usize = 5;
+/// The key's file beside the configuration.
+const KEY_FILE: &str = "channel.key";
+
+/// Arguments of `intercomd setup`. What is given here is not asked.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SetupArgs {
+    /// The configuration file [default: /etc/intercomd/config.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The channel, as in the page that answers
+    #[arg(long)]
+    pub channel: Option<String>,
+    /// A file with the service's publishable key, or - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "local_only")]
+    pub key_file: Option<PathBuf>,
+    /// Do without the service: phones in the local network only
+    #[arg(long)]
+    pub local_only: bool,
+    /// The camera: auto, off, test, or a name that `intercomd devices` shows
+    #[arg(long, value_name = "SOURCE")]
+    pub camera: Option<String>,
+    /// The microphone, likewise
+    #[arg(long, value_name = "SOURCE")]
+    pub microphone: Option<String>,
+    /// The speaker, likewise
+    #[arg(long, value_name = "SOURCE")]
+    pub speaker: Option<String>,
+    /// The language of the door's screen
+    #[arg(long, value_parser = ["en", "de"])]
+    pub language: Option<String>,
+    /// Take the default for everything that is not given, and ask nothing
+    #[arg(long)]
+    pub yes: bool,
+    /// Try neither the button nor camera and sound
+    #[arg(long)]
+    pub no_test: bool,
+    /// Do not start the door
+    #[arg(long)]
+    pub no_start: bool,
+}
+
+/// Why the set-up ended early. Nothing was written unless it says so.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The answers ended.
+    #[error(
+        "nobody answers any more; nothing was changed. Give the answers as flags (`intercomd setup --help`)"
+    )]
+    NoAnswer,
+    /// An answer was wrong too often, or as a flag.
+    #[error("{0}; nothing was changed")]
+    Wrong(String),
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}: {source}; run this as root, or name another --config")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// What was answered makes no configuration.
+    #[error("with these answers the configuration would not be good; nothing was changed:\n{0}")]
+    Refused(String),
+    /// The screen is gone.
+    #[error("cannot write the questions: {0}")]
+    Output(io::Error),
+}
+
+/// Runs the dialogue on standard input and output. Exit codes: 0 set up, 1 not.
+#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
+pub fn run(args: &SetupArgs) -> ExitCode {
+    let path = args.config.clone().unwrap_or_else(|| CONFIG_FILE.into());
+    let mut talk =
+        Talk { answers: io::stdin().lock(), questions: io::stdout().lock(), asks: !args.yes };
+    let outcome = talk.whole(args, &path, &probe);
+    let settings = match outcome {
+        Ok(settings) => settings,
+        Err(why) => {
+            eprintln!("intercomd setup: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    drop(talk.questions);
+    drop(talk.answers);
+    let load = LoadArgs { config: args.config.clone(), ..LoadArgs::default() };
+    if !args.no_test {
+        try_button(&settings);
+        // It tells everything itself; a camera that is not there yet is no reason not to start.
+        let _ = crate::selftest::run(&load, false);
+    }
+    if args.no_start { ExitCode::SUCCESS } else { start() }
+}
+
+fn probe() -> Probe {
+    match crate::media::init() {
+        Ok(()) => devices::probe_all(),
+        Err(_) => Probe::default(),
+    }
+}
+
+struct Talk<A, Q> {
+    answers: A,
+    questions: Q,
+    asks: bool,
+}
+
+impl<A: BufRead, Q: Write> Talk<A, Q> {
+    /// From the first question to the written files.
+    fn whole(
+        &mut self,
+        args: &SetupArgs,
+        path: &Path,
+        probe: &dyn Fn() -> Probe,
+    ) -> Result<Settings, SetupError> {
+        let before = match fs::read_to_string(path) {
+            Ok(text) => Some(text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(source) => return Err(file("read", path, source)),
+        };
+        let mut text = before.clone().unwrap_or_else(|| REFERENCE.to_owned());
+        let folder = path.parent().unwrap_or(Path::new("."));
+
+        let channel = self.channel(args, &text)?;
+        text = edit::set(&text, None, "channel", &edit::quoted(&channel));
+        let key = self.key(args, &text, folder)?;
+        if key.is_some() {
+            text = edit::enable(&text, "uplink");
+            if path != Path::new(CONFIG_FILE) {
+                text = edit::set(&text, Some("uplink"), "key_file", &edit::quoted(KEY_FILE));
+            }
+        }
+        text = self.devices(args, text, probe)?;
+        if let Some(language) = &args.language {
+            text = edit::set(&text, Some("display"), "language", &edit::quoted(language));
+        }
+        let settings = check(&text, key.as_deref(), folder)?;
+        if let Some(key) = &key {
+            let path = folder.join(KEY_FILE);
+            whole_file::write_private(&path, format!("{key}\n").as_bytes())
+                .map_err(|source| file("write", &path, source))?;
+        }
+        self.keep(path, before.as_deref(), &text)?;
+        Ok(settings)
+    }
+
+    fn channel(&mut self, args: &SetupArgs, text: &str) -> Result<String, SetupError> {
+        let present = text.parse::<toml::Table>().ok();
+        let present = present.and_then(|table| table.get("channel")?.as_str().map(str::to_owned));
+        let default = present.unwrap_or_else(|| "front-door".to_owned());
+        let check = |name: &str| match check_channel(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(why) => Err(format!("\"{name}\" cannot be a channel: {why}")),
+        };
+        if let Some(channel) = &args.channel {
+            return check(channel).map_err(SetupError::Wrong);
+        }
+        let question = "The channel of this door; the page that answers has the same";
+        self.ask(question, &default, |answer| check(answer))
+    }
+
+    /// The service's key, if it is wanted.
+    fn key(
+        &mut self,
+        args: &SetupArgs,
+        text: &str,
+        folder: &Path,
+    ) -> Result<Option<String>, SetupError> {
+        if args.local_only {
+            let uses_it = text.lines().any(|line| line.trim_end() == "[uplink]");
+            let why = "the configuration has a table [uplink]; take it out by hand to do without the service";
+            return if uses_it { Err(SetupError::Wrong(why.to_owned())) } else { Ok(None) };
+        }
+        if let Some(path) = &args.key_file {
+            let text = if path == Path::new("-") {
+                let mut line = String::new();
+                self.answers.read_line(&mut line).map_err(|source| file("read", path, source))?;
+                line
+            } else {
+                fs::read_to_string(path).map_err(|source| file("read", path, source))?
+            };
+            return good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
+        }
+        let has_one = folder.join(KEY_FILE).exists();
+        if !self.asks || has_one {
+            return Ok(None);
+        }
+        let question =
+            "The service's publishable key (pk_...), or Enter for phones in the local network only";
+        let key = self.ask(question, "", |answer| match answer {
+            "" => Ok(None),
+            key => good_key(key).map(Some),
+        })?;
+        Ok(key)
+    }
+
+    fn devices(
+        &mut self,
+        args: &SetupArgs,
+        mut text: String,
+        probe: &dyn Fn() -> Probe,
+    ) -> Result<String, SetupError> {
+        let given = [
+            ("camera", &args.camera),
+            ("microphone", &args.microphone),
+            ("speaker", &args.speaker),
+        ];
+        let asked = self.asks && given.iter().any(|(_, value)| value.is_none());
+        let found = if asked { probe() } else { Probe::default() };
+        for (table, value) in given {
+            let choices = match table {
+                "camera" => cameras(&found),
+                "microphone" => cards(&found, |card| card.records),
+                _ => cards(&found, |card| card.plays),
+            };
+            let source = match value {
+                Some(value) => value.clone(),
+                // One is found by itself.
+                None if choices.len() < 2 || !self.asks => continue,
+                None => self.choose(table, &choices)?,
+            };
+            text = edit::set(&text, Some(table), "source", &edit::quoted(&source));
+        }
+        Ok(text)
+    }
+
+    fn choose(&mut self, what: &str, choices: &[(String, String)]) -> Result<String, SetupError> {
+        self.say(&format!("\nThis machine has more than one {what}:"))?;
+        for (number, (name, words)) in choices.iter().enumerate() {
+            self.say(&format!("  {}  {words} ({name})", number + 1))?;
+        }
+        self.ask("Which one? A number, or Enter for the best", "auto", |answer| match answer {
+            "auto" => Ok("auto".to_owned()),
+            number => number
+                .parse::<usize>()
+                .ok()
+                .and_then(|number| choices.get(number.checked_sub(1)?))
+                .map(|(name, _)| name.clone())
+                .ok_or_else(|| format!("\"{number}\" is none of the numbers above")),
+        })
+    }
+
+    /// Asks until the answer is good, some times at most. An empty answer is the default.
+    fn ask<T>(
+        &mut self,
+        question: &str,
+        default: &str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, SetupError> {
+        if !self.asks {
+            return read(default).map_err(SetupError::Wrong);
+        }
+        let mut wrong = String::new();
+        for _ in 0..TRIES {
+            let shown = if default.is_empty() { String::new() } else { format!(" [{default}]") };
+            write!(self.questions, "{question}{shown}: ")
+                .and_then(|()| self.questions.flush())
+                .map_err(SetupError::Output)?;
+            let mut line = String::new();
+            match self.answers.read_line(&mut line) {
+                Ok(0) | Err(_) => return Err(SetupError::NoAnswer),
+                Ok(_) => {}
+            }
+            let answer = line.trim();
+            match read(if answer.is_empty() { default } else { answer }) {
+                Ok(value) => return Ok(value),
+                Err(why) => {
+                    self.say(&why)?;
+                    wrong = why;
+                }
+            }
+        }
+        Err(SetupError::Wrong(wrong))
+    }
+
+    fn say(&mut self, text: &str) -> Result<(), SetupError> {
+        writeln!(self.questions, "{text}").map_err(SetupError::Output)
+    }
+
+    /// Writes the configuration; the one before stays beside it.
+    fn keep(&mut self, path: &Path, before: Option<&str>, text: &str) -> Result<(), SetupError> {
+        if before == Some(text) {
+            return self.say(&format!("{} is as it was", path.display()));
+        }
+        if let Some(before) = before {
+            let old = path.with_extension("toml.old");
+            write_readable(&old, before)?;
+            self.say(&format!("The configuration so far is kept as {}", old.display()))?;
+        }
+        write_readable(path, text)?;
+        self.say(&format!("Wrote {}", path.display()))
+    }
+}
+
+/// Names and words of the cameras.
+fn cameras(probe: &Probe) -> Vec<(String, String)> {
+    let cameras = probe.cameras.iter().map(|camera| {
+        let name = camera.links.first().unwrap_or(&camera.path);
+        (name.clone(), camera.name.clone())
+    });
+    cameras.collect()
+}
+
+fn cards(
+    probe: &Probe,
+    fits: impl Fn(&crate::media::found::SoundCard) -> bool,
+) -> Vec<(String, String)> {
+    let cards = probe.sound_cards.iter().filter(|card| fits(card));
+    cards.map(|card| (format!("plughw:CARD={}", card.id), card.name.clone())).collect()
+}
+
+fn good_key(text: &str) -> Result<String, String> {
+    if text.starts_with("sk_") {
+        return Err("this is a secret key (sk_...), which must never be in a device; use a publishable one (pk_...)".to_owned());
+    }
+    let good = text.starts_with("pk_")
+        && text.len() >= 8
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("this is no publishable key: they begin with pk_ and have no blanks".to_owned())
+    }
+}
+
+/// Reads the text as the daemon will, before anything of it stays: beside where it will lie, with the key as systemd
+/// hands it over.
+fn check(text: &str, key: Option<&str>, folder: &Path) -> Result<Settings, SetupError> {
+    let draft = private_folder(folder).map_err(|source| file("write in", folder, source))?;
+    let path = folder.join(format!("{}.toml", draft.file_name().unwrap_or_default().display()));
+    let outcome = check_in(&draft, &path, text, key, folder);
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_dir_all(&draft);
+    outcome
+}
+
+fn check_in(
+    draft: &Path,
+    path: &Path,
+    text: &str,
+    key: Option<&str>,
+    folder: &Path,
+) -> Result<Settings, SetupError> {
+    let present = fs::read_to_string(folder.join(KEY_FILE)).ok();
+    let mut text = text.to_owned();
+    if let Some(key) = key.map(str::to_owned).or(present) {
+        let path = draft.join("channel-key");
+        whole_file::write_private(&path, key.as_bytes())
+            .map_err(|source| file("write", &path, source))?;
+    }
+    if key.is_some() {
+        text = edit::set(&text, Some("uplink"), "key_file", "\"credential:channel-key\"");
+    }
+    write_readable(path, &text)?;
+    let mut around = Surroundings::of_this_process();
+    around.variables.insert("CREDENTIALS_DIRECTORY".to_owned(), draft.display().to_string());
+    let args = LoadArgs { config: Some(path.to_owned()), ..LoadArgs::default() };
+    let problems = match config::load_within(&args, &around) {
+        Ok(loaded) => return Ok(loaded.settings),
+        Err(problems) => problems.to_string(),
+    };
+    // The draft's name means nothing to anybody.
+    Err(SetupError::Refused(problems.replace(&path.display().to_string(), "config.toml")))
+}
+
+/// A new folder only we can read.
+fn private_folder(folder: &Path) -> io::Result<PathBuf> {
+    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    let path = folder.join(format!(".setup-{}", uuid::Uuid::new_v4().simple()));
+    DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(path)
+}
+
+/// A configuration holds no secret and is for everybody to read.
+fn write_readable(path: &Path, text: &str) -> Result<(), SetupError> {
+    whole_file::write_private(path, text.as_bytes())
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+        .map_err(|source| file("write", path, source))
+}
+
+fn file(action: &'static str, path: &Path, source: io::Error) -> SetupError {
+    SetupError::File { action, path: path.to_owned(), source }
+}
+
+/// Waits for a press of the button this board has.
+#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
+fn try_button(settings: &Settings) {
+    if settings.board.button.is_none() {
+        return println!(
+            "No button is wired in this board's profile; docs/wiring.md says how to add one."
+        );
+    }
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => return println!("The button cannot be tried: {why}"),
+    };
+    runtime.block_on(async {
+        let (events, mut presses) = mpsc::channel(4);
+        let panel = match Panel::open(&settings.board, events) {
+            Ok(panel) => panel,
+            Err(why) => return println!("The button cannot be tried: {why}"),
+        };
+        println!("Press the doorbell button now (within {} s) ...", PRESS.as_secs());
+        match tokio::time::timeout(PRESS, presses.recv()).await {
+            Ok(Some(ButtonEvent::Press | ButtonEvent::LongPress)) => println!("The button works."),
+            Ok(None) | Err(_) => println!("No press was noticed. docs/wiring.md has the pins; `intercomd setup` can be run again."),
+        }
+        panel.close();
+    });
+}
+
+/// Has systemd start the door, now and at every boot.
+#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
+fn start() -> ExitCode {
+    if !Path::new("/run/systemd/system").exists() {
+        println!("Start the door with: intercomd run");
+        return ExitCode::SUCCESS;
+    }
+    for words in [["enable", "intercomd"], ["restart", "intercomd"]] {
+        let done = Command::new("systemctl").args(words).status();
+        if !done.is_ok_and(|status| status.success()) {
+            println!(
+                "systemd did not do it; as root: systemctl enable intercomd && systemctl restart intercomd"
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("The door runs. Pair a phone with: sudo intercomd ctl pair");
+    ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::media::found::{Camera, SoundCard};
+
+    const KEY: &str = "pk_live_test";
+
+    fn folder() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a folder")
+    }
+
+    /// What comes of a dialogue, and what was asked.
+    fn talk(
+        args: &SetupArgs,
+        folder: &Path,
+        answers: &str,
+        probe: &Probe,
+    ) -> (Result<Settings, SetupError>, String) {
+        let mut questions = Vec::new();
+        let mut talk =
+            Talk { answers: answers.as_bytes(), questions: &mut questions, asks: !args.yes };
+        let outcome = talk.whole(args, &folder.join("config.toml"), &|| probe.clone());
+        (outcome, String::from_utf8(questions).expect("text"))
+    }
+
+    fn machine() -> Probe {
+        let camera = |name: &str| Camera {
+            name: name.to_owned(),
+            path: format!("/dev/{name}"),
+            links: vec![format!("/dev/v4l/by-id/usb-{name}")],
+            ..Camera::default()
+        };
+        let card = |id: &str, records| SoundCard {
+            id: id.to_owned(),
+            name: format!("Card {id}"),
+            records,
+            plays: true,
+            ..SoundCard::default()
+        };
+        Probe {
+            cameras: vec![camera("porch"), camera("yard")],
+            sound_cards: vec![card("panel", true), card("hdmi", false)],
+            ..Probe::default()
+        }
+    }
+
+    fn files(folder: &Path) -> Vec<String> {
+        let files = fs::read_dir(folder)
+            .expect("there")
+            .map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
+        let mut files: Vec<String> = files.collect();
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn a_few_answers_make_a_configuration_and_a_key_nobody_else_reads() {
+        let folder = folder();
+        let answers = format!("yard-door\n{KEY}\n2\n\n");
+        let (outcome, questions) = talk(&SetupArgs::default(), folder.path(), &answers, &machine());
+        let settings = outcome.unwrap_or_else(|why| panic!("{why}\n{questions}"));
+        assert_eq!(settings.channel, "yard-door");
+        assert!(settings.uplink.is_some());
+        assert_eq!(files(folder.path()), ["channel.key", "config.toml"], "no draft stays");
+        let key = folder.path().join("channel.key");
+        assert_eq!(fs::read_to_string(&key).expect("there").trim(), KEY);
+        assert_eq!(fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(folder.path().join("config.toml")).expect("there");
+        assert!(text.contains("source = \"/dev/v4l/by-id/usb-yard\""), "{text}");
+        assert!(text.contains("# The channel the door enters"), "the comments stay");
+        assert!(
+            questions.contains("more than one camera")
+                && questions.contains("more than one speaker")
+        );
+        assert!(!questions.contains("more than one microphone"), "{questions}");
+        assert!(!questions.contains(KEY), "the key is not repeated");
+    }
+
+    #[test]
+    fn a_wrong_answer_is_asked_again_with_the_reason() {
+        let folder = folder();
+        let answers = format!("_metered/x\nfront\nsk_live_test\nhello\n{KEY}\n9\n1\n1\n");
+        let (outcome, questions) = talk(&SetupArgs::default(), folder.path(), &answers, &machine());
+        assert_eq!(outcome.expect("at last").channel, "front");
+        for why in
+            ["cannot be a channel", "a secret key", "no publishable key", "none of the numbers"]
+        {
+            assert!(questions.contains(why), "{why}: {questions}");
+        }
+    }
+
+    #[test]
+    fn who_stops_answering_changes_nothing() {
+        let folder = folder();
+        let (outcome, _) = talk(&SetupArgs::default(), folder.path(), "front\n", &machine());
+        assert!(matches!(outcome, Err(SetupError::NoAnswer)));
+        assert!(files(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn flags_ask_nothing_and_what_was_there_is_kept() {
+        let folder = folder();
+        let path = folder.path().join("config.toml");
+        let before = "# mine\nchannel = \"old\"\n[call]\nno_answer = \"45s\"\n";
+        fs::write(&path, before).expect("written");
+        let key = folder.path().join("key");
+        fs::write(&key, KEY).expect("written");
+        let args = SetupArgs {
+            channel: Some("new".to_owned()),
+            key_file: Some(key),
+            camera: Some("off".to_owned()),
+            language: Some("de".to_owned()),
+            yes: true,
+            ..SetupArgs::default()
+        };
+        let (outcome, questions) = talk(&args, folder.path(), "", &machine());
+        let settings = outcome.unwrap_or_else(|why| panic!("{why}"));
+        assert_eq!(settings.rules.no_answer, Duration::from_secs(45));
+        assert!(!questions.contains('?'), "{questions}");
+        assert_eq!(
+            fs::read_to_string(folder.path().join("config.toml.old")).expect("kept"),
+            before
+        );
+        let text = fs::read_to_string(&path).expect("there");
+        assert!(text.starts_with("# mine\nchannel = \"new\"\n"), "{text}");
+    }
+
+    #[test]
+    fn what_makes_no_good_configuration_is_refused_in_the_words_of_the_check() {
+        let folder = folder();
+        let path = folder.path().join("config.toml");
+        let before = "channel = \"old\"\n[call]\nno_answer = \"1s\"\n";
+        fs::write(&path, before).expect("written");
+        let args = SetupArgs { yes: true, ..SetupArgs::default() };
+        let (outcome, _) = talk(&args, folder.path(), "", &machine());
+        let why = outcome.expect_err("refused").to_string();
+        assert!(why.contains("config.toml:3: call.no_answer: "), "{why}");
+        assert_eq!(fs::read_to_string(&path).expect("there"), before);
+        assert_eq!(files(folder.path()), ["config.toml"]);
+    }
+
+    #[test]
+    fn to_do_without_the_service_takes_a_hand_where_it_is_in_use() {
+        let folder = folder();
+        fs::write(folder.path().join("config.toml"), "channel = \"a\"\n[uplink]\n")
+            .expect("written");
+        let args = SetupArgs { yes: true, local_only: true, ..SetupArgs::default() };
+        let (outcome, _) = talk(&args, folder.path(), "", &machine());
+        assert!(matches!(outcome, Err(SetupError::Wrong(why)) if why.contains("[uplink]")));
+    }
+}

@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::config::Settings;
 use crate::intercom::{CallId, LogLine, Name, Nonce, PeerKey, Proof, Report};
@@ -35,20 +35,17 @@ pub struct Clerk {
 }
 
 impl Clerk {
-    /// Reads what is remembered. The keeper's task writes it.
-    ///
-    /// # Errors
-    /// The file of persons is there but cannot be read.
-    pub fn open(settings: &Settings) -> Result<(Self, Keeper), MemoryError> {
-        let persons = Persons::open(&settings.state_dir)?;
+    /// Reads what is remembered. The keeper's task writes the log.
+    pub fn open(settings: &Settings) -> (Self, Keeper) {
+        let persons = Persons::open(&settings.state_dir);
         let (log, keeper) = CallLog::open(&settings.state_dir, settings.log, clock());
         let (scribe, portrait, started) = (Scribe::default(), None, Instant::now());
-        Ok((Self { persons, log, scribe, portrait, started }, keeper))
+        (Self { persons, log, scribe, portrait, started }, keeper)
     }
 
     /// How many persons may open the door from a page.
     pub fn count(&self) -> usize {
-        self.persons.list().len()
+        self.persons.count()
     }
 
     /// Whether the visitor's picture is wanted.
@@ -122,9 +119,8 @@ impl Clerk {
         past.take(LINES).map(|entry| entry.line()).collect()
     }
 
-    /// Answers what the control socket asks about people. `address` is that of the LAN page; `None` for what is
-    /// none of the clerk's.
-    pub fn answer(&mut self, ask: &Ask, address: Option<&str>) -> Option<Reply> {
+    /// Answers what the control socket asks about those who were there, and who is known; `None` for everything else.
+    pub fn answer(&mut self, ask: &Ask) -> Option<Reply> {
         Some(match ask {
             Ask::Log(count) => {
                 let log = self.log.latest(*count).cloned().collect();
@@ -134,41 +130,52 @@ impl Clerk {
                 self.log.clear();
                 Reply::done()
             }
-            Ask::AddPerson(name) => match self.persons.add(name) {
-                Ok(secret) => {
-                    let secret = URL_SAFE_NO_PAD.encode(secret);
-                    let link = address.map(|address| personal(address, name, &secret));
-                    let person = NewPerson { name: name.clone(), secret, link };
-                    Reply { person: Some(Box::new(person)), ..Reply::done() }
-                }
-                Err(why) => refused(&why),
-            },
-            Ask::RemovePerson(name) => match self.persons.remove(name) {
-                Ok(()) => Reply::done(),
-                Err(why) => refused(&why),
-            },
             Ask::Persons => {
-                let persons = self
-                    .persons
-                    .list()
-                    .iter()
-                    .map(|person| KnownPerson { name: person.name.clone(), added: person.added });
+                let persons = self.persons.list();
+                let persons = persons
+                    .into_iter()
+                    .map(|person| KnownPerson { name: person.name, added: person.added });
                 Reply { persons: Some(persons.collect()), ..Reply::done() }
             }
-            Ask::Press | Ask::Hangup | Ask::Unlock(_) | Ask::Status => return None,
+            Ask::AddPerson(_)
+            | Ask::RemovePerson(_)
+            | Ask::Press
+            | Ask::Hangup
+            | Ask::Unlock(_)
+            | Ask::Status => return None,
         })
+    }
+
+    /// The persons, to be changed where the disk may be waited for.
+    pub fn persons(&self) -> Persons {
+        self.persons.clone()
     }
 }
 
-/// The page's address with what makes it one person's own.
-fn personal(address: &str, name: &str, secret: &str) -> String {
-    let mut words = url::form_urlencoded::Serializer::new(String::new());
-    words.append_pair("person", name).append_pair("secret", secret);
-    format!("{address}&{}", words.finish())
+/// Adds or removes a person, as user `uid` asks. Blocks until it is on the disk. `address` is that of the LAN page.
+pub fn change(persons: &Persons, ask: &Ask, uid: u32, address: Option<&str>) -> Reply {
+    let outcome = match ask {
+        Ask::AddPerson(name) => persons.add(name).map(|secret| {
+            info!("user {uid} lets {name:?} open the door from a page");
+            let secret = URL_SAFE_NO_PAD.encode(secret);
+            let mut words = url::form_urlencoded::Serializer::new(String::new());
+            words.append_pair("person", name).append_pair("secret", &secret);
+            let fragment = words.finish();
+            let link = address.map(|address| format!("{address}&{fragment}"));
+            let person = NewPerson { name: name.clone(), secret, fragment, link };
+            Reply { person: Some(Box::new(person)), ..Reply::done() }
+        }),
+        Ask::RemovePerson(name) => persons.remove(name).map(|()| {
+            info!("user {uid} lets {name:?} open the door no more");
+            Reply::done()
+        }),
+        _ => Ok(Reply::refused("this changes no person", "report this bug")),
+    };
+    outcome.unwrap_or_else(|why| refused(&why))
 }
 
 fn refused(why: &MemoryError) -> Reply {
-    if let MemoryError::File { .. } = why {
+    if let MemoryError::File { .. } | MemoryError::Unread(_) = why {
         warn!("{why}");
     }
     let text = why.to_string();

@@ -13,8 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
-use crate::clerk::Clerk;
-use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
+use crate::clerk::{self, Clerk};
+use crate::config::Settings;
 use crate::errands;
 use crate::hands::{Hands, Rooms, ice_server};
 use crate::hardware::{ButtonEvent, Panel};
@@ -24,6 +24,7 @@ use crate::intercom::{
     CallId, CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules,
     SHORTEST_PULSE, UplinkEvent, UplinkId,
 };
+use crate::lines;
 use crate::media::{self, Capture, Playback};
 use crate::rtc::{Ears, Links, Network, Picture};
 use crate::service::control::Reply;
@@ -31,8 +32,7 @@ use crate::service::happenings::Happening;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
-use crate::signalling::lan::{self, Lan};
-use crate::signalling::uplink::{Key, Login, TokenSource, Transport, Uplink, UplinkHandle};
+use crate::signalling::lan::Lan;
 
 /// Inputs that may wait for the heart; senders wait when it is full.
 const INBOX: usize = 256;
@@ -47,6 +47,7 @@ struct House {
     hands: Hands,
     tasks: Tasks,
     inbox: mpsc::Receiver<Input>,
+    inbox_in: mpsc::Sender<Input>,
     presses: mpsc::Receiver<ButtonEvent>,
     control: mpsc::Receiver<ControlRequest>,
     probes: mpsc::Receiver<()>,
@@ -163,13 +164,14 @@ impl House {
         let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {
             None => None,
-            Some(lan) => Some(start_lan(lan, &settings).await?),
+            Some(lan) => Some(lines::start_lan(lan, &settings).await?),
         };
         if let Some(lan) = &lan {
-            uplinks.insert(UplinkId::Lan, lan_uplink(lan, &settings.channel, inbox_in.clone()));
+            uplinks
+                .insert(UplinkId::Lan, lines::lan_uplink(lan, &settings.channel, inbox_in.clone()));
         }
         if let Some(service) = &settings.uplink {
-            let handle = service_uplink(service, &settings.channel, inbox_in.clone());
+            let handle = lines::service_uplink(service, &settings.channel, inbox_in.clone());
             uplinks.insert(UplinkId::Service, handle);
         }
         let known: Vec<UplinkId> = uplinks.keys().copied().collect();
@@ -186,7 +188,7 @@ impl House {
             tasks.spawn("quiet hours", Weight::Ordinary, watching);
         }
 
-        let (clerk, keeper) = Clerk::open(&settings).context("the door's memory cannot be read")?;
+        let (clerk, keeper) = Clerk::open(&settings);
         // 4: some pictures at once would be calls at once.
         let (kept_in, kept) = mpsc::channel(4);
         tasks.spawn("call log", Weight::Ordinary, keeper.run(kept_in));
@@ -218,7 +220,12 @@ impl House {
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
         if let (Some(button), Some(address)) = (panel.watch_button(), address.clone()) {
             let screen = playback.clone();
-            let pairing = errands::pair_at_start(button, move |code| screen.code(code), address);
+            let pairing = errands::pair_at_start(
+                button,
+                move |code| screen.code(code),
+                address,
+                errands::up_for(),
+            );
             tasks.spawn("pairing", Weight::Ordinary, pairing);
         }
         heart.handle(Instant::now(), Input::Persons(clerk.count()));
@@ -232,6 +239,7 @@ impl House {
             hands,
             tasks,
             inbox,
+            inbox_in,
             presses,
             control,
             probes,
@@ -340,11 +348,12 @@ impl House {
             return warn!("a request of user {} came too late and is not carried out", request.uid);
         }
         let reply = match request.ask {
-            ask @ (Ask::Log(_)
-            | Ask::ClearLog
-            | Ask::AddPerson(_)
-            | Ask::RemovePerson(_)
-            | Ask::Persons) => self.people(&ask, request.uid),
+            ask @ (Ask::AddPerson(_) | Ask::RemovePerson(_)) => {
+                return self.change_persons(ask, request.uid, request.reply);
+            }
+            ask @ (Ask::Log(_) | Ask::ClearLog | Ask::Persons) => {
+                self.hands.clerk.answer(&ask).unwrap_or_else(Reply::done)
+            }
             Ask::Press => {
                 info!("pressed through the control socket by user {}", request.uid);
                 self.take(Input::Press);
@@ -368,17 +377,21 @@ impl House {
         let _ = request.reply.send(reply);
     }
 
-    /// What the control socket asks about people.
-    fn people(&mut self, ask: &Ask, uid: u32) -> Reply {
+    /// Beside the loop: a slow disk must not hold up a ring.
+    fn change_persons(&mut self, ask: Ask, uid: u32, reply: oneshot::Sender<Reply>) {
+        let (persons, inbox) = (self.hands.clerk.persons(), self.inbox_in.clone());
         let address = self.hands.address().map(str::to_owned);
-        let reply = self.hands.clerk.answer(ask, address.as_deref());
-        match ask {
-            Ask::AddPerson(name) => info!("user {uid} lets {name:?} open the door from a page"),
-            Ask::RemovePerson(name) => info!("user {uid} lets {name:?} open the door no more"),
-            _ => {}
-        }
-        self.take(Input::Persons(self.hands.clerk.count()));
-        reply.unwrap_or_else(|| Reply::refused("this is none of the clerk's", "report this bug"))
+        let changing = async move {
+            let done = tokio::task::spawn_blocking(move || {
+                let reply = clerk::change(&persons, &ask, uid, address.as_deref());
+                (reply, persons.count())
+            });
+            let Ok((answer, count)) = done.await else { return };
+            // Before the answer: who hears that a person may open tries it.
+            let _ = inbox.send(Input::Persons(count)).await;
+            let _ = reply.send(answer);
+        };
+        self.tasks.spawn("persons", Weight::Ordinary, changing);
     }
 
     fn unlock(&mut self, by: Opener, length: Option<Duration>) -> Reply {
@@ -449,43 +462,6 @@ impl House {
         let late = self.tasks.shutdown(Duration::from_secs(1)).await;
         debug!("stopped; {} tasks were cut short", late.len());
     }
-}
-
-async fn start_lan(lan: &LanSettings, settings: &Settings) -> anyhow::Result<Arc<Lan>> {
-    let options = lan::Options {
-        listen: lan.listen,
-        web_dir: lan.web_dir.clone(),
-        tls: lan
-            .tls
-            .as_ref()
-            .map(|files| lan::TlsFiles { cert: files.cert.clone(), key: files.key.clone() }),
-        door_peer_id: lan.door_peer_id.clone(),
-    };
-    let lan = lan::start(options, &settings.channel, &settings.state_dir).await?;
-    Ok(Arc::new(lan))
-}
-
-fn lan_uplink(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> UplinkHandle {
-    let login = Login::Key(Key::new(lan.key()));
-    let hub = Arc::clone(lan);
-    let pipe = Transport::Pipe(Arc::new(move || hub.connect_door()));
-    Uplink::spawn(UplinkId::Lan, pipe, login, channel.to_owned(), true, inbox)
-}
-
-fn service_uplink(
-    service: &UplinkSettings,
-    channel: &str,
-    inbox: mpsc::Sender<Input>,
-) -> UplinkHandle {
-    let transport = Transport::Url { origin: service.origin.clone() };
-    let login = match &service.credential {
-        Credential::Key(key) => Login::Key(Key::new(key.expose())),
-        Credential::Command(words) => Login::Tokens(TokenSource::Command(words.clone())),
-        Credential::Url { url, bearer } => {
-            Login::Tokens(TokenSource::Url { url: url.clone(), bearer: bearer.clone() })
-        }
-    };
-    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
 }
 
 async fn sleep_until(at: Option<Instant>) {

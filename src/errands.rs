@@ -39,14 +39,26 @@ pub async fn watch_hours(hours: QuietHours, inbox: mpsc::Sender<Input>) {
 /// How long the page's address stays on the screen of a door whose button is held while it starts.
 const PAIRING: Duration = Duration::from_secs(120);
 
+/// A machine that has been up for longer was not just switched on.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// How long this machine has been up; `None` where the kernel does not say.
+pub fn up_for() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(text.split_whitespace().next()?.parse().ok()?).ok()
+}
+
 /// Shows the page's address on the screen for as long as the button is held that was held already when the door
-/// started, and a while longer: who can cut the power and hold the button stands before the door with its owner.
+/// claimed it, right after the machine was switched on, and a while longer: who can cut the power and hold the button
+/// stands before the door with its owner. `up` is how long the machine has been up.
 pub async fn pair_at_start(
     mut button: watch::Receiver<ButtonState>,
     show: impl Fn(Option<String>),
     address: String,
+    up: Option<Duration>,
 ) {
-    if *button.borrow_and_update() != ButtonState::Pressed {
+    let fresh = up.is_some_and(|up| up < FRESH);
+    if !fresh || *button.borrow_and_update() != ButtonState::Held {
         return;
     }
     info!(
@@ -162,44 +174,57 @@ mod tests {
 
     use super::*;
 
-    type Shown = Arc<Mutex<Option<String>>>;
+    type Shown = Arc<Mutex<Vec<Option<String>>>>;
 
     /// What is on the screen while an errand runs.
     fn screen() -> (Shown, impl Fn(Option<String>)) {
-        let shown = Arc::new(Mutex::new(None));
+        let shown = Shown::default();
         let screen = Arc::clone(&shown);
-        (shown, move |code| *screen.lock().expect("nobody panics") = code)
+        (shown, move |code| screen.lock().expect("nobody panics").push(code))
     }
 
     fn address() -> String {
         "https://door/".to_owned()
     }
 
+    const UP: Option<Duration> = Some(Duration::from_secs(20));
+
     #[tokio::test(start_paused = true)]
     async fn the_address_is_shown_to_who_holds_the_button_at_the_start_until_the_next_press() {
-        let (button, state) = watch::channel(ButtonState::Pressed);
+        let (button, state) = watch::channel(ButtonState::Held);
         let (shown, show) = screen();
-        let task = tokio::spawn(pair_at_start(state, show, address()));
+        let task = tokio::spawn(pair_at_start(state, show, address(), UP));
         tokio::task::yield_now().await;
-        assert_eq!(*shown.lock().expect("fine"), Some(address()));
+        assert_eq!(*shown.lock().expect("fine"), [Some(address())]);
         button.send_replace(ButtonState::Released);
         tokio::task::yield_now().await;
         assert!(!task.is_finished(), "there is time to take the phone out");
         button.send_replace(ButtonState::Pressed);
         task.await.expect("it ends");
-        assert_eq!(*shown.lock().expect("fine"), None);
+        assert_eq!(*shown.lock().expect("fine"), [Some(address()), None]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_address_goes_by_itself_and_is_never_shown_to_who_only_rings() {
-        let (_button, state) = watch::channel(ButtonState::Pressed);
+    async fn the_address_goes_by_itself() {
+        let (_button, state) = watch::channel(ButtonState::Held);
         let (shown, show) = screen();
-        pair_at_start(state, show, address()).await;
-        assert_eq!(*shown.lock().expect("fine"), None, "after its time");
-        let (button, state) = watch::channel(ButtonState::Released);
-        let (shown, show) = screen();
-        pair_at_start(state, show, address()).await;
-        button.send_replace(ButtonState::Pressed);
-        assert_eq!(*shown.lock().expect("fine"), None);
+        pair_at_start(state, show, address(), UP).await;
+        assert_eq!(*shown.lock().expect("fine"), [Some(address()), None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_address_is_never_shown_to_who_rings_or_when_only_the_daemon_starts_again() {
+        let long = Some(Duration::from_secs(86_400));
+        for (state, up) in [
+            (ButtonState::Pressed, UP),
+            (ButtonState::Released, UP),
+            (ButtonState::Held, long),
+            (ButtonState::Held, None),
+        ] {
+            let (_button, state) = watch::channel(state);
+            let (shown, show) = screen();
+            pair_at_start(state, show, address(), up).await;
+            assert!(shown.lock().expect("fine").is_empty());
+        }
     }
 }

@@ -15,8 +15,8 @@ use crate::errands;
 use crate::hardware::{Panel, Release};
 use crate::herald::Herald;
 use crate::intercom::{
-    CallId, Cause, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing, PeerKey, Report,
-    Scene, UplinkCommand, UplinkEvent, UplinkId,
+    CallId, Cause, Checked, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing,
+    PeerKey, Report, Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
 use crate::media::{self, Capture, Playback};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
@@ -143,8 +143,11 @@ impl Hands {
                 }
             }
             Command::Verify(peer, proof) => {
-                let person = self.clerk.check(&peer, &proof);
-                self.refused.push_back(Input::Verified(peer, proof.purpose, person));
+                let verdict = match self.clerk.check(&peer, &proof) {
+                    Some(person) => Checked::Right(person),
+                    None => Checked::Wrong(proof.person),
+                };
+                self.refused.push_back(Input::Verified(peer, proof.purpose, verdict));
             }
             Command::TellPicture(peer) => {
                 if let Some((call, jpeg)) = self.clerk.portrait_now() {
@@ -210,7 +213,7 @@ impl Hands {
         let Some(handle) = self.uplinks.get(&uplink) else {
             return error!("the heart uses the uplink {uplink}, which is not configured");
         };
-        let Err(command) = handle.try_command(self.with_name(uplink, command)) else { return };
+        let Err(command) = handle.try_command(self.with_name(command)) else { return };
         match command {
             UplinkCommand::Send { to, what: Outgoing::Description(_) } => {
                 warn!("uplink {uplink} does not get on with its queue; a description is lost");
@@ -269,12 +272,11 @@ impl Hands {
     }
 
     /// Who answered is named to the pages by what its token says, where it has not named itself.
-    fn with_name(&self, uplink: UplinkId, mut command: UplinkCommand) -> UplinkCommand {
+    fn with_name(&self, mut command: UplinkCommand) -> UplinkCommand {
         if let UplinkCommand::Send { what: Outgoing::Notice(notice), .. } = &mut command
-            && let (Some(id), None) = (&notice.answered_by, &notice.answered_name)
+            && let (Some(peer), None) = (&notice.answered_by, &notice.answered_name)
         {
-            let peer = PeerKey { uplink, id: id.clone() };
-            notice.answered_name = self.name_in_token(&peer).and_then(|name| Name::new(&name));
+            notice.answered_name = self.name_in_token(peer).and_then(|name| Name::new(&name));
         }
         command
     }
@@ -404,7 +406,15 @@ impl Hands {
             Report::PeerLeft(peer) => debug!("{peer} is gone"),
             Report::Rebuilt(link, why) => debug!("link {link} replaces an earlier one: {why:?}"),
             Report::GaveUp(peer) => warn!("{peer} cannot be reached and is given up"),
-            Report::CameBack { was, now } => info!("{was} is back as {now}"),
+            Report::CameBack { was, now } => {
+                info!("{was} is back as {now}");
+                if let Some(name) = self.names.remove(was) {
+                    self.names.insert(now.clone(), name);
+                }
+            }
+            Report::LogRefused { by, why } => {
+                warn!("the log is not told to {by}: {}", why.name());
+            }
             Report::Waits(peer) => warn!("{peer} waits: the door serves `max_peers` already"),
             Report::TurnedAway(peer) => {
                 warn!("{peer} sent far more than a call needs and is turned away");

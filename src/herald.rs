@@ -29,6 +29,9 @@ impl Herald {
             self.call = Some(call.to_string());
             self.answered = false;
         }
+        if let Report::Ended { call, .. } = report {
+            self.call = Some(call.to_string());
+        }
         if let Some(what) = self.what(report, news) {
             self.tell(what);
         }

@@ -29,6 +29,7 @@ pub mod devices;
 mod errands;
 mod hands;
 mod herald;
+mod lines;
 mod overview;
 pub mod selftest;
 pub mod setup;

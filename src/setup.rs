@@ -211,8 +211,11 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
             };
             return good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
         }
-        let has_one = folder.join(KEY_FILE).exists();
-        if !self.asks || has_one {
+        // A key that lies there is one to be used.
+        if let Ok(text) = fs::read_to_string(folder.join(KEY_FILE)) {
+            return good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
+        }
+        if !self.asks {
             return Ok(None);
         }
         let question =
@@ -314,10 +317,10 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
         }
         if let Some(before) = before {
             let old = path.with_extension("toml.old");
-            write_readable(&old, before)?;
+            write_like(&old, before, path)?;
             self.say(&format!("The configuration so far is kept as {}", old.display()))?;
         }
-        write_readable(path, text)?;
+        write_like(path, text, path)?;
         self.say(&format!("Wrote {}", path.display()))
     }
 }
@@ -381,7 +384,8 @@ fn check_in(
     if key.is_some() {
         text = edit::set(&text, Some("uplink"), "key_file", "\"credential:channel-key\"");
     }
-    write_readable(path, &text)?;
+    whole_file::write_private(path, text.as_bytes())
+        .map_err(|source| file("write", path, source))?;
     let mut around = Surroundings::of_this_process();
     around.variables.insert("CREDENTIALS_DIRECTORY".to_owned(), draft.display().to_string());
     let args = LoadArgs { config: Some(path.to_owned()), ..LoadArgs::default() };
@@ -401,10 +405,12 @@ fn private_folder(folder: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// A configuration holds no secret and is for everybody to read.
-fn write_readable(path: &Path, text: &str) -> Result<(), SetupError> {
+/// A new configuration is for everybody to read, but one its owner has closed stays closed: addresses of hooks can be
+/// secrets.
+fn write_like(path: &Path, text: &str, model: &Path) -> Result<(), SetupError> {
+    let mode = fs::metadata(model).map_or(0o644, |found| found.permissions().mode() & 0o777);
     whole_file::write_private(path, text.as_bytes())
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o644)))
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
         .map_err(|source| file("write", path, source))
 }
 
@@ -584,6 +590,23 @@ mod tests {
         );
         let text = fs::read_to_string(&path).expect("there");
         assert!(text.starts_with("# mine\nchannel = \"new\"\n"), "{text}");
+    }
+
+    #[test]
+    fn a_key_that_lies_there_is_used_and_a_closed_configuration_stays_closed() {
+        let folder = folder();
+        let path = folder.path().join("config.toml");
+        fs::write(&path, "channel = \"d\"\n#[uplink]\n").expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+        whole_file::write_private(&folder.path().join("channel.key"), KEY.as_bytes())
+            .expect("written");
+        let args = SetupArgs { yes: true, ..SetupArgs::default() };
+        let (outcome, _) = talk(&args, folder.path(), "", &machine());
+        assert!(outcome.unwrap_or_else(|why| panic!("{why}")).uplink.is_some());
+        for file in ["config.toml", "config.toml.old"] {
+            let mode = fs::metadata(folder.path().join(file)).expect("there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o640, "{file}");
+        }
     }
 
     #[test]

@@ -29,6 +29,7 @@ const ROOTS: &[&str] = &[
     "src/errands.rs",
     "src/hands.rs",
     "src/herald.rs",
+    "src/lines.rs",
     "src/overview.rs",
     "src/selftest.rs",
     "src/setup.rs",
@@ -119,7 +120,7 @@ const IMPURE: &[&str] = &[
 /// Where a crate may be used: below these paths only.
 const CRATES: &[(&str, &[&str])] = &[
     ("alsa", &["src/media/"]),
-    ("anyhow", &["src/main.rs", "src/daemon.rs"]),
+    ("anyhow", &["src/main.rs", "src/daemon.rs", "src/lines.rs"]),
     ("axum", &["src/signalling/"]),
     ("clap", &["src/main.rs", "src/setup.rs", "src/service/ctl.rs", "src/service/manual.rs"]),
     ("clap_complete", &["src/service/manual.rs"]),

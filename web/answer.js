@@ -107,6 +107,7 @@ function watch(link) {
         break;
       default:
         step({ ...event, at: clock() });
+        if (event.type === "notice") disown(event);
     }
     // Connections change without a change of the state, too.
     settle();
@@ -184,6 +185,12 @@ function watch(link) {
     named = key;
     // An older door does not know the word, and a lost one only costs a moment's order.
     pageName(page, door).then((page) => line.tell(door, "hello", me === null ? { page } : { page, name: me })).catch(() => {});
+  }
+
+  // The door gave the call back to a page that is done with it: after a lost line it cannot know better.
+  function disown({ from, notice: { call, stage, answeredBy } }) {
+    const ours = stage === "talking" && answeredBy !== null && answeredBy === line.peerId;
+    if (ours && call !== null && state.call === null && state.resume === null) line.tell(from, "hangup", { call }).catch(() => {});
   }
 
   // Once per call and id of ours, and only from a page that somebody can notice.

@@ -13,6 +13,9 @@ pub const MAX_CHANNEL: usize = 256;
 /// Prefixes of channels the service keeps for itself, in lower case (protocol.md section 2.1).
 pub const RESERVED_CHANNELS: [&str; 3] = ["_metered/", "_internal/", "_system/"];
 
+/// 2026-01-01 in unix seconds. A board without a battery clock starts in 1970: whatever is earlier is no time of day.
+pub const EARLIEST_CLOCK: i64 = 1_767_225_600;
+
 /// Id of the media stream that carries the door's picture and voice, in `a=msid` and in track metadata
 /// (protocol.md trap 10.7).
 pub const MEDIA_STREAM: &str = "intercomd";

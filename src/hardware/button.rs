@@ -35,6 +35,8 @@ pub enum ButtonState {
     Released,
     /// Somebody presses, or did a moment ago.
     Pressed,
+    /// Held since before the door was there: no press.
+    Held,
     /// Held for over a minute, which no finger does.
     Stuck,
     /// The line gives no edges any more.
@@ -46,7 +48,7 @@ impl ButtonState {
     pub fn is_fault(&self) -> bool {
         match self {
             Self::Stuck | Self::Broken(_) => true,
-            Self::Released | Self::Pressed => false,
+            Self::Released | Self::Pressed | Self::Held => false,
         }
     }
 }
@@ -56,6 +58,7 @@ impl fmt::Display for ButtonState {
         match self {
             Self::Released => f.write_str("released"),
             Self::Pressed => f.write_str("pressed"),
+            Self::Held => f.write_str("held since before the start"),
             Self::Stuck => f.write_str("stuck: held for over a minute"),
             Self::Broken(why) => write!(f, "broken: {why}"),
         }
@@ -112,7 +115,7 @@ pub(crate) async fn watch<E: Edges>(
     let mut machine = Debounce::new(times, active, clock.now());
     if active {
         info!("the button is held already; this does not ring");
-        state.send_replace(ButtonState::Pressed);
+        state.send_replace(ButtonState::Held);
     }
     loop {
         let due = machine.deadline().map(|due| clock.sleep_until(due));

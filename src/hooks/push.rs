@@ -64,6 +64,8 @@ fn words(told: &Told) -> Words {
         What::Ring { again: false } => ("Somebody is at the door".to_owned(), 5, "bell"),
         What::Ring { again: true } => ("Rings again".to_owned(), 5, "bell"),
         What::Answered { name } => (format!("Answered{}", by(name)), 2, "telephone_receiver"),
+        // The owner wanted quiet: it is there in the morning, and makes no sound.
+        What::Missed { cause: "quiet" } => ("Rang in quiet hours".to_owned(), 1, "zzz"),
         What::Missed { cause } => (format!("Nobody answered ({cause})"), 3, "no_bell"),
         What::Ended { talk_s, answered_by, .. } => {
             (format!("Call ended after {talk_s} s, answered{}", by(answered_by)), 2, "wave")

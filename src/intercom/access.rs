@@ -4,14 +4,14 @@
 //! decided here is who may ask, when, and how often. A page that is in the channel has no right by that
 //! (docs/security.md).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use super::door::Opener;
 use super::settle::is_here;
 use super::{
-    CallState, Command, Denial, DoorState, Intercom, Name, Nonce, Outgoing, PeerKey, Proof,
-    Purpose, Refusal, Report,
+    CallState, Checked, Command, Denial, DoorState, Intercom, Name, Nonce, Outgoing, PeerKey,
+    Proof, Purpose, Refusal, Report,
 };
 
 /// How long a number is good.
@@ -31,11 +31,20 @@ const MOST_PEERS: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Access {
     persons: usize,
-    /// At most one number is out for each peer in view.
-    challenges: BTreeMap<PeerKey, (Purpose, Nonce, Instant)>,
-    /// Wrong proofs of this call by peer.
-    wrong: BTreeMap<PeerKey, u32>,
-    /// When the latest wrong proofs of all peers came.
+    /// At most one number is out for each peer in view and each purpose.
+    challenges: BTreeMap<(PeerKey, Purpose), (Nonce, Instant)>,
+    /// Wrong proofs of this call.
+    wrong: BTreeMap<(PeerKey, Purpose), u32>,
+    /// Refusals of this call that were reported: the same is not worth a second word.
+    reported: BTreeSet<(PeerKey, Purpose, Denial)>,
+    /// Wrong proofs of all peers, for each purpose by itself: who guesses at the log keeps nobody from the door.
+    all: BTreeMap<Purpose, Guesses>,
+}
+
+/// Wrong proofs of all peers for one purpose.
+#[derive(Debug, Default)]
+struct Guesses {
+    /// When the latest came.
     lately: VecDeque<Instant>,
     locked_until: Option<Instant>,
 }
@@ -49,46 +58,61 @@ impl Access {
         self.persons > 0
     }
 
-    /// The peer is gone; its number with it.
+    /// The peer is gone; its numbers with it.
     pub(super) fn left(&mut self, key: &PeerKey) {
-        self.challenges.remove(key);
+        self.challenges.retain(|(peer, _), _| peer != key);
     }
 
     pub(super) fn call_is_over(&mut self) {
         self.challenges.clear();
         self.wrong.clear();
+        self.reported.clear();
     }
 
-    fn is_locked(&self, now: Instant, key: &PeerKey) -> bool {
-        let peer = self.wrong.get(key).is_some_and(|count| *count >= TRIES);
-        peer || self.locked_until.is_some_and(|until| now < until)
+    fn is_locked(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> bool {
+        let peer = self.wrong.get(&(key.clone(), purpose)).is_some_and(|count| *count >= TRIES);
+        let all = self.all.get(&purpose).and_then(|all| all.locked_until);
+        peer || all.is_some_and(|until| now < until)
     }
 
-    /// Takes the number that is out for the peer, if it is this one and still good.
+    /// Takes the number that is out for the peer, if it is this one. Whether it was still good.
     fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
-        self.challenges.remove(key).is_some_and(|(purpose, nonce, until)| {
-            purpose == proof.purpose && nonce == proof.nonce && now < until
-        })
+        let place = (key.clone(), proof.purpose);
+        if self.challenges.get(&place).is_none_or(|(nonce, _)| *nonce != proof.nonce) {
+            return false;
+        }
+        self.challenges.remove(&place).is_some_and(|(_, until)| now < until)
     }
 
     /// Counts a wrong proof. Who is locked out by it: this peer, or (`Some(None)`) everybody.
-    fn count_wrong(&mut self, now: Instant, key: &PeerKey) -> Option<Option<PeerKey>> {
-        if self.wrong.len() >= MOST_PEERS && !self.wrong.contains_key(key) {
+    fn count_wrong(
+        &mut self,
+        now: Instant,
+        key: &PeerKey,
+        purpose: Purpose,
+    ) -> Option<Option<PeerKey>> {
+        if self.wrong.len() >= MOST_PEERS {
             self.wrong.pop_first();
         }
-        let count = self.wrong.entry(key.clone()).or_default();
+        let count = self.wrong.entry((key.clone(), purpose)).or_default();
         *count += 1;
         let peer = *count == TRIES;
-        self.lately.push_back(now);
-        while self.lately.front().is_some_and(|at| now.saturating_duration_since(*at) > WINDOW) {
-            self.lately.pop_front();
+        let all = self.all.entry(purpose).or_default();
+        all.lately.push_back(now);
+        while all.lately.front().is_some_and(|at| now.saturating_duration_since(*at) > WINDOW) {
+            all.lately.pop_front();
         }
-        if self.lately.len() >= TRIES_OF_ALL {
-            self.lately.clear();
-            self.locked_until = Some(now + LOCK);
+        if all.lately.len() >= TRIES_OF_ALL {
+            all.lately.clear();
+            all.locked_until = Some(now + LOCK);
             return Some(None);
         }
         peer.then(|| Some(key.clone()))
+    }
+
+    /// Whether this refusal is worth a report.
+    fn is_news(&mut self, key: &PeerKey, purpose: Purpose, why: Denial) -> bool {
+        self.reported.len() < MOST_PEERS && self.reported.insert((key.clone(), purpose, why))
     }
 }
 
@@ -114,7 +138,7 @@ impl Intercom {
             return;
         }
         let call = call.clone();
-        self.access.challenges.insert(key.clone(), (purpose, nonce, now + CHALLENGE));
+        self.access.challenges.insert((key.clone(), purpose), (nonce, now + CHALLENGE));
         self.send(key, Outgoing::Challenge(call, purpose, nonce));
     }
 
@@ -137,14 +161,19 @@ impl Intercom {
         now: Instant,
         key: &PeerKey,
         purpose: Purpose,
-        person: Option<Name>,
+        checked: Checked,
     ) {
-        let Some(person) = person else {
-            self.counters.wrong_proofs += 1;
-            if let Some(who) = self.access.count_wrong(now, key) {
-                self.report(Report::ProofsLocked(who));
+        let person = match checked {
+            Checked::Right(person) => person,
+            Checked::Wrong(claimed) => {
+                self.counters.wrong_proofs += 1;
+                if let Some(who) = self.access.count_wrong(now, key, purpose) {
+                    self.report(Report::ProofsLocked(who));
+                }
+                // Each has cost a number, so they cannot be many.
+                self.report_denial(key, purpose, Some(claimed), Denial::Wrong);
+                return self.send_denial(key, purpose, Denial::Wrong);
             }
-            return self.deny(key, purpose, None, Denial::Wrong);
         };
         // The peer may have hung up meanwhile.
         if let Err(why) = self.may_ask(now, key, purpose) {
@@ -183,7 +212,7 @@ impl Intercom {
         if !self.access.has_persons() {
             return Err(Denial::Nobody);
         }
-        if self.access.is_locked(now, key) {
+        if self.access.is_locked(now, key, purpose) {
             return Err(Denial::LockedOut);
         }
         let talks = self.call.state() == CallState::Talking && is_here(peer);
@@ -193,14 +222,29 @@ impl Intercom {
         Ok(())
     }
 
-    /// What was asked for is not done; a try to open is told to the owner, too.
+    /// What was asked for is not done. The page hears it each time, the owner once.
     fn deny(&mut self, key: &PeerKey, purpose: Purpose, person: Option<Name>, why: Denial) {
-        if purpose == Purpose::Open {
-            self.counters.refusals += 1;
-            let by = Opener::Page { claims: person, peer: key.clone() };
-            self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
+        if self.access.is_news(key, purpose, why) {
+            self.report_denial(key, purpose, person, why);
         }
         self.send_denial(key, purpose, why);
+    }
+
+    fn report_denial(
+        &mut self,
+        key: &PeerKey,
+        purpose: Purpose,
+        claims: Option<Name>,
+        why: Denial,
+    ) {
+        let by = Opener::Page { claims, peer: key.clone() };
+        match purpose {
+            Purpose::Open => {
+                self.counters.refusals += 1;
+                self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
+            }
+            Purpose::Log => self.report(Report::LogRefused { by, why }),
+        }
     }
 
     fn send_denial(&mut self, key: &PeerKey, purpose: Purpose, why: Denial) {

@@ -45,7 +45,10 @@ impl Intercom {
                 self.set_note(Some((now + NOTE, note)));
             }
             PageMessage::Seen(call, after) if self.is_present(&call) => {
-                self.report(Report::Seen(key.clone(), after));
+                // Once for each peer: the first picture has no second.
+                if self.peers.get_mut(key).is_some_and(Peer::sees_first) {
+                    self.report(Report::Seen(key.clone(), after));
+                }
             }
             PageMessage::Ask(call, purpose) if self.is_present(&call) => {
                 self.ask(now, key, purpose);
@@ -75,7 +78,11 @@ impl Intercom {
     fn answer(&mut self, now: Instant, key: &PeerKey) {
         let is_taken = self.peers.iter().any(|(other, peer)| other != key && has_the_call(peer));
         let Some(peer) = self.peers.get_mut(key) else { return };
-        if !is_taken || matches!(peer.stance(), Stance::Answered(_)) {
+        let has_it = matches!(peer.stance(), Stance::Answered(_));
+        if !is_taken || has_it {
+            if !has_it {
+                self.forget_the_absent();
+            }
             return self.answered(key);
         }
         // Its media is on the way already, and must not count as an answer of its own.
@@ -105,7 +112,17 @@ impl Intercom {
                 peer.set_stance(Stance::Elsewhere);
             }
         }
+        self.forget_the_absent();
         self.answered(key);
+    }
+
+    /// Somebody has the call now: whoever had it and is away does not get it back by coming back.
+    fn forget_the_absent(&mut self) {
+        for stance in self.away.values_mut() {
+            if matches!(stance, Stance::Answered(_)) {
+                *stance = Stance::Elsewhere;
+            }
+        }
     }
 
     fn hung_up(&mut self, now: Instant, key: &PeerKey) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::door::{Opener, Refusal};
 use super::faults::Part;
-use super::page::{Name, Note, Proof, Purpose};
+use super::page::{Denial, Name, Note, Proof, Purpose};
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
     VideoMode,
@@ -186,6 +186,13 @@ pub enum Report {
         by: Opener,
         /// Why not.
         why: Refusal,
+    },
+    /// The log was not told to a page that asked with a wrong proof.
+    LogRefused {
+        /// Who asked.
+        by: Opener,
+        /// Why not.
+        why: Denial,
     },
     /// Something of the door does not work any more.
     Broken(Part),

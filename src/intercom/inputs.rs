@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::faults::Part;
-use super::page::{Name, Nonce, Purpose};
+use super::page::{Checked, Nonce, Purpose};
 use super::types::{
     CallId, Candidate, Description, LinkId, OpId, Path, PeerId, PeerKey, Signal, UplinkId,
     VideoMode,
@@ -37,8 +37,8 @@ pub enum Input {
     Persons(usize),
     /// The number asked for by `Command::Challenge`.
     Challenge(PeerKey, Purpose, Nonce),
-    /// What `Command::Verify` came to: whose proof it was, or `None` for a wrong one.
-    Verified(PeerKey, Purpose, Option<Name>),
+    /// What `Command::Verify` came to.
+    Verified(PeerKey, Purpose, Checked),
     /// A deadline given by `poll_timeout` has passed.
     Wakeup,
     /// The daemon is stopping.

@@ -173,7 +173,7 @@ impl Intercom {
             Input::Picture(call) => self.picture_is_there(&call),
             Input::Persons(count) => self.access.set_persons(count),
             Input::Challenge(peer, purpose, nonce) => self.challenge(now, &peer, purpose, nonce),
-            Input::Verified(peer, purpose, person) => self.verified(now, &peer, purpose, person),
+            Input::Verified(peer, purpose, verdict) => self.verified(now, &peer, purpose, verdict),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }
@@ -225,7 +225,7 @@ impl Intercom {
         }
         self.sorry = Some((now + indicator::SORRY, Cause::Quiet));
         self.command(Command::Part(Cause::Quiet));
-        self.report(Report::Rang { call: call.clone(), again: false });
+        // No `Rang`: whoever is told of rings is not to be woken.
         self.report(Report::Ended { call, cause: Cause::Quiet });
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CallId, Cause, PeerId};
+use super::{CallId, Cause, PeerKey};
 
 /// What the door and a page tell each other beside WebRTC (docs/door-protocol.md).
 /// Pages that speak none of it, such as the tutorial's, still make a normal call.
@@ -90,6 +90,15 @@ impl fmt::Debug for Proof {
     }
 }
 
+/// What a proof turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Checked {
+    /// This person's.
+    Right(Name),
+    /// Nobody's; it claimed to be this person's.
+    Wrong(Name),
+}
+
 /// How a person is called: 1 to 32 characters, no control characters, no blanks at the ends. Proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(Arc<str>);
@@ -168,7 +177,7 @@ pub struct CallNotice {
     /// How many pages ring.
     pub ringing_at: u32,
     /// The peer whose picture is at the door, if any.
-    pub answered_by: Option<PeerId>,
+    pub answered_by: Option<PeerKey>,
     /// How its person is called, if it said so.
     pub answered_name: Option<Name>,
     /// What a page may do besides answering.
@@ -212,7 +221,7 @@ pub enum Stage {
 }
 
 /// Why a page does not get what it asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Denial {
     /// No relay belongs to this door.
     NotWired,

@@ -51,6 +51,8 @@ pub struct Peer {
     name: Option<Name>,
     /// Whether its page says that it rings.
     rings: bool,
+    /// Whether its page has shown the visitor.
+    sees: bool,
     video: VideoMode,
     /// Orders peers by their coming.
     arrival: u64,
@@ -70,6 +72,7 @@ impl Peer {
             page: None,
             name: None,
             rings: false,
+            sees: false,
             video: VideoMode::Full,
             arrival,
         }
@@ -98,6 +101,11 @@ impl Peer {
     /// Whether its page rings, and its person may still answer.
     pub fn rings(&self) -> bool {
         self.rings && self.stance == Stance::Watching
+    }
+
+    /// The page says that it shows the visitor. Whether it says so for the first time.
+    pub fn sees_first(&mut self) -> bool {
+        !std::mem::replace(&mut self.sees, true)
     }
 
     /// The page says that it rings.

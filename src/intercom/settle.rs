@@ -225,11 +225,11 @@ impl Intercom {
             stage: telling.stage,
             age: now.saturating_duration_since(since),
             ringing_at: telling.ringing_at,
-            answered_by: telling.answered_by.as_ref().map(|peer| peer.id.clone()),
+            answered_by: telling.answered_by.clone(),
             answered_name: telling.answered_name.clone(),
             may: telling.may.clone(),
         };
-        self.send(key, Outgoing::Notice(notice));
+        self.send(key, Outgoing::Notice(Box::new(notice)));
         // A page looks at this only once it knows of the call.
         if self.peers.get(key).is_some_and(Peer::is_waiting) {
             self.send(key, Outgoing::Full);

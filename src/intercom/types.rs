@@ -218,7 +218,7 @@ pub enum Outgoing {
     /// No more candidates.
     EndOfCandidates,
     /// Where the call stands.
-    Notice(CallNotice),
+    Notice(Box<CallNotice>),
     /// How much of the picture the peer gets for now.
     Video(VideoMode),
     /// The door has as many phones as it can serve; the peer's turn comes when one leaves.

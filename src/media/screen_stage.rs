@@ -22,6 +22,7 @@ use super::screen::{Outlet, Shared};
 use super::slate;
 use super::{devices, draw, init};
 use crate::config::DisplaySettings;
+use crate::config::names::EARLIEST_CLOCK;
 
 /// How long the thread sleeps when nothing is wanted of it.
 const IDLE: Duration = Duration::from_secs(600);
@@ -380,9 +381,12 @@ fn turned(device: &Device, settings: &DisplaySettings) -> crate::config::Rotatio
     }
 }
 
-/// The minute of the day at this place, counted from midnight; `None` where the time of day is not known.
+/// The minute of the day at this place, counted from midnight; `None` where the clock has never been set.
 pub fn minute_of_day() -> Option<u16> {
     let now = gst::glib::DateTime::now_local().ok()?;
+    if now.to_unix() < EARLIEST_CLOCK {
+        return None;
+    }
     u16::try_from(now.hour() * 60 + now.minute()).ok()
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::calls::Entry;
+use crate::config::names::EARLIEST_CLOCK;
 use crate::config::{LogSettings, whole_file};
 use crate::intercom::CallId;
 
@@ -81,8 +82,12 @@ impl CallLog {
         let mut log = Self { limits, entries, folder: folder.clone(), jobs };
         let before = log.entries.len();
         log.prune(clock);
-        // An owner who turned the log off wants it gone.
-        if log.entries.len() != before {
+        // An owner who turned the log or its pictures off wants them gone.
+        let pictures = log.entries.iter().any(|entry| entry.picture);
+        if !log.limits.pictures {
+            log.entries.iter_mut().for_each(|entry| entry.picture = false);
+        }
+        if log.entries.len() != before || pictures && !log.limits.pictures {
             log.write();
         }
         (log, Keeper { folder, jobs: waiting })
@@ -128,8 +133,10 @@ impl CallLog {
 
     fn prune(&mut self, clock: u64) {
         let oldest = clock.saturating_sub(self.limits.age.as_secs());
-        // An entry from the future is one from before the clock was set back, or of a clock not set yet.
-        self.entries.retain(|entry| entry.at >= oldest || entry.at > clock);
+        // An entry from the future is one from before the clock was set back; one from long ago is of a clock not
+        // set yet. Neither is old for that; they go by number.
+        let unknown = |at: u64| at > clock || at < EARLIEST_CLOCK as u64;
+        self.entries.retain(|entry| entry.at >= oldest || unknown(entry.at));
         while self.entries.len() > self.limits.entries {
             self.entries.pop_front();
         }
@@ -185,8 +192,9 @@ fn carry_out(folder: &Path, job: Job) -> io::Result<()> {
             whole_file::write_private(&picture_path(folder, &call), &jpeg)
         }
         Job::Entries(calls) => {
+            let with_picture = calls.iter().filter(|entry| entry.picture);
             let kept: BTreeSet<PathBuf> =
-                calls.iter().map(|entry| picture_path(folder, &entry.call)).collect();
+                with_picture.map(|entry| picture_path(folder, &entry.call)).collect();
             let book = Book { version: VERSION, calls };
             let text = serde_json::to_vec(&book)?;
             whole_file::write_private(&folder.join(FILE), &text)?;
@@ -230,6 +238,10 @@ mod tests {
         LogSettings { entries, age: Duration::from_secs(30 * DAY), pictures: true }
     }
 
+    fn pictured(call: &str, at: u64) -> Entry {
+        Entry { picture: true, ..entry(call, at) }
+    }
+
     fn entry(call: &str, at: u64) -> Entry {
         Entry { call: call.into(), at, outcome: "no-answer".into(), ..Entry::default() }
     }
@@ -253,10 +265,10 @@ mod tests {
     async fn calls_and_pictures_are_there_after_a_restart_and_go_together() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut log, keeper) = CallLog::open(folder.path(), limits(2), CLOCK);
-        log.note(entry("c-1", CLOCK), CLOCK);
+        log.note(pictured("c-1", CLOCK), CLOCK);
         log.keep_picture("c-1", Arc::from(&b"jpeg one"[..]));
-        log.note(Entry { outcome: "hung-up".into(), ..entry("c-1", CLOCK) }, CLOCK);
-        log.note(entry("c-2", CLOCK + 1), CLOCK + 1);
+        log.note(Entry { outcome: "hung-up".into(), ..pictured("c-1", CLOCK) }, CLOCK);
+        log.note(pictured("c-2", CLOCK + 1), CLOCK + 1);
         log.keep_picture("c-2", Arc::from(&b"jpeg two"[..]));
         let first = log.picture_path("c-1");
         drop(log);
@@ -285,7 +297,7 @@ mod tests {
         log.note(entry("unset", 40), 40);
         assert_eq!(calls(&log), ["unset", "new", "old"]);
         log.note(entry("later", CLOCK + 31 * DAY), CLOCK + 31 * DAY);
-        assert_eq!(calls(&log), ["later", "new"]);
+        assert_eq!(calls(&log), ["later", "unset", "new"]);
         drop(log);
         run(keeper).await;
     }
@@ -294,7 +306,7 @@ mod tests {
     async fn a_log_that_is_turned_off_is_emptied() {
         let folder = tempfile::tempdir().expect("a folder");
         let (mut log, keeper) = CallLog::open(folder.path(), limits(10), CLOCK);
-        log.note(entry("c-1", CLOCK), CLOCK);
+        log.note(pictured("c-1", CLOCK), CLOCK);
         log.keep_picture("c-1", Arc::from(&b"jpeg"[..]));
         let picture = log.picture_path("c-1");
         drop(log);
@@ -308,6 +320,25 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path().join(PICTURES)).expect("there").count(), 0);
         let text = fs::read_to_string(folder.path().join(FILE)).expect("there");
         assert!(!text.contains("c-1") && !text.contains("c-2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn pictures_that_are_turned_off_are_gone_at_the_next_start_and_the_calls_stay() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(10), CLOCK);
+        log.note(pictured("c-1", CLOCK), CLOCK);
+        log.keep_picture("c-1", Arc::from(&b"jpeg"[..]));
+        let picture = log.picture_path("c-1");
+        drop(log);
+        run(keeper).await;
+        assert!(picture.exists());
+        let off = LogSettings { pictures: false, ..limits(10) };
+        let (log, keeper) = CallLog::open(folder.path(), off, CLOCK);
+        assert!(log.latest(1).all(|entry| !entry.picture));
+        assert_eq!(calls(&log), ["c-1"]);
+        drop(log);
+        run(keeper).await;
+        assert!(!picture.exists());
     }
 
     #[tokio::test]

@@ -26,6 +26,9 @@ pub enum MemoryError {
         /// What the system says.
         source: io::Error,
     },
+    /// What there is could not be read when the door started, and is not written over.
+    #[error("{0}; then start intercomd again")]
+    Unread(String),
     /// There is a person of this name already.
     #[error("there is a person called {0} already; remove it first, or take another name")]
     Known(String),

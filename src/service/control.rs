@@ -105,6 +105,8 @@ pub struct NewPerson {
     pub name: String,
     /// What the person's page proves to know, as base64url.
     pub secret: String,
+    /// Both, as they go behind the `#` of an address of the page.
+    pub fragment: String,
     /// The page's address with all of it, if a page is served in the local network.
     pub link: Option<String>,
 }

@@ -253,8 +253,8 @@ fn for_a_person(reply: &Reply) -> String {
             ),
             None => format!(
                 "{} may open the door. No page is served in the local network; add this to the address of yours, behind the \
-                 #, and keep it secret. It is shown this once.\n\n&person={}&secret={}",
-                person.name, person.name, person.secret
+                 #, and keep it secret. It is shown this once.\n\n&{}",
+                person.name, person.fragment
             ),
         };
     }

@@ -73,6 +73,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Happening::OpenRefused { by, why } => {
             format!("the door was not opened: {why} ({})", who(by))
         }
+        Happening::LogRefused { by, why } => {
+            format!("the log was not told: {why} ({})", who(by))
+        }
         Happening::RingingAt { pages } => format!("it rings at {pages} pages"),
         Happening::Seen { id, uplink, after_ms } => {
             format!("{id} saw the visitor after {after_ms} ms (by {uplink})")

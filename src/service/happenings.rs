@@ -99,6 +99,14 @@ pub enum Happening {
         /// `not_wired`, `open`, `locked_out`, `length` or `stopping`; for a page also what the door protocol has.
         why: String,
     },
+    /// The log was not told to a page.
+    LogRefused {
+        /// Who asked.
+        #[serde(flatten)]
+        by: Who,
+        /// Why not, as in the door protocol.
+        why: String,
+    },
     /// So many pages ring.
     RingingAt {
         /// How many.
@@ -207,6 +215,9 @@ impl From<&Report> for Happening {
             Report::OpenRefused { by, why } => {
                 Self::OpenRefused { by: Who::from(by), why: why.name().to_owned() }
             }
+            Report::LogRefused { by, why } => {
+                Self::LogRefused { by: Who::from(by), why: why.name().to_owned() }
+            }
             Report::RingingAt(pages) => Self::RingingAt { pages: *pages },
             Report::Seen(key, after) => Self::Seen {
                 id: key.id.to_string(),
@@ -242,10 +253,12 @@ impl From<&Report> for Happening {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::control::line;
     use super::*;
     use crate::intercom::{
-        CallId, CallState, Cause, LinkId, Name, Part, PeerId, Refusal, UplinkId, Why,
+        CallId, CallState, Cause, Denial, LinkId, Name, Part, PeerId, Refusal, UplinkId, Why,
     };
     use serde_json::json;
 
@@ -270,6 +283,7 @@ mod tests {
     #[test]
     fn every_report_of_the_heart_has_an_event() {
         let key = PeerKey { uplink: UplinkId::Lan, id: PeerId::from("p7") };
+        let anna = Name::new("Anna").expect("a name");
         let call = CallId("c-1".into());
         let link = LinkId { peer: key.clone(), generation: 2 };
         let cause = Cause::NoAnswer;
@@ -288,6 +302,37 @@ mod tests {
                 json!({"event": "ended", "call": "c-1", "cause": "no-answer"}),
             ),
             (Report::LongPress, json!({"event": "long_press"})),
+            (Report::RingingAt(2), json!({"event": "ringing_at", "pages": 2})),
+            (
+                Report::Seen(key.clone(), Duration::from_millis(410)),
+                json!({"event": "seen", "id": "p7", "uplink": "lan", "after_ms": 410}),
+            ),
+            (Report::ProofsLocked(None), json!({"event": "proofs_locked", "id": null})),
+            (
+                Report::Opened {
+                    by: Opener::Person { name: anna.clone(), peer: key.clone() },
+                    length: Duration::from_secs(3),
+                },
+                json!({"event": "opened", "by": "person", "person": "Anna", "id": "p7", "for_ms": 3000}),
+            ),
+            (
+                Report::Opened { by: Opener::Automation, length: Duration::from_secs(3) },
+                json!({"event": "opened", "by": "automation", "for_ms": 3000}),
+            ),
+            (
+                Report::OpenRefused {
+                    by: Opener::Page { claims: Some(anna.clone()), peer: key.clone() },
+                    why: Refusal::Denied(Denial::Wrong),
+                },
+                json!({"event": "open_refused", "by": "page", "claims": "Anna", "id": "p7", "why": "wrong"}),
+            ),
+            (
+                Report::LogRefused {
+                    by: Opener::Page { claims: None, peer: key.clone() },
+                    why: Denial::LockedOut,
+                },
+                json!({"event": "log_refused", "by": "page", "claims": null, "id": "p7", "why": "locked-out"}),
+            ),
             (
                 Report::Opened {
                     by: Opener::Control { uid: 7 },

@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::lan::{LanError, TlsFiles};
+use crate::config::names::EARLIEST_CLOCK;
 use crate::config::whole_file;
 
 /// The hub key's file in the state directory.
@@ -43,9 +44,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 const LIFE: Duration = Duration::from_secs(820 * 86_400);
 /// An own certificate with less than this left is made anew at start.
 const RENEW_BEFORE: Duration = Duration::from_secs(60 * 86_400);
-/// 2026-01-01. A board without a battery clock may first start in 1970; a certificate made then
-/// must not be over by the time the network has set the clock.
-const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+/// A certificate made before the network has set the clock must not be over by then.
+const EARLIEST: Duration = Duration::from_secs(EARLIEST_CLOCK as u64);
 
 /// The hub key: read from `state_dir`, made and kept there if there is none yet.
 ///

@@ -78,7 +78,7 @@ pub fn notice(notice: &CallNotice) -> Value {
         "stage": stage,
         "age_ms": millis(notice.age),
         "ringing_at": notice.ringing_at,
-        "answered_by": notice.answered_by.as_ref().map(|peer| peer.as_str()),
+        "answered_by": notice.answered_by.as_ref().map(|peer| peer.id.as_str()),
         "answered_name": notice.answered_name.as_ref().map(Name::as_str),
         "may": notice.may.iter().map(|right: &Right| right.name()).collect::<Vec<_>>(),
     });
@@ -136,7 +136,7 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intercom::{Cause, PeerId};
+    use crate::intercom::{Cause, PeerKey, UplinkId};
 
     fn said(value: Value) -> Option<PageMessage> {
         read(value.as_object().expect("an object"))
@@ -237,7 +237,7 @@ mod tests {
                 stage,
                 age: Duration::from_millis(9_120),
                 ringing_at: 2,
-                answered_by: Some(PeerId::from("p")),
+                answered_by: Some(PeerKey { uplink: UplinkId::Lan, id: "p".into() }),
                 answered_name: Name::new("Anna"),
                 may: vec![Right::Open, Right::Text],
             })

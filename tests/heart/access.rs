@@ -1,14 +1,20 @@
 //! Opening the door from a page: who may, with what, how often, and what an attacker in the channel comes to.
 
 use intercomd::intercom::{
-    CallState, Cause, Command, Denial, Input, Nonce, Outgoing, PageMessage, Purpose, Report, Right,
+    CallState, Cause, Command, Denial, Input, Nonce, Opener, Outgoing, PageMessage, Purpose,
+    Report, Right, Rules,
 };
 
-use crate::world::{RELEASE, RIGHT, WRONG, World, ms};
+use crate::world::{RELEASE, RIGHT, SERVICE, WRONG, World, ms};
 
 /// A door with persons; the first phone talks, the second watches.
 fn talking() -> World {
-    let mut world = World::up("-door");
+    talking_by(Rules::default())
+}
+
+fn talking_by(rules: Rules) -> World {
+    let mut world = World::with(rules, &[SERVICE], 1);
+    world.uplink_up(SERVICE, "-door");
     world.input(Input::Persons(1));
     for phone in ["1a", "2b"] {
         world.browser(phone, false);
@@ -47,9 +53,13 @@ fn a_wrong_proof_opens_nothing_and_is_reported_with_the_name_it_claimed() {
     world.ask_and_prove("1a", Purpose::Open, WRONG);
     assert!(world.relay.pulses.is_empty());
     assert_eq!(world.denials("1a"), [Denial::Wrong]);
-    let refused =
-        |command: &&Command| matches!(command, Command::Report(Report::OpenRefused { .. }));
-    assert_eq!(world.transcript.iter().filter(refused).count(), 1);
+    let claims = world.transcript.iter().filter_map(|command| match command {
+        Command::Report(Report::OpenRefused { by: Opener::Page { claims, .. }, .. }) => {
+            Some(claims.as_ref().map(ToString::to_string))
+        }
+        _ => None,
+    });
+    assert_eq!(claims.collect::<Vec<_>>(), [Some("Anna".to_owned())]);
 }
 
 #[test]
@@ -99,20 +109,54 @@ fn who_only_watches_opens_nothing_even_with_the_right_proof() {
 
 #[test]
 fn who_hung_up_while_the_proof_was_on_its_way_opens_nothing() {
-    let mut world = talking();
+    let rules = Rules { second_speaker: true, ..Rules::default() };
+    let mut world = talking_by(rules);
     let call = world.call();
-    world.page("2b", PageMessage::Take(call.clone()));
+    world.page("2b", PageMessage::Join(call.clone()));
     world.run(ms(200));
     world.page("2b", PageMessage::Ask(call, Purpose::Open));
     world.run(ms(200));
     let nonce = world.nonce("2b").expect("a number");
     world.page("2b", PageMessage::Hangup(None));
     world.run(ms(200));
-    if world.state() == CallState::Talking {
-        world.prove("2b", Purpose::Open, nonce, RIGHT);
-        world.run(ms(200));
-    }
+    assert_eq!(world.state(), CallState::Talking, "the other one talks on");
+    world.prove("2b", Purpose::Open, nonce, RIGHT);
+    world.run(ms(200));
+    assert_eq!(world.denials("2b"), [Denial::NotTalking]);
     assert!(world.relay.pulses.is_empty());
+}
+
+#[test]
+fn guesses_at_the_log_keep_nobody_from_the_door_and_a_refusal_is_told_to_the_owner_once() {
+    let mut world = talking();
+    for phone in ["3c", "4d", "5e", "6f"] {
+        world.browser(phone, false);
+        world.run(ms(1_500));
+        for _ in 0..3 {
+            world.ask_and_prove(phone, Purpose::Log, WRONG);
+        }
+    }
+    world.ask_and_prove("2b", Purpose::Log, RIGHT);
+    assert_eq!(world.denials("2b"), [Denial::LockedOut]);
+    world.ask_and_prove("1a", Purpose::Open, RIGHT);
+    assert_eq!(world.relay.pulses.len(), 1);
+    let reports = |world: &World| {
+        let refused = |command: &&Command| {
+            matches!(
+                command,
+                Command::Report(Report::OpenRefused { .. } | Report::LogRefused { .. })
+            )
+        };
+        world.transcript.iter().filter(refused).count()
+    };
+    let before = reports(&world);
+    for _ in 0..20 {
+        let call = world.call();
+        world.page("2b", PageMessage::Ask(call, Purpose::Open));
+        world.run(ms(100));
+    }
+    assert_eq!(world.denials("2b").len(), 21, "the page hears it each time");
+    assert_eq!(reports(&world), before + 1, "the owner once");
 }
 
 #[test]
@@ -161,16 +205,19 @@ fn a_guesser_is_not_listened_to_after_three_tries_until_the_next_call() {
 #[test]
 fn many_guessers_lock_the_door_for_pages_for_a_minute_and_for_nobody_else() {
     let mut world = talking();
-    let guess = |world: &mut World, phone: &str| {
+    for phone in ["3c", "4d", "5e", "6f"] {
         world.browser(phone, false);
         world.run(ms(1_500));
+        let call = world.call();
+        world.page(phone, PageMessage::Take(call));
+        world.run(ms(300));
         for _ in 0..3 {
-            world.ask_and_prove(phone, Purpose::Log, WRONG);
+            world.ask_and_prove(phone, Purpose::Open, WRONG);
         }
-    };
-    for phone in ["3c", "4d", "5e", "6f"] {
-        guess(&mut world, phone);
     }
+    let call = world.call();
+    world.page("1a", PageMessage::Take(call));
+    world.run(ms(300));
     world.ask_and_prove("1a", Purpose::Open, RIGHT);
     assert_eq!(world.denials("1a"), [Denial::LockedOut]);
     assert_eq!(world.unlock(None), Ok(RELEASE.pulse), "the control socket still opens");

@@ -28,7 +28,7 @@ fn answer(world: &mut World, phone: &str) {
 
 fn answered_by(world: &World, phone: &str) -> Option<String> {
     let notice = world.browsers[phone].notices.last().expect("it was told");
-    notice.answered_by.as_ref().map(ToString::to_string)
+    notice.answered_by.as_ref().map(|peer| peer.id.to_string())
 }
 
 fn hello(page: &str, name: &str) -> PageMessage {
@@ -207,6 +207,30 @@ fn a_page_that_answers_again_before_it_says_its_name_is_not_taken_for_somebody_e
 }
 
 #[test]
+fn who_comes_back_after_somebody_else_took_the_call_does_not_get_it_again() {
+    let mut world = ringing(Rules::default(), &["1a", "2b"]);
+    world.page("1a", hello("page of Anna", "Anna"));
+    answer(&mut world, "1a");
+    // Her phone is gone, media and all.
+    world.cut("1a");
+    world.browser_leaves("1a");
+    world.run(ms(6_000));
+    let call = world.call();
+    world.page("2b", PageMessage::Take(call));
+    world.run(ms(300));
+    world.browser("3a", false);
+    world.run(ms(500));
+    world.page("3a", hello("page of Anna", "Anna"));
+    world.run(ms(2_000));
+    assert_eq!(answered_by(&world, "3a").as_deref(), Some("2b"));
+    assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("2b"));
+    assert_eq!(world.heard.len(), 1);
+    world.page("2b", PageMessage::Hangup(None));
+    world.run(ms(1_000));
+    assert_eq!(world.causes(), [Cause::HungUp]);
+}
+
+#[test]
 fn nobody_takes_or_joins_a_call_that_nobody_has() {
     let rules = Rules { second_speaker: true, ..Rules::default() };
     let mut world = ringing(rules, &["1a"]);
@@ -275,7 +299,7 @@ fn in_quiet_hours_nobody_is_called_and_the_visitor_is_told() {
             (vec![Cause::Quiet], vec![Cause::Quiet])
         );
         let rang = |command: &&Command| matches!(command, Command::Report(Report::Rang { .. }));
-        assert_eq!(world.transcript.iter().filter(rang).count(), 1, "the owner can read of it");
+        assert_eq!(world.transcript.iter().filter(rang).count(), 0, "hooks that ring stay quiet");
         world.input(Input::Quiet(false));
         world.press();
         world.run_until(CallState::Talking, ms(3_000));

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use intercomd::intercom::{
-    CallId, CallNotice, CallState, Candidate, Cause, Command, Denial, Description, DescriptionKind,
-    Health, Input, Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, Name, Nonce, OpId,
-    Opener, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Proof, Purpose, Refusal, ReleaseRules,
-    Report, Rules, SHORTEST_PULSE, Scene, Signal, Stage, UplinkCommand, UplinkEvent, UplinkId,
-    VideoMode,
+    CallId, CallNotice, CallState, Candidate, Cause, Checked, Command, Denial, Description,
+    DescriptionKind, Health, Input, Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, Name,
+    Nonce, OpId, Opener, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Proof, Purpose, Refusal,
+    ReleaseRules, Report, Rules, SHORTEST_PULSE, Scene, Signal, Stage, UplinkCommand, UplinkEvent,
+    UplinkId, VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -243,7 +243,7 @@ impl World {
     pub fn input(&mut self, input: Input) {
         self.relay.stopping |= input == Input::Shutdown;
         // Whoever has proved it may open.
-        self.relay.asked = matches!(input, Input::Verified(_, Purpose::Open, Some(_)));
+        self.relay.asked = matches!(input, Input::Verified(_, Purpose::Open, Checked::Right(_)));
         self.heart.handle(self.now, input);
         self.drain();
         self.relay.asked = false;
@@ -574,7 +574,7 @@ impl World {
         }
         let Some(pc) = browser.pc.as_mut().filter(|pc| pc.door == *door) else { return };
         match what {
-            Outgoing::Notice(notice) => browser.notices.push(notice),
+            Outgoing::Notice(notice) => browser.notices.push(*notice),
             Outgoing::Video(mode) => browser.video.push(mode),
             Outgoing::Full => browser.told_full += 1,
             Outgoing::Description(description) => {
@@ -714,8 +714,11 @@ impl World {
                     self.later(ms(0), Event::Input(Input::Challenge(peer, purpose, nonce)));
                 }
                 Command::Verify(peer, proof) => {
-                    let person = (proof.proof == RIGHT).then(|| proof.person.clone());
-                    let verified = Input::Verified(peer, proof.purpose, person);
+                    let verdict = match proof.proof == RIGHT {
+                        true => Checked::Right(proof.person),
+                        false => Checked::Wrong(proof.person),
+                    };
+                    let verified = Input::Verified(peer, proof.purpose, verdict);
                     self.later(ms(0), Event::Input(verified));
                 }
                 Command::TellPicture(peer) => self.pictured.push(peer.id.to_string()),

@@ -48,7 +48,7 @@ pub struct Hands {
     /// How those who answered this call want to be called.
     names: BTreeMap<PeerKey, Name>,
     shown: Option<LinkId>,
-    heard: BTreeSet<LinkId>,
+    pub(crate) heard: BTreeSet<LinkId>,
     scene: Scene,
     /// What the owner has to say at the end of the latest call.
     parting: Option<String>,

@@ -109,6 +109,7 @@ impl Hands {
             link: peer.link.to_owned(),
             generation,
             answered: matches!(peer.stance, Stance::Answered(_)),
+            heard: self.heard.contains(&link),
             frames_sent: reading.frames_sent,
             frames_received: reading.frames_received,
             audio_sent: reading.audio_sent,

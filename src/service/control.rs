@@ -263,6 +263,8 @@ pub struct PeerStatus {
     pub generation: u32,
     /// Whether it has answered this call.
     pub answered: bool,
+    /// Whether its voice is played at the door.
+    pub heard: bool,
     /// Pictures sent to it on this link.
     pub frames_sent: u64,
     /// Pictures it sent on this link.

@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { Door, callState } from "./door.mjs";
 import { Member } from "./member.mjs";
 import { Phone } from "./phone.mjs";
+import { PHONE_HERTZ } from "./signs.mjs";
 import { until } from "./wait.mjs";
 
 const TEST_MS = 180_000;
@@ -133,6 +134,28 @@ describe("a house with a door", () => {
       await anna.page.click("#hangup");
       await door.untilIdle();
     });
+  });
+
+  test("has a second speaker heard beside the first, and goes on with whoever is left", { timeout: TEST_MS }, async () => {
+    door = await Door.start({ rules: "second_speaker = true" });
+    const [anna, ben] = [await watching("Anna"), await watching("Ben")];
+    const heard = (names) => door.until(({ peers }) => peers.filter(({ heard }) => heard).length === names, `${names} voices played`);
+    await door.press();
+    await anna.untilState("ringing");
+    await ben.untilState("ringing");
+    await answers(anna);
+    await heard(1);
+    await ben.page.click("#join");
+    await ben.untilState("talking");
+    await heard(2);
+    await seenAtTheDoor(anna);
+    await until(() => door.speakerTone(PHONE_HERTZ).share > 0.4, "the phones' tone in the door's speaker", 20_000);
+    await anna.page.click("#hangup");
+    await heard(1);
+    assert.equal(callState(await door.status()), "talking");
+    await seenAtTheDoor(ben);
+    await ben.page.click("#hangup");
+    await door.untilIdle();
   });
 
   test("has a phone that is loaded again in the talk back in it", { timeout: TEST_MS }, async () => {

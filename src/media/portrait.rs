@@ -1,8 +1,10 @@
 //! A picture of the visitor: the best of the first second after the press, as a small JPEG.
 //!
-//! Made of what the encoder sends anyway, decoded once more, so that it is the same for every camera and costs the
-//! call nothing: a feed like any phone's, and a thread that may take its time.
+//! Made of what the encoder sends anyway, so that it is the same for every camera: a feed like any phone's, and a thread
+//! that may take its time. Of that second only keyframes are decoded, three at most: a small board has a chime to play
+//! and phones to call just then.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
@@ -10,6 +12,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 use gstreamer_video::prelude::*;
+use tokio::time::Instant;
 
 use super::fanout::Fanout;
 use super::init;
@@ -20,9 +23,11 @@ pub const LARGEST: usize = 40_000;
 /// How long the camera may take to its first picture.
 const FIRST: Duration = Duration::from_secs(8);
 /// Pictures are looked at for so long from the first one on.
-const LOOK: Duration = Duration::from_secs(1);
-/// The most pictures looked at: those of a second at the highest rate there is.
-const MOST: usize = 31;
+const LOOK: Duration = Duration::from_millis(1200);
+/// So long after one keyframe the next is asked for.
+const PAUSE: Duration = Duration::from_millis(500);
+/// The most pictures looked at.
+const MOST: usize = 3;
 /// How long one picture may take through the decoder or the encoder of pictures.
 const LIMIT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 /// Widths that are tried until it is small enough.
@@ -47,20 +52,30 @@ pub async fn take(fanout: &Fanout) -> Result<Vec<u8>, String> {
         .map_err(|_| "looking at the pictures broke off".to_owned())?
 }
 
-async fn gather(fanout: &Fanout) -> Vec<std::sync::Arc<VideoUnit>> {
+async fn gather(fanout: &Fanout) -> Vec<Arc<VideoUnit>> {
     let mut feed = fanout.feed();
     fanout.request_keyframe();
     let mut pictures = Vec::new();
-    let mut deadline = tokio::time::Instant::now() + FIRST;
+    let mut deadline = Instant::now() + FIRST;
+    let mut next = deadline;
     while pictures.len() < MOST {
-        match tokio::time::timeout_at(deadline, feed.next()).await {
-            Ok(Some(Unit::Video(unit))) => {
+        let unit = tokio::select! {
+            unit = tokio::time::timeout_at(deadline, feed.next()) => unit,
+            () = tokio::time::sleep_until(next) => {
+                fanout.request_keyframe();
+                next = deadline;
+                continue;
+            }
+        };
+        match unit {
+            Ok(Some(Unit::Video(unit))) if unit.keyframe => {
                 if pictures.is_empty() {
-                    deadline = tokio::time::Instant::now() + LOOK;
+                    deadline = Instant::now() + LOOK;
                 }
+                next = Instant::now() + PAUSE;
                 pictures.push(unit);
             }
-            Ok(Some(Unit::Audio(_))) => {}
+            Ok(Some(_)) => {}
             Ok(None) | Err(_) => break,
         }
     }
@@ -83,7 +98,7 @@ impl Look {
     }
 }
 
-fn best_of(pictures: &[std::sync::Arc<VideoUnit>]) -> Result<Vec<u8>, String> {
+fn best_of(pictures: &[Arc<VideoUnit>]) -> Result<Vec<u8>, String> {
     init().map_err(|error| error.to_string())?;
     let decoder = DECODERS
         .into_iter()
@@ -111,7 +126,7 @@ fn best_of(pictures: &[std::sync::Arc<VideoUnit>]) -> Result<Vec<u8>, String> {
 
 fn look_through(
     pipeline: &gst::Pipeline,
-    pictures: &[std::sync::Arc<VideoUnit>],
+    pictures: &[Arc<VideoUnit>],
 ) -> Result<Option<(Look, gst::Sample)>, String> {
     let source =
         pipeline.by_name("in").and_then(|source| source.downcast::<gst_app::AppSrc>().ok());
@@ -135,7 +150,7 @@ fn look_through(
 }
 
 /// The pictures as RTP packets (RFC 3550 section 5.1), as a link would send them.
-fn packets(pictures: &[std::sync::Arc<VideoUnit>]) -> impl Iterator<Item = bytes::Bytes> {
+fn packets(pictures: &[Arc<VideoUnit>]) -> impl Iterator<Item = bytes::Bytes> {
     let mut sequence = 0_u16;
     pictures.iter().flat_map(move |unit| {
         let last = unit.payloads.len().saturating_sub(1);
@@ -208,8 +223,6 @@ fn jpeg(sample: &gst::Sample) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::packetise::Packetiser;
     use super::*;
 
@@ -219,7 +232,7 @@ mod tests {
         let [width, height] = size;
         let text = format!(
             "videotestsrc num-buffers={frames} {source} ! video/x-raw,width={width},height={height},framerate=30/1 \
-             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=300 \
+             ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=1 \
              ! video/x-h264,stream-format=byte-stream,alignment=au,profile=constrained-baseline ! appsink name=out sync=false"
         );
         let pipeline = gst::parse::launch(&text).expect("a pipeline");

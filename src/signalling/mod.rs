@@ -28,6 +28,7 @@ mod frames;
 mod greeted;
 mod knocks;
 mod membership;
+mod doorstep;
 mod page;
 mod page_words;
 mod pulse;

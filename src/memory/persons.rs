@@ -45,6 +45,18 @@ struct Book {
 
 const VERSION: u32 = 1;
 
+/// The persons of a file. `None`: it holds none, or is of another version.
+pub(super) fn read(text: &[u8]) -> Option<Vec<Person>> {
+    let book: Book = serde_json::from_slice(text).ok()?;
+    (book.version == VERSION).then_some(book.persons)
+}
+
+/// A file of these persons.
+pub(super) fn write(persons: Vec<Person>) -> Vec<u8> {
+    // Strings and numbers: this cannot fail.
+    serde_json::to_vec_pretty(&Book { version: VERSION, persons }).unwrap_or_default()
+}
+
 impl Persons {
     /// Those of this state directory; nobody if there is no file. A file that holds no persons is set aside as
     /// `persons.json.broken`: then nobody can open the door from a page, and the log says so.
@@ -54,9 +66,9 @@ impl Persons {
     pub fn open(state_dir: &Path) -> Result<Self, MemoryError> {
         let path = state_dir.join(FILE);
         let known = match fs::read(&path) {
-            Ok(text) => match serde_json::from_slice::<Book>(&text) {
-                Ok(book) if book.version == VERSION => book.persons,
-                _ => {
+            Ok(text) => match read(&text) {
+                Some(persons) => persons,
+                None => {
                     let aside = path.with_extension("json.broken");
                     tracing::error!(
                         path = %path.display(), aside = %aside.display(),
@@ -129,15 +141,13 @@ impl Persons {
     }
 
     fn keep(&mut self, persons: Vec<Person>) -> Result<(), MemoryError> {
-        let book = Book { version: VERSION, persons };
-        // Strings and numbers: this cannot fail.
-        let text = serde_json::to_vec_pretty(&book).unwrap_or_default();
+        let text = write(persons.clone());
         whole_file::write_private(&self.path, &text).map_err(|source| MemoryError::File {
             action: "write",
             path: self.path.clone(),
             source,
         })?;
-        self.known = book.persons;
+        self.known = persons;
         Ok(())
     }
 }

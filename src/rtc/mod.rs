@@ -28,6 +28,9 @@ mod names;
 mod numbers;
 mod pace;
 mod path;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 mod repair;
 mod sdp;
 mod servers;

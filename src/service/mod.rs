@@ -11,5 +11,8 @@ pub mod happenings;
 pub mod logging;
 pub mod network;
 pub mod notify;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 pub mod server;
 pub mod tasks;

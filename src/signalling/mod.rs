@@ -13,6 +13,9 @@ pub mod hub;
 pub mod inbound;
 pub mod lan;
 pub mod message;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 pub mod session;
 pub mod status;
 pub mod timings;
@@ -24,11 +27,11 @@ mod bucket;
 mod cert;
 mod connect;
 mod desk;
+mod doorstep;
 mod frames;
 mod greeted;
 mod knocks;
 mod membership;
-mod doorstep;
 mod page;
 mod page_words;
 mod pulse;

@@ -28,6 +28,7 @@ use crate::media::{self, Capture, Playback};
 use crate::rtc::{Links, Network, Picture};
 use crate::service::control::Reply;
 use crate::service::happenings::Happening;
+use crate::service::metrics_page::MetricsPage;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
@@ -134,6 +135,10 @@ impl House {
         let events = Events::new();
         let (control_in, control) = mpsc::channel(REQUESTS);
         let (stop_control, stopped) = oneshot::channel();
+        if let Some(address) = settings.metrics {
+            let page = MetricsPage::bind(address).await?;
+            tasks.spawn("metrics", Weight::Ordinary, page.run(control_in.clone()));
+        }
         let serving = server.run(control_in, events.clone(), async {
             let _ = stopped.await;
         });
@@ -469,14 +474,19 @@ fn service_uplink(
     inbox: mpsc::Sender<Input>,
 ) -> UplinkHandle {
     let transport = Transport::Url { origin: service.origin.clone() };
-    let login = match &service.credential {
+    let login = login(&service.credential);
+    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+}
+
+/// How the door is let in at the service.
+pub(crate) fn login(credential: &Credential) -> Login {
+    match credential {
         Credential::Key(key) => Login::Key(Key::new(key.expose())),
         Credential::Command(words) => Login::Tokens(TokenSource::Command(words.clone())),
         Credential::Url { url, bearer } => {
             Login::Tokens(TokenSource::Url { url: url.clone(), bearer: bearer.clone() })
         }
-    };
-    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+    }
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -17,6 +17,7 @@ mod hooks_address;
 mod hooks_mqtt;
 mod house;
 mod ice;
+mod metrics;
 pub mod names;
 mod notes;
 mod outputs;
@@ -105,6 +106,8 @@ pub struct Settings {
     pub messages: Messages,
     /// Who outside is told what happens at the door.
     pub hooks: HooksSettings,
+    /// Where numbers for programs that watch the door are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -408,6 +411,7 @@ fn settle(
         quiet: settled.quiet,
         messages: settled.messages,
         hooks: settled.hooks?,
+        metrics: settled.metrics,
         board,
         state_dir: settled.state_dir,
         socket: args.socket.clone().unwrap_or_else(|| around.socket()),

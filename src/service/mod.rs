@@ -8,7 +8,10 @@ pub mod control;
 pub mod ctl;
 mod ctl_words;
 pub mod happenings;
+pub mod health;
 pub mod logging;
+pub mod metrics;
+pub mod metrics_page;
 pub mod network;
 pub mod notify;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -31,6 +31,7 @@ mod reader;
 mod secret;
 mod sound;
 mod uplink;
+pub mod verdict;
 pub mod whole_file;
 
 use std::collections::BTreeMap;

@@ -35,6 +35,7 @@ mod repair;
 mod sdp;
 mod servers;
 mod tracks;
+pub mod trial;
 mod turn_bridge;
 mod turn_dial;
 mod turn_frames;

@@ -9,6 +9,7 @@ pub mod ctl;
 mod ctl_words;
 pub mod happenings;
 pub mod health;
+pub mod host;
 pub mod logging;
 pub mod metrics;
 pub mod metrics_page;

@@ -19,6 +19,7 @@ pub mod promises;
 pub mod session;
 pub mod status;
 pub mod timings;
+pub mod trial;
 pub mod uplink;
 
 mod address;

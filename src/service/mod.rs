@@ -18,5 +18,6 @@ pub mod notify;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod promises;
+pub mod redact;
 pub mod server;
 pub mod tasks;

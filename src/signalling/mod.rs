@@ -41,5 +41,6 @@ mod requests;
 mod seat;
 mod token;
 
+pub use cert::KEY_FILE as HUB_KEY_FILE;
 pub use membership::MembershipTimes;
 pub use pulse::PulseTimes;

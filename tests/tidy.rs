@@ -549,6 +549,46 @@ fn every_document_the_code_cites_has_the_section_it_cites() {
     report(&faults);
 }
 
+#[test]
+fn every_test_that_the_documents_of_faults_and_attacks_name_is_there() {
+    let mut code = String::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        code.push_str(&source.text);
+    }
+    let mut faults = Vec::new();
+    let mut named = 0;
+    for document in ["docs/faults.md", "docs/security.md"] {
+        for (at, line) in read(document).lines().enumerate() {
+            let place = format!("{document}:{}", at + 1);
+            // Between backticks, a name of five words and more is a test's.
+            for name in line.split('`').skip(1).step_by(2) {
+                let is_name = name.matches('_').count() >= 4
+                    && name
+                        .bytes()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+                if is_name {
+                    named += 1;
+                    if !code.contains(&format!("fn {name}(")) {
+                        faults.push(format!("{place}: there is no test {name}; correct the name"));
+                    }
+                }
+            }
+            // `folder/file.test.mjs`: "its words"
+            for (start, _) in line.match_indices(".test.mjs`: \"") {
+                let file = line[..start].rsplit('`').next().unwrap_or_default();
+                let words = line[start..].split('"').nth(1).unwrap_or_default();
+                named += 1;
+                let path = format!("tests/{file}.test.mjs");
+                if !fs::read_to_string(root().join(&path)).is_ok_and(|text| text.contains(words)) {
+                    faults.push(format!("{place}: {path} has no test {words:?}; correct it"));
+                }
+            }
+        }
+    }
+    assert!(named > 80, "only {named} tests were found in the documents");
+    report(&faults);
+}
+
 fn report(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }

@@ -29,6 +29,7 @@ use crate::media::{self, Capture, Playback};
 use crate::rtc::{Ears, Links, Network, Picture};
 use crate::service::control::Reply;
 use crate::service::happenings::Happening;
+use crate::service::metrics_page::MetricsPage;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
@@ -135,6 +136,10 @@ impl House {
         let events = Events::new();
         let (control_in, control) = mpsc::channel(REQUESTS);
         let (stop_control, stopped) = oneshot::channel();
+        if let Some(address) = settings.metrics {
+            let page = MetricsPage::bind(address).await?;
+            tasks.spawn("metrics", Weight::Ordinary, page.run(control_in.clone()));
+        }
         let serving = server.run(control_in, events.clone(), async {
             let _ = stopped.await;
         });

@@ -26,6 +26,7 @@ pub mod signalling;
 mod clerk;
 pub mod daemon;
 pub mod devices;
+pub mod diagnose;
 mod errands;
 mod hands;
 mod herald;

@@ -44,12 +44,17 @@ pub fn service_uplink(
     inbox: mpsc::Sender<Input>,
 ) -> UplinkHandle {
     let transport = Transport::Url { origin: service.origin.clone() };
-    let login = match &service.credential {
+    let login = login(&service.credential);
+    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+}
+
+/// How the door is let in at the service.
+pub fn login(credential: &Credential) -> Login {
+    match credential {
         Credential::Key(key) => Login::Key(Key::new(key.expose())),
         Credential::Command(words) => Login::Tokens(TokenSource::Command(words.clone())),
         Credential::Url { url, bearer } => {
             Login::Tokens(TokenSource::Url { url: url.clone(), bearer: bearer.clone() })
         }
-    };
-    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+    }
 }

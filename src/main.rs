@@ -31,7 +31,8 @@ enum Command {
     Devices(DevicesArgs),
     /// Switch relay, lamp and buzzer off, with no door running. Exit codes: 0 off, 1 not all of them.
     OutputsOff(ConfigArgs),
-    /// Try camera, speaker, microphone and echo for real; heard for 8 s. Exit codes: 0 good, 1 something is wrong.
+    /// Try all a call needs, devices, network, service and servers, for real; heard for 8 s. Exit codes: 0 good, 1
+    /// something is wrong.
     Selftest {
         #[command(flatten)]
         config: ConfigArgs,
@@ -90,7 +91,7 @@ fn main() -> ExitCode {
         Command::OutputsOff(args) => outputs_off(&args.into()),
         Command::Selftest { config, json } => intercomd::selftest::run(&config.into(), json),
         Command::Setup(args) => setup::run(&args),
-        Command::Ctl(args) => ctl::run(args),
+        Command::Ctl(args) => ctl::run(args, intercomd::diagnose::report),
         Command::Manual { folder } => write_manual(&folder),
     }
 }

@@ -13,6 +13,7 @@ use crate::service::control::{
     CallStatus, HookStatus, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status,
     UplinkStatus,
 };
+use crate::service::health::{self, Health};
 use crate::service::server::unix_seconds;
 use crate::signalling::uplink::UplinkHandle;
 
@@ -24,7 +25,8 @@ impl Hands {
         let playback = self.playback.status();
         let panel = self.panel.status();
         let counters = heart.counters;
-        Status {
+        let mut status = Status {
+            health: Health::default(),
             state: heart.state.into(),
             call: heart.call.as_ref().map(|(id, since)| CallStatus {
                 id: id.to_string(),
@@ -93,7 +95,9 @@ impl Hands {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: self.address.clone(),
             uptime_s: self.started.elapsed().as_secs(),
-        }
+        };
+        status.health = health::of(&status);
+        status
     }
 
     fn peer_status(&self, peer: &PeerView) -> PeerStatus {

@@ -1,16 +1,25 @@
-//! `intercomd selftest`: configuration, camera, speaker, microphone and echo, tried for real and told in plain words.
+//! `intercomd selftest`: all a call needs, tried for real and told in plain words: configuration, the machine, camera,
+//! encoder, speaker, microphone and echo, the service with its rights, STUN and TURN servers, the LAN page.
 //!
-//! Presentation only: the trying is done in the media room. The daemon must not be running, as it holds the devices.
+//! Presentation only: each room tries its own. The daemon must not be running, as it holds the devices.
 
 use std::fmt::Write as _;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
+use crate::config::verdict::{Grade, Verdict};
 use crate::config::{self, LoadArgs, Settings};
-use crate::media::room::{Findings, Grade, Verdict};
+use crate::hands::ice_server;
+use crate::lines::login;
+use crate::media::room::Findings;
 use crate::media::selftest::{PartReport, picture, sound};
+use crate::rtc::{IceServer, trial as ways};
+use crate::service::host;
+use crate::signalling::{lan, trial};
 
 /// Runs the test and prints what it found: 0 all is good or fair, 1 something is wrong.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
@@ -54,9 +63,72 @@ type Parts = Vec<(&'static str, PartReport)>;
 
 fn try_all(settings: &Settings) -> std::io::Result<Parts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let picture = runtime.block_on(picture(&settings.board));
+    let (picture, service, servers) = runtime.block_on(async {
+        let picture = picture(&settings.board).await;
+        let (service, servers) = network(settings).await;
+        (picture, service, servers)
+    });
     runtime.shutdown_background();
-    Ok(vec![("picture", picture), ("sound", sound(&settings.board))])
+    Ok(vec![
+        ("machine", plain(machine(settings, Path::new("/")))),
+        ("picture", picture),
+        ("sound", sound(&settings.board)),
+        ("service", plain(service)),
+        ("servers", plain(servers)),
+        ("page", plain(page(settings))),
+    ])
+}
+
+fn plain(verdicts: Vec<Verdict>) -> PartReport {
+    PartReport { verdicts, ..PartReport::default() }
+}
+
+fn machine(settings: &Settings, root: &Path) -> Vec<Verdict> {
+    let mut verdicts = vec![host::clock(SystemTime::now(), root), host::disk(&settings.state_dir)];
+    verdicts.extend(host::heat_and_power(root));
+    verdicts
+}
+
+/// The service, and the STUN and TURN servers it and the configuration name.
+async fn network(settings: &Settings) -> (Vec<Verdict>, Vec<Verdict>) {
+    let own = settings.ice.servers.iter().map(ice_server);
+    let Some(uplink) = &settings.uplink else {
+        let words = "no service is configured: phones in the local network only";
+        let service = vec![Verdict::good(words)];
+        let servers: Vec<IceServer> = own.collect();
+        let servers = match servers.is_empty() {
+            true => vec![Verdict::good("none is needed in the local network")],
+            false => ways::servers(&servers, &[]).await,
+        };
+        return (service, servers);
+    };
+    let tried = trial::service(&uplink.origin, &login(&uplink.credential), &settings.channel).await;
+    let servers: Vec<IceServer> = tried.servers.iter().map(ice_server).chain(own).collect();
+    (tried.verdicts, ways::servers(&servers, &[]).await)
+}
+
+fn page(settings: &Settings) -> Vec<Verdict> {
+    let Some(lan) = &settings.lan else {
+        return vec![Verdict::good("no page is served in the local network, as configured")];
+    };
+    let files = lan
+        .tls
+        .as_ref()
+        .map(|files| lan::TlsFiles { cert: files.cert.clone(), key: files.key.clone() });
+    let mut verdicts = vec![trial::certificate(
+        lan.listen.ip(),
+        files.as_ref(),
+        &settings.state_dir,
+        SystemTime::now(),
+    )];
+    verdicts.push(match lan.web_dir.join("index.html").is_file() {
+        true => Verdict::good("the page's files are there"),
+        false => Verdict::bad(
+            format!("{} holds no index.html", lan.web_dir.display()),
+            "install the page, or correct [lan] web_dir",
+        ),
+    });
+    verdicts
 }
 
 fn settings_report(warnings: &[String]) -> PartReport {

@@ -26,6 +26,7 @@ const ROOTS: &[&str] = &[
     "src/clerk.rs",
     "src/daemon.rs",
     "src/devices.rs",
+    "src/diagnose.rs",
     "src/errands.rs",
     "src/hands.rs",
     "src/herald.rs",
@@ -74,6 +75,9 @@ const PURE: &[&str] = &[
     "src/rtc/turn_url.rs",
     "src/service/control.rs",
     "src/service/happenings.rs",
+    "src/service/health.rs",
+    "src/service/metrics.rs",
+    "src/service/redact.rs",
     "src/signalling/advice.rs",
     "src/signalling/backoff.rs",
     "src/signalling/bucket.rs",
@@ -133,11 +137,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("gstreamer", &["src/media/"]),
     ("gstreamer_app", &["src/media/"]),
     ("gstreamer_video", &["src/media/"]),
-    ("http_body_util", &["src/signalling/", "src/hooks/"]),
+    ("http_body_util", &["src/signalling/", "src/hooks/", "src/service/metrics_page.rs"]),
     ("httpdate", &["src/hooks/"]),
-    ("hyper", &["src/signalling/", "src/hooks/"]),
+    ("hyper", &["src/signalling/", "src/hooks/", "src/service/metrics_page.rs"]),
     ("hyper_rustls", &["src/hooks/"]),
-    ("hyper_util", &["src/signalling/", "src/hooks/"]),
+    ("hyper_util", &["src/signalling/", "src/hooks/", "src/service/metrics_page.rs"]),
+    ("prometheus_client", &["src/service/metrics.rs"]),
     ("qrcode", &["src/service/", "src/media/"]),
     ("rcgen", &["src/signalling/"]),
     ("rppal", &["src/hardware/"]),
@@ -488,14 +493,15 @@ fn no_file_names_a_registry_or_holds_what_looks_like_a_key() {
         let text = String::from_utf8_lossy(&bytes);
         for (number, line) in text.lines().enumerate() {
             let place = format!("{path}:{}", number + 1);
-            if !(path == "Cargo.lock" && line.starts_with(CARGO_INDEX)) {
+            let is_lock = path == "Cargo.lock" || path == "fuzz/Cargo.lock";
+            if !(is_lock && line.starts_with(CARGO_INDEX)) {
                 let named = |(name, end): &&(&str, &str)| line.contains(&format!("{name}.{end}"));
                 for (name, end) in REGISTRIES.iter().filter(named) {
                     faults.push(format!(
                         "{place}: names the registry {name}.{end}; every tool knows its own, leave it out"
                     ));
                 }
-                if path == "Cargo.lock" && line.starts_with("source = ") {
+                if is_lock && line.starts_with("source = ") {
                     faults.push(format!("{place}: a source that is not the usual index"));
                 }
             }
@@ -545,6 +551,46 @@ fn every_document_the_code_cites_has_the_section_it_cites() {
             }
         }
     }
+    report(&faults);
+}
+
+#[test]
+fn every_test_that_the_documents_of_faults_and_attacks_name_is_there() {
+    let mut code = String::new();
+    for source in sources("src").into_iter().chain(sources("tests")) {
+        code.push_str(&source.text);
+    }
+    let mut faults = Vec::new();
+    let mut named = 0;
+    for document in ["docs/faults.md", "docs/security.md"] {
+        for (at, line) in read(document).lines().enumerate() {
+            let place = format!("{document}:{}", at + 1);
+            // Between backticks, a name of five words and more is a test's.
+            for name in line.split('`').skip(1).step_by(2) {
+                let is_name = name.matches('_').count() >= 4
+                    && name
+                        .bytes()
+                        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_');
+                if is_name {
+                    named += 1;
+                    if !code.contains(&format!("fn {name}(")) {
+                        faults.push(format!("{place}: there is no test {name}; correct the name"));
+                    }
+                }
+            }
+            // `folder/file.test.mjs`: "its words"
+            for (start, _) in line.match_indices(".test.mjs`: \"") {
+                let file = line[..start].rsplit('`').next().unwrap_or_default();
+                let words = line[start..].split('"').nth(1).unwrap_or_default();
+                named += 1;
+                let path = format!("tests/{file}.test.mjs");
+                if !fs::read_to_string(root().join(&path)).is_ok_and(|text| text.contains(words)) {
+                    faults.push(format!("{place}: {path} has no test {words:?}; correct it"));
+                }
+            }
+        }
+    }
+    assert!(named > 80, "only {named} tests were found in the documents");
     report(&faults);
 }
 

@@ -16,7 +16,7 @@ use super::reader::Reader;
 use super::secret::resolve;
 use super::{
     HooksSettings, IceSettings, LanSettings, LogSettings, Messages, QuietHours, Surroundings,
-    TlsFiles, UplinkSettings, hooks, house, ice, uplink,
+    TlsFiles, UplinkSettings, hooks, house, ice, metrics, uplink,
 };
 use crate::intercom::Rules;
 
@@ -38,6 +38,7 @@ pub(super) struct Wishes {
     ice: ice::Wishes,
     lan: LanWishes,
     hooks: hooks::Wishes,
+    metrics: metrics::Wishes,
     pub(super) rules: Rules,
     pub(super) log: LogSettings,
     quiet: house::QuietWishes,
@@ -85,6 +86,7 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         quiet,
         messages,
         hooks: hooks::read(root.table("hooks")),
+        metrics: metrics::read(root.table("metrics")),
     }
 }
 
@@ -143,6 +145,7 @@ pub(super) struct Settled {
     pub(super) ice: Option<IceSettings>,
     pub(super) lan: Option<LanSettings>,
     pub(super) hooks: Option<HooksSettings>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) state_dir: PathBuf,
     pub(super) quiet: Option<QuietHours>,
     pub(super) messages: Messages,
@@ -168,6 +171,7 @@ impl Wishes {
             hooks: self.hooks.settle(&desk, channel.as_deref()),
             channel,
             uplink: self.uplink.settle(&desk),
+            metrics: self.metrics.settle(&desk),
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },
             quiet: self.quiet.settle(&desk),

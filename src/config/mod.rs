@@ -18,16 +18,21 @@ mod hooks_address;
 mod hooks_mqtt;
 mod house;
 mod ice;
+mod metrics;
 pub mod names;
 mod notes;
 mod outputs;
 mod parts;
 mod problem;
 mod profile;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 mod reader;
 mod secret;
 mod sound;
 mod uplink;
+pub mod verdict;
 pub mod whole_file;
 
 use std::collections::BTreeMap;
@@ -103,6 +108,8 @@ pub struct Settings {
     pub messages: Messages,
     /// Who outside is told what happens at the door.
     pub hooks: HooksSettings,
+    /// Where numbers for programs that watch the door are served; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -362,8 +369,20 @@ fn gather(
 ) -> Option<(Settings, Vec<PathBuf>)> {
     let mut sources = Vec::new();
     let document = open(args, around, &mut sources, notes)?;
+    let settings = settle(&document, args, around, &mut sources, notes)?;
+    Some((settings, sources))
+}
+
+/// What this document says, on top of the board it names, whose file goes before the other sources.
+fn settle(
+    document: &Document,
+    args: &LoadArgs,
+    around: &Surroundings,
+    sources: &mut Vec<PathBuf>,
+    notes: &Notes,
+) -> Option<Settings> {
     let table = document.parse(notes)?;
-    let mut root = Reader::new(&document, &table, notes);
+    let mut root = Reader::new(document, &table, notes);
     let wishes = file::read(&mut root, around);
 
     let mut draft = Draft::default();
@@ -384,23 +403,21 @@ fn gather(
     let (name, compatible) = known?;
     let board = draft.settle(name, compatible, notes);
     rules.texts = board.display.slates && board.display.source != Source::Off;
-    Some((
-        Settings {
-            channel: settled.channel?,
-            uplink: settled.uplink,
-            ice: settled.ice?,
-            lan: settled.lan,
-            rules,
-            log,
-            quiet: settled.quiet,
-            messages: settled.messages,
-            hooks: settled.hooks?,
-            board,
-            state_dir: settled.state_dir,
-            socket: args.socket.clone().unwrap_or_else(|| around.socket()),
-        },
-        sources,
-    ))
+    Some(Settings {
+        channel: settled.channel?,
+        uplink: settled.uplink,
+        ice: settled.ice?,
+        lan: settled.lan,
+        rules,
+        log,
+        quiet: settled.quiet,
+        messages: settled.messages,
+        hooks: settled.hooks?,
+        metrics: settled.metrics,
+        board,
+        state_dir: settled.state_dir,
+        socket: args.socket.clone().unwrap_or_else(|| around.socket()),
+    })
 }
 
 /// The board to look for, and the folder its relative path counts from.

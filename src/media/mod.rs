@@ -34,6 +34,9 @@ pub mod plan_sound;
 pub mod playback;
 mod playback_stage;
 pub mod portrait;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 pub mod rate;
 pub mod room;
 pub mod scene;

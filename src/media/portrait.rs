@@ -84,21 +84,55 @@ async fn gather(fanout: &Fanout) -> Vec<Arc<VideoUnit>> {
 
 /// How much there is to see in a picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Look {
+pub(super) struct Look {
     /// Mean brightness, 0 to 255.
-    mean: f64,
+    pub(super) mean: f64,
     /// Mean difference between neighbours: more when sharp and full of things, little when dark or blurred.
-    detail: f64,
+    pub(super) detail: f64,
 }
 
 impl Look {
     /// Nothing can be made out.
-    fn is_dark(self) -> bool {
+    pub(super) fn is_dark(self) -> bool {
         self.mean < 24.0 && self.detail < 1.5
     }
 }
 
+/// Looks at each picture, and how much it differs from the one before (mean difference of brightness, 0 to 255).
+///
+/// # Errors
+/// A sentence saying why nothing can be seen: no decoder, or a broken stream.
+pub(super) fn looks(pictures: &[Arc<VideoUnit>]) -> Result<Vec<(Look, f64)>, String> {
+    let mut seen = Vec::new();
+    let mut before: Vec<u8> = Vec::new();
+    decode(pictures, |sample| {
+        let Some((look, values)) = look_at(&sample) else { return };
+        let differences =
+            before.iter().zip(&values).map(|(one, other)| f64::from(one.abs_diff(*other)));
+        let change = differences.sum::<f64>() / values.len().max(1) as f64;
+        before = values;
+        seen.push((look, change));
+    })?;
+    Ok(seen)
+}
+
 fn best_of(pictures: &[Arc<VideoUnit>]) -> Result<Vec<u8>, String> {
+    let mut best: Option<(Look, gst::Sample)> = None;
+    decode(pictures, |sample| {
+        let Some((look, _)) = look_at(&sample) else { return };
+        if best.as_ref().is_none_or(|(before, _)| look.detail > before.detail) {
+            best = Some((look, sample));
+        }
+    })?;
+    match best {
+        Some((look, _)) if look.is_dark() => Err("it was too dark to see anybody".to_owned()),
+        Some((_, sample)) => jpeg(&sample),
+        None => Err("no picture could be decoded".to_owned()),
+    }
+}
+
+/// Hands out each picture that can be decoded.
+fn decode(pictures: &[Arc<VideoUnit>], each: impl FnMut(gst::Sample)) -> Result<(), String> {
     init().map_err(|error| error.to_string())?;
     let decoder = DECODERS
         .into_iter()
@@ -113,21 +147,18 @@ fn best_of(pictures: &[Arc<VideoUnit>]) -> Result<Vec<u8>, String> {
         .map_err(|error| error.message().to_owned())?
         .downcast::<gst::Pipeline>()
         .map_err(|_| "the decoder cannot be built".to_owned())?;
-    let found = look_through(&pipeline, pictures);
+    let done = look_through(&pipeline, pictures, each);
     if let Err(error) = pipeline.set_state(gst::State::Null) {
         tracing::debug!(%error, "looking at pictures did not stop cleanly");
     }
-    match found? {
-        Some((look, _)) if look.is_dark() => Err("it was too dark to see anybody".to_owned()),
-        Some((_, sample)) => jpeg(&sample),
-        None => Err("no picture could be decoded".to_owned()),
-    }
+    done
 }
 
 fn look_through(
     pipeline: &gst::Pipeline,
     pictures: &[Arc<VideoUnit>],
-) -> Result<Option<(Look, gst::Sample)>, String> {
+    mut each: impl FnMut(gst::Sample),
+) -> Result<(), String> {
     let source =
         pipeline.by_name("in").and_then(|source| source.downcast::<gst_app::AppSrc>().ok());
     let sink = pipeline.by_name("out").and_then(|sink| sink.downcast::<gst_app::AppSink>().ok());
@@ -139,14 +170,10 @@ fn look_through(
         }
     }
     let _ = source.end_of_stream();
-    let mut best: Option<(Look, gst::Sample)> = None;
     while let Some(sample) = sink.try_pull_sample(LIMIT) {
-        let Some(look) = look_at(&sample) else { continue };
-        if best.as_ref().is_none_or(|(before, _)| look.detail > before.detail) {
-            best = Some((look, sample));
-        }
+        each(sample);
     }
-    Ok(best)
+    Ok(())
 }
 
 /// The pictures as RTP packets (RFC 3550 section 5.1), as a link would send them.
@@ -174,27 +201,28 @@ fn packets(pictures: &[Arc<VideoUnit>]) -> impl Iterator<Item = bytes::Bytes> {
     })
 }
 
-fn look_at(sample: &gst::Sample) -> Option<Look> {
+/// What there is to see, and the brightness of the pixels that were looked at.
+fn look_at(sample: &gst::Sample) -> Option<(Look, Vec<u8>)> {
     let info = gst_video::VideoInfo::from_caps(sample.caps()?).ok()?;
     let frame = gst_video::VideoFrameRef::from_buffer_ref_readable(sample.buffer()?, &info).ok()?;
     let stride = usize::try_from(*frame.plane_stride().first()?).ok()?;
     let (width, height) = (info.width() as usize, info.height() as usize);
     let plane = frame.plane_data(0).ok()?;
     // Each fourth pixel of each fourth line tells enough.
-    let (mut sum, mut differences, mut count) = (0_u64, 0_u64, 0_u64);
+    let (mut sum, mut differences) = (0_u64, 0_u64);
+    let mut values = Vec::new();
     for row in plane.chunks(stride).take(height).step_by(4) {
         let mut before = None;
         for value in row.iter().take(width).step_by(4) {
             sum += u64::from(*value);
             differences += u64::from(before.map_or(0, |before: u8| before.abs_diff(*value)));
             before = Some(*value);
-            count += 1;
+            values.push(*value);
         }
     }
-    (count > 0).then(|| Look {
-        mean: sum as f64 / count as f64,
-        detail: differences as f64 / count as f64,
-    })
+    let count = values.len() as f64;
+    let look = Look { mean: sum as f64 / count, detail: differences as f64 / count };
+    (count > 0.0).then_some((look, values))
 }
 
 fn jpeg(sample: &gst::Sample) -> Result<Vec<u8>, String> {
@@ -287,7 +315,7 @@ mod tests {
         let mut units = encoded("pattern=black", [640, 480], 5);
         units.extend(encoded("pattern=smpte", [640, 480], 3));
         let jpeg = best_of(&units).expect("a picture");
-        let bright = look_at(&decoded(&jpeg)).expect("a look");
+        let (bright, _) = look_at(&decoded(&jpeg)).expect("a look");
         assert!(bright.mean > 60.0, "{bright:?}");
     }
 

@@ -6,6 +6,7 @@
 use std::f64::consts::TAU;
 
 use super::tones::RATE;
+pub use crate::config::verdict::{Grade, Verdict};
 
 /// Silence is this many decibels below full scale, so that no figure is infinite.
 pub const SILENCE_DB: f64 = -120.0;
@@ -267,40 +268,6 @@ pub fn analyse(programme: &Programme, recording: &Recording) -> Findings {
 fn piece<'a>(samples: &'a [f64], part: &std::ops::Range<usize>, shift: i64) -> &'a [f64] {
     let end = |at: usize| usize::try_from(at as i64 + shift).unwrap_or(0).min(samples.len());
     &samples[end(part.start)..end(part.end)]
-}
-
-/// How one part of a test came out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grade {
-    /// As it should be.
-    Good,
-    /// It works, and could be better.
-    Fair,
-    /// Something is wrong.
-    Bad,
-}
-
-/// A judgement, in plain words.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict {
-    /// How it came out.
-    pub grade: Grade,
-    /// What was found.
-    pub words: String,
-    /// What to do; empty when nothing is to be done.
-    pub remedy: String,
-}
-
-impl Verdict {
-    /// A verdict without a remedy.
-    pub fn good(words: impl Into<String>) -> Self {
-        Self { grade: Grade::Good, words: words.into(), remedy: String::new() }
-    }
-
-    /// A verdict with one.
-    pub fn new(grade: Grade, words: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { grade, words: words.into(), remedy: remedy.into() }
-    }
 }
 
 /// Judges what was found.

@@ -14,11 +14,13 @@ use super::bell::lock;
 use super::echo::on_the_system_s_time;
 use super::plan::Part;
 use super::plan_sound::{self, CAPS, VOICE_PROCESSOR};
-use super::room::{self, Findings, Grade, Programme, Recording, Verdict};
+use super::portrait::{self, Look};
+use super::room::{self, Findings, Programme, Recording};
 use super::speaker::SpeakerDesk;
 use super::speaker_line::SpeakerLine;
 use super::tones::RATE;
 use super::{Capture, Unit, devices, init, volume};
+use crate::config::verdict::{Grade, Verdict};
 use crate::config::{Board, Source};
 
 /// How long a microphone may take until it delivers.
@@ -291,15 +293,16 @@ pub async fn picture(board: &Board) -> PartReport {
     let capture = Capture::new(&silent);
     let mut feed = capture.fanout().feed();
     capture.set(true);
+    let mut taken = Vec::new();
     let count = async {
-        let (mut first, mut pictures) = (None, 0_u32);
+        let mut first = None;
         while let Some(unit) = feed.next().await {
             let Unit::Video(unit) = unit else { continue };
             let passed = unit.rtp_time.wrapping_sub(*first.get_or_insert(unit.rtp_time));
             if passed >= PICTURES {
-                return Some(f64::from(pictures) * 90_000.0 / f64::from(passed));
+                return Some(taken.len() as f64 * 90_000.0 / f64::from(passed));
             }
-            pictures += 1;
+            taken.push(unit);
         }
         None
     };
@@ -311,22 +314,108 @@ pub async fn picture(board: &Board) -> PartReport {
     report.used.extend(status.reasons);
     report.pictures_per_second = rate;
     let wanted = f64::from(board.camera.rate);
-    match rate {
-        None => report.failed(
+    let Some(rate) = rate else {
+        return report.failed(
             format!("no pictures: {:?}, camera {}", status.state, status.camera),
             "check [camera]; `intercomd devices` shows what is there",
+        );
+    };
+    report.verdicts.push(match rate < wanted * 0.7 {
+        true => Verdict::fair(
+            format!("{rate:.0} pictures a second, {wanted:.0} are wanted"),
+            "give the camera more light, or lower [camera] size or rate",
         ),
-        Some(rate) if rate < wanted * 0.7 => {
-            report.verdicts.push(Verdict::new(
-                Grade::Fair,
-                format!("{rate:.0} pictures a second, {wanted:.0} are wanted"),
-                "give the camera more light, or lower [camera] size or rate",
-            ));
-            report
+        false => Verdict::good(format!("{rate:.0} pictures a second")),
+    });
+    report.verdicts.push(match taken.iter().any(|unit| unit.keyframe) {
+        true => Verdict::good(format!("the encoder {} works", status.encoder)),
+        false => Verdict::bad(
+            format!(
+                "the encoder {} sends no keyframe: no phone could begin to show it",
+                status.encoder
+            ),
+            "name another in [encoder], or delete the line",
+        ),
+    });
+    // A decoder and a thread that may take its time; bounded by the limits of each step.
+    let seen = tokio::task::spawn_blocking(move || portrait::looks(&taken)).await;
+    match seen.unwrap_or_else(|_| Err("looking at the pictures broke off".to_owned())) {
+        Ok(seen) => report.verdicts.extend(judge_pictures(&seen)),
+        Err(why) => report.verdicts.push(Verdict::fair(
+            format!("the pictures were not looked at: {why}"),
+            "install gstreamer1.0-libav",
+        )),
+    }
+    report
+}
+
+/// What pictures in a row show, each with how much it differs from the one before.
+fn judge_pictures(seen: &[(Look, f64)]) -> Vec<Verdict> {
+    if seen.len() < 2 {
+        return vec![Verdict::bad(
+            "what the encoder sends cannot be decoded",
+            "name another in [encoder], or delete the line",
+        )];
+    }
+    let count = seen.len() as f64;
+    let mean = seen.iter().map(|(look, _)| look.mean).sum::<f64>() / count;
+    let detail = seen.iter().map(|(look, _)| look.detail).sum::<f64>() / count;
+    let dark = seen.iter().all(|(look, _)| look.is_dark());
+    let bright = format!("mean brightness {mean:.0} of 255");
+    let picture = if dark {
+        Verdict::fair(
+            format!("the picture is dark ({bright})"),
+            "take the cap off, or give the door a light; by night this is what a visitor looks like",
+        )
+    } else if mean > 240.0 {
+        Verdict::fair(
+            format!("the picture is white ({bright})"),
+            "turn the camera out of the light, or lower exposure in [camera.controls]",
+        )
+    } else if detail < 0.5 {
+        Verdict::fair(
+            format!("the picture shows one colour ({bright})"),
+            "see whether something covers the camera, and whether it is in focus",
+        )
+    } else {
+        Verdict::good(format!("the picture shows something ({bright})"))
+    };
+    // The first has none before it.
+    let moved = seen[1..].iter().any(|(_, change)| *change > 0.0);
+    let movement = match moved {
+        true => Verdict::good("the picture moves"),
+        false => Verdict::fair(
+            "all pictures are the same",
+            "wave before the camera and test again; if it stays so, the camera hangs: take its power away",
+        ),
+    };
+    vec![picture, movement]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grades(pictures: &[(f64, f64, f64)]) -> Vec<Grade> {
+        let seen: Vec<(Look, f64)> = pictures
+            .iter()
+            .map(|(mean, detail, change)| (Look { mean: *mean, detail: *detail }, *change))
+            .collect();
+        judge_pictures(&seen).iter().map(|verdict| verdict.grade).collect()
+    }
+
+    #[test]
+    fn a_picture_that_shows_something_and_moves_is_good() {
+        assert_eq!(grades(&[(120.0, 6.0, 0.0), (121.0, 6.0, 0.3)]), [Grade::Good, Grade::Good]);
+    }
+
+    #[test]
+    fn dark_white_covered_and_frozen_pictures_are_told_apart() {
+        for (mean, detail) in [(9.0, 0.4), (250.0, 3.0), (120.0, 0.1)] {
+            let seen = [(mean, detail, 0.0), (mean, detail, 1.0)];
+            assert_eq!(grades(&seen), [Grade::Fair, Grade::Good], "{mean} {detail}");
         }
-        Some(rate) => {
-            report.verdicts.push(Verdict::good(format!("{rate:.0} pictures a second")));
-            report
-        }
+        assert_eq!(grades(&[(120.0, 6.0, 0.0), (120.0, 6.0, 0.0)]), [Grade::Good, Grade::Fair]);
+        assert_eq!(grades(&[]), [Grade::Bad]);
     }
 }

@@ -53,15 +53,26 @@ struct Book {
     calls: Vec<Entry>,
 }
 
+/// The calls of a file. `None`: it holds none, or is of another version.
+pub(super) fn read(text: &[u8]) -> Option<Vec<Entry>> {
+    let book: Book = serde_json::from_slice(text).ok()?;
+    (book.version == VERSION).then_some(book.calls)
+}
+
+/// A file of these calls.
+pub(super) fn write(calls: Vec<Entry>) -> serde_json::Result<Vec<u8>> {
+    serde_json::to_vec(&Book { version: VERSION, calls })
+}
+
 impl CallLog {
     /// The log of this state directory; an empty one if there is none. One that cannot be read is set aside as
     /// `calls.json.broken`, and an empty one begins: the door matters more than its diary.
     pub fn open(state_dir: &Path, limits: LogSettings, clock: u64) -> (Self, Keeper) {
         let path = state_dir.join(FILE);
         let entries = match fs::read(&path) {
-            Ok(text) => match serde_json::from_slice::<Book>(&text) {
-                Ok(book) if book.version == VERSION => book.calls.into(),
-                _ => {
+            Ok(text) => match read(&text) {
+                Some(calls) => calls.into(),
+                None => {
                     let aside = path.with_extension("json.broken");
                     tracing::warn!(path = %path.display(), aside = %aside.display(), "this file holds no log of calls and is set aside");
                     if let Err(error) = fs::rename(&path, &aside) {
@@ -195,8 +206,7 @@ fn carry_out(folder: &Path, job: Job) -> io::Result<()> {
             let with_picture = calls.iter().filter(|entry| entry.picture);
             let kept: BTreeSet<PathBuf> =
                 with_picture.map(|entry| picture_path(folder, &entry.call)).collect();
-            let book = Book { version: VERSION, calls };
-            let text = serde_json::to_vec(&book)?;
+            let text = write(calls)?;
             whole_file::write_private(&folder.join(FILE), &text)?;
             forget_pictures(&folder.join(PICTURES), &kept)
         }
@@ -219,7 +229,7 @@ fn forget_pictures(folder: &Path, kept: &BTreeSet<PathBuf>) -> io::Result<()> {
 }
 
 /// Call ids are our own, of letters, digits and dashes; anything else would be no file of ours.
-fn picture_path(folder: &Path, call: &str) -> PathBuf {
+pub(super) fn picture_path(folder: &Path, call: &str) -> PathBuf {
     let plain: String =
         call.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(80).collect();
     folder.join(PICTURES).join(format!("{plain}.jpg"))

@@ -6,6 +6,9 @@
 pub mod call_log;
 pub mod calls;
 pub mod persons;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 pub mod proof;
 
 use std::io;

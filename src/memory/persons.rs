@@ -61,13 +61,25 @@ struct Book {
 
 const VERSION: u32 = 1;
 
+/// The persons of a file. `None`: it holds none, or is of another version.
+pub(super) fn read(text: &[u8]) -> Option<Vec<Person>> {
+    let book: Book = serde_json::from_slice(text).ok()?;
+    (book.version == VERSION).then_some(book.persons)
+}
+
+/// A file of these persons.
+pub(super) fn write(persons: Vec<Person>) -> Vec<u8> {
+    // Strings and numbers: this cannot fail.
+    serde_json::to_vec_pretty(&Book { version: VERSION, persons }).unwrap_or_default()
+}
+
 impl Persons {
     /// Those of this state directory; nobody if there is no file. A file that holds no persons is set aside as
     /// `persons.json.broken`. One that cannot be read stays, and nobody is known: a door that rings and opens for
     /// nobody is better than none.
     pub fn open(state_dir: &Path) -> Self {
         let path = state_dir.join(FILE);
-        let (known, pen) = match read(&path) {
+        let (known, pen) = match open_file(&path) {
             Ok(known) => (known, Pen::Ready),
             Err(why) => {
                 let why = why.to_string();
@@ -150,30 +162,28 @@ impl Persons {
     }
 
     fn keep(&self, persons: Vec<Person>, _pen: &MutexGuard<'_, Pen>) -> Result<(), MemoryError> {
-        let book = Book { version: VERSION, persons };
-        // Strings and numbers: this cannot fail.
-        let text = serde_json::to_vec_pretty(&book).unwrap_or_default();
+        let text = write(persons.clone());
         let path = &self.inner.path;
         whole_file::write_private(path, &text).map_err(|source| MemoryError::File {
             action: "write",
             path: path.clone(),
             source,
         })?;
-        *self.known() = book.persons;
+        *self.known() = persons;
         Ok(())
     }
 }
 
-fn read(path: &Path) -> Result<Vec<Person>, MemoryError> {
+fn open_file(path: &Path) -> Result<Vec<Person>, MemoryError> {
     let failed = |action, source| MemoryError::File { action, path: path.to_owned(), source };
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(failed("read", source)),
     };
-    match serde_json::from_slice::<Book>(&text) {
-        Ok(book) if book.version == VERSION => Ok(book.persons),
-        _ => {
+    match read(&text) {
+        Some(persons) => Ok(persons),
+        None => {
             let aside = path.with_extension("json.broken");
             tracing::error!(
                 path = %path.display(), aside = %aside.display(),

@@ -28,10 +28,14 @@ mod names;
 mod numbers;
 mod pace;
 mod path;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 mod repair;
 mod sdp;
 mod servers;
 mod tracks;
+pub mod trial;
 mod turn_bridge;
 mod turn_dial;
 mod turn_frames;

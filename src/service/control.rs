@@ -3,6 +3,7 @@
 //! Pure: values and text only. `server.rs` carries them for the daemon, `ctl.rs` for a person. Readers
 //! must ignore keys they do not know; keys and names here are kept once released.
 
+use super::health::Health;
 use crate::intercom::CallState;
 use crate::memory::calls::Entry;
 use serde::{Deserialize, Serialize};
@@ -174,6 +175,8 @@ impl State {
 pub struct Status {
     /// The call's state.
     pub state: State,
+    /// How the door is, in one word with reasons.
+    pub health: Health,
     /// The call, unless idle.
     pub call: Option<CallStatus>,
     /// Every configured uplink.
@@ -439,8 +442,8 @@ mod tests {
         has(
             &status,
             &[
-                "state", "call", "uplinks", "peers", "media", "panel", "counters", "version",
-                "address", "uptime_s",
+                "health", "state", "call", "uplinks", "peers", "media", "panel", "counters",
+                "version", "address", "uptime_s",
             ],
         );
         has(&status["call"], &["id", "since"]);

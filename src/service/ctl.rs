@@ -2,9 +2,10 @@
 //!
 //! Synchronous on purpose: it needs no runtime. Exit codes are in [`Outcome`].
 
-use super::control::{DEFAULT_SOCKET, Reply, Request, line};
+use super::control::{DEFAULT_SOCKET, Reply, Request, Status, line};
 use super::ctl_words::{describe, log_line, qr_code, sentence};
 use super::happenings::{Event, Happening};
+use crate::config::LoadArgs;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,12 @@ pub enum Verb {
     /// Who may open the door from a page.
     #[command(subcommand)]
     Person(PersonVerb),
+    /// Write a report to be given to whoever helps: status, configuration, devices and log, without secrets.
+    Diagnose {
+        /// The configuration file [default: /etc/intercomd/config.toml]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// What `ctl person` can do.
@@ -120,13 +127,22 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Carries a verb out, tells on standard output, complains on standard error.
-pub fn run(args: CtlArgs) -> ExitCode {
-    let outcome = execute(&args, &mut io::stdout().lock(), &mut io::stderr().lock());
+/// Writes a report of what the daemon says, or why it says nothing, and of what this machine shows.
+pub type Reporter = fn(Result<Status, String>, &LoadArgs) -> String;
+
+/// Carries a verb out, tells on standard output, complains on standard error. A report, which is about more than this
+/// room knows, is written by `report`.
+pub fn run(args: CtlArgs, report: Reporter) -> ExitCode {
+    let outcome = execute(&args, report, &mut io::stdout().lock(), &mut io::stderr().lock());
     outcome.into()
 }
 
-fn execute(args: &CtlArgs, out: &mut impl Write, err: &mut impl Write) -> Outcome {
+fn execute(
+    args: &CtlArgs,
+    report: Reporter,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> Outcome {
     let done = match &args.verb {
         Verb::Press => ask(args, Request::Press {}, out),
         Verb::Hangup => ask(args, Request::Hangup {}, out),
@@ -146,6 +162,7 @@ fn execute(args: &CtlArgs, out: &mut impl Write, err: &mut impl Write) -> Outcom
             ask(args, Request::RemovePerson { name: name.clone() }, out)
         }
         Verb::Person(PersonVerb::List) => ask(args, Request::Persons {}, out),
+        Verb::Diagnose { config } => diagnose(args, config.as_deref(), report, out),
     };
     let socket = args.socket.display();
     let (text, outcome) = match done {
@@ -290,6 +307,30 @@ fn pair(args: &CtlArgs, out: &mut impl Write) -> Result<Reply, Failure> {
     Ok(reply)
 }
 
+/// A door that does not run is reported, too.
+fn diagnose(
+    args: &CtlArgs,
+    config: Option<&Path>,
+    report: Reporter,
+    out: &mut impl Write,
+) -> Result<Reply, Failure> {
+    let asked = Daemon::connect(&args.socket).and_then(|mut daemon| daemon.ask(Request::Status {}));
+    let status = match asked {
+        Ok((Reply { status: Some(status), .. }, _)) => Ok(*status),
+        Ok((reply, _)) => Err(reply.error.unwrap_or_default()),
+        Err(Failure::NoDaemon(why)) => Err(why),
+        Err(Failure::Denied) => Err("this user may not ask it; use sudo".to_owned()),
+        Err(Failure::OutputClosed) => return Err(Failure::OutputClosed),
+    };
+    let args = LoadArgs {
+        config: config.map(Path::to_owned),
+        socket: Some(args.socket.clone()),
+        ..LoadArgs::default()
+    };
+    tell(out, report(status, &args).trim_end())?;
+    Ok(Reply::done())
+}
+
 fn watch(args: &CtlArgs, out: &mut impl Write) -> Result<Reply, Failure> {
     let mut daemon = Daemon::connect(&args.socket)?;
     let (reply, text) = daemon.ask(Request::Watch {})?;
@@ -323,11 +364,15 @@ fn tell(out: &mut impl Write, text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::control::{CallStatus, PeerStatus, State, Status, UplinkStatus};
+    use super::super::control::{CallStatus, PeerStatus, State, UplinkStatus};
     use super::super::server::{Ask, ControlRequest, Events, Server};
     use super::*;
     use clap::Parser;
     use std::os::unix::net::UnixListener;
+
+    fn no_report(status: Result<Status, String>, _: &LoadArgs) -> String {
+        format!("a report of {status:?}")
+    }
     use std::thread::JoinHandle;
 
     #[derive(Debug, Parser)]
@@ -366,7 +411,7 @@ mod tests {
         fn ctl(self, words: &[&str]) -> (Outcome, String, String, String) {
             let (mut out, mut err) = (Vec::new(), Vec::new());
             let args = args(&self.directory.path().join("s"), words);
-            let outcome = execute(&args, &mut out, &mut err);
+            let outcome = execute(&args, no_report, &mut out, &mut err);
             let text = |bytes| String::from_utf8(bytes).expect("text");
             let heard = self.heard.join().expect("the daemon ends well");
             (outcome, text(out), text(err), heard)
@@ -450,7 +495,8 @@ mod tests {
                 drop(UnixListener::bind(&socket).expect("a fresh place"));
             }
             let mut err = Vec::new();
-            let outcome = execute(&args(&socket, &["status"]), &mut Vec::new(), &mut err);
+            let outcome =
+                execute(&args(&socket, &["status"]), no_report, &mut Vec::new(), &mut err);
             assert_eq!(outcome, Outcome::NoDaemon);
             let err = String::from_utf8(err).expect("text");
             assert!(err.contains("systemctl start"), "{err}");
@@ -551,7 +597,7 @@ mod tests {
             let args = args(&socket, words);
             tokio::task::spawn_blocking(move || {
                 let mut out = Vec::new();
-                let outcome = execute(&args, &mut out, &mut Vec::new());
+                let outcome = execute(&args, no_report, &mut out, &mut Vec::new());
                 (outcome, String::from_utf8(out).expect("text"))
             })
         };
@@ -581,5 +627,16 @@ mod tests {
         }
         assert!(Cli::try_parse_from(["ctl"]).is_err());
         assert!(Cli::try_parse_from(["ctl", "explode"]).is_err());
+    }
+
+    #[test]
+    fn a_door_that_does_not_run_is_reported_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let args = args(&folder.path().join("none.sock"), &["diagnose"]);
+        let mut out = Vec::new();
+        let outcome = execute(&args, no_report, &mut out, &mut Vec::new());
+        assert_eq!(outcome, Outcome::Done);
+        let out = String::from_utf8(out).expect("text");
+        assert!(out.contains("a report of Err(\"there is no socket\")"), "{out}");
     }
 }

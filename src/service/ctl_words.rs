@@ -126,6 +126,10 @@ pub(super) fn describe(status: &Status, now: Duration) -> String {
         }
         None => status.state.name().to_owned(),
     });
+    page.row("health", || status.health.word.name().to_owned());
+    for reason in &status.health.reasons {
+        page.row("", || format!("→ {reason}"));
+    }
     page.row("faults", || status.faults.join(", "));
     for uplink in &status.uplinks {
         page.row("uplink", || uplink_line(uplink));

@@ -8,9 +8,17 @@ pub mod control;
 pub mod ctl;
 mod ctl_words;
 pub mod happenings;
+pub mod health;
+pub mod host;
 pub mod logging;
 pub mod manual;
+pub mod metrics;
+pub mod metrics_page;
 pub mod network;
 pub mod notify;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
+pub mod redact;
 pub mod server;
 pub mod tasks;

@@ -145,6 +145,43 @@ fn ends_at(cert: &CertificateDer<'_>) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(ends).ok()?))
 }
 
+/// Where a certificate stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Validity {
+    /// It begins so much later.
+    NotYet(Duration),
+    /// It has so much left.
+    Left(Duration),
+    /// It ended so long ago.
+    Over(Duration),
+}
+
+/// Where this certificate, which has to fit its key, stands in its life at `now`.
+///
+/// # Errors
+/// When a file cannot be read, holds no certificate or key, or the two do not belong together.
+pub fn validity(files: &TlsFiles, now: SystemTime) -> Result<Validity, LanError> {
+    let chain = read_chain(&files.cert)?;
+    let first = chain.first().and_then(|first| Some((begins_at(first)?, ends_at(first)?)));
+    let (begins, ends) =
+        first.ok_or_else(|| certificate(&files.cert, "is not an X.509 certificate"))?;
+    server_config(chain, read_key(&files.key)?).map_err(|error| certificate(&files.cert, error))?;
+    let now = since_epoch(now);
+    Ok(match (begins.checked_sub(now), ends.checked_sub(now)) {
+        (Some(wait), _) if !wait.is_zero() => Validity::NotYet(wait),
+        (_, Some(left)) if !left.is_zero() => Validity::Left(left),
+        _ => Validity::Over(now.saturating_sub(ends)),
+    })
+}
+
+/// When a certificate begins, since the Unix epoch.
+fn begins_at(cert: &CertificateDer<'_>) -> Option<Duration> {
+    let (_, parsed) = X509Certificate::from_der(cert.as_ref()).ok()?;
+    let begins = parsed.validity().not_before.timestamp();
+    // One that began before 1970 has begun.
+    Some(Duration::from_secs(u64::try_from(begins).unwrap_or(0)))
+}
+
 struct Made {
     cert_pem: String,
     key_pem: String,

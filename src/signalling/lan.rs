@@ -18,26 +18,26 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use super::address::{host_names, interface_addresses, page_address, reachable};
 use super::cert;
+use super::doorstep::{Doorstep, Place};
 use super::hub::{Hub, Identity, MemberId};
 use super::knocks::Knocks;
 use super::page::{Gate, Handover, redirect_router, router};
 use super::seat::{self, Timings, ToHub, Visitor};
 
-/// TCP and TLS callers that are not members (yet). When all are taken, further ones wait in the
-/// kernel's queue until one of these is done, which [`VISIT`] bounds.
-const STRANGERS: usize = 64;
 /// For the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
 /// For the head of a request.
 const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// Bytes of a request's head. A browser's has one or two thousand.
+const LONGEST_HEAD: usize = 32 * 1024;
 /// For all of a caller's HTTP up to the upgrade. Browsers reconnect by themselves for what comes
 /// after.
 const VISIT: Duration = Duration::from_secs(60);
@@ -197,7 +197,8 @@ async fn start_with(
         tls: tls.map(TlsAcceptor::from),
         hub: to_hub,
         stopped: stopped.clone(),
-        strangers: Arc::new(Semaphore::new(STRANGERS)),
+        doorstep: Doorstep::default(),
+        began: Instant::now(),
         knocks: Arc::default(),
         numbers: Arc::new(AtomicU64::new(0)),
         timings,
@@ -255,7 +256,9 @@ struct Doorway {
     tls: Option<TlsAcceptor>,
     hub: mpsc::Sender<ToHub>,
     stopped: watch::Receiver<bool>,
-    strangers: Arc<Semaphore>,
+    doorstep: Doorstep,
+    /// The moment its times are counted from.
+    began: Instant,
     knocks: Arc<Mutex<Knocks>>,
     numbers: Arc<AtomicU64>,
     timings: Timings,
@@ -275,8 +278,8 @@ impl Doorway {
                     let door = self.visitor(Identity::Door, "door", None);
                     callers.spawn(async move { doorway.receive(pipe, door, None).await });
                 }
-                (socket, from, permit) = accept(&listener, &self.strangers) => {
-                    callers.spawn(self.clone().welcome(socket, from, permit));
+                (socket, from, place) = self.accept(&listener) => {
+                    callers.spawn(self.clone().welcome(socket, from, place));
                 }
             }
         }
@@ -287,14 +290,37 @@ impl Doorway {
         }
     }
 
+    /// The next caller that has a place.
+    async fn accept(&self, listener: &TcpListener) -> (TcpStream, SocketAddr, Place) {
+        let mut vacancy = self.doorstep.vacancy().await;
+        loop {
+            match listener.accept().await {
+                Ok((socket, from)) => {
+                    match self.doorstep.admit(vacancy, self.began.elapsed(), from.ip()) {
+                        Ok(place) => return (socket, from, place),
+                        Err(again) => {
+                            // Without a word: each would cost as much as what it is to keep away.
+                            tracing::debug!(%from, "too many callers of this address; one is cut off");
+                            vacancy = again;
+                        }
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a caller of the LAN page; trying again");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
     /// A TCP caller: TLS if we have it.
-    async fn welcome(self, socket: TcpStream, from: SocketAddr, permit: OwnedSemaphorePermit) {
+    async fn welcome(self, socket: TcpStream, from: SocketAddr, place: Place) {
         // Small frames that must not wait for each other; a failure costs some milliseconds only.
         drop(socket.set_nodelay(true));
         let peer_id = Uuid::new_v4().to_string();
         let from = from.ip().to_canonical();
         let who = from.to_string();
-        let visitor = self.visitor(Identity::Guest { peer_id }, &who, Some(permit));
+        let visitor = self.visitor(Identity::Guest { peer_id }, &who, Some(place));
         let Some(tls) = self.tls.clone() else {
             return self.receive(socket, visitor, Some(from)).await;
         };
@@ -316,17 +342,12 @@ impl Doorway {
         }
     }
 
-    fn visitor(
-        &self,
-        identity: Identity,
-        who: &str,
-        permit: Option<OwnedSemaphorePermit>,
-    ) -> Visitor {
+    fn visitor(&self, identity: Identity, who: &str, place: Option<Place>) -> Visitor {
         Visitor {
             member: MemberId(self.numbers.fetch_add(1, Ordering::Relaxed)),
             identity,
             who: who.to_owned(),
-            permit,
+            place,
         }
     }
 
@@ -342,6 +363,7 @@ impl Doorway {
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(REQUEST_HEAD)
+            .max_buf_size(LONGEST_HEAD)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
             .with_upgrades();
         tokio::select! {
@@ -357,25 +379,6 @@ impl Doorway {
         };
         tracing::debug!(member = visitor.member.0, who, "a WebSocket was opened");
         seat::sit(socket, credentials, visitor, self.hub, self.timings).await;
-    }
-}
-
-async fn accept(
-    listener: &TcpListener,
-    strangers: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let permit = Arc::clone(strangers)
-        .acquire_owned()
-        .await
-        .expect("the semaphore of strangers is never closed");
-    loop {
-        match listener.accept().await {
-            Ok((socket, from)) => return (socket, from, permit),
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a caller of the LAN page; trying again");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
     }
 }
 

@@ -13,9 +13,13 @@ pub mod hub;
 pub mod inbound;
 pub mod lan;
 pub mod message;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod promises;
 pub mod session;
 pub mod status;
 pub mod timings;
+pub mod trial;
 pub mod uplink;
 
 mod address;
@@ -24,6 +28,7 @@ mod bucket;
 mod cert;
 mod connect;
 mod desk;
+mod doorstep;
 mod frames;
 mod greeted;
 mod knocks;
@@ -36,5 +41,6 @@ mod requests;
 mod seat;
 mod token;
 
+pub use cert::KEY_FILE as HUB_KEY_FILE;
 pub use membership::MembershipTimes;
 pub use pulse::PulseTimes;

@@ -12,10 +12,11 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::Bytes;
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::tungstenite;
 
+use super::doorstep::Place;
 use super::hub::{Action, CloseCode, Credentials, Hub, Identity, MemberId};
 use super::message::MAX_FRAME;
 
@@ -199,7 +200,7 @@ pub struct Visitor {
     /// Where it comes from, for the log.
     pub who: String,
     /// Its place among the strangers; given back when the hub has greeted it and counts it itself.
-    pub permit: Option<OwnedSemaphorePermit>,
+    pub place: Option<Place>,
 }
 
 /// Serves one WebSocket until it ends.
@@ -210,7 +211,7 @@ pub async fn sit(
     hub: mpsc::Sender<ToHub>,
     timings: Timings,
 ) {
-    let Visitor { member, identity, who, mut permit } = visitor;
+    let Visitor { member, identity, who, mut place } = visitor;
     let (outbox, mut queue) = outbox();
     let open = ToHub::Open { member, credentials, identity, outbox };
     if hub.send(open).await.is_err() {
@@ -220,7 +221,7 @@ pub async fn sit(
     // Two halves that do not wait for each other: a member that writes much and reads late must
     // not stop us both.
     let end = tokio::select! {
-        end = talk(&mut sink, &mut queue, &mut permit, timings) => end,
+        end = talk(&mut sink, &mut queue, &mut place, timings) => end,
         end = listen(&mut stream, member, &hub, timings) => end,
     };
     // Fails only when the hub has ended before us.
@@ -242,7 +243,7 @@ pub async fn sit(
 async fn talk(
     sink: &mut SplitSink<WebSocket, Message>,
     queue: &mut Queue,
-    permit: &mut Option<OwnedSemaphorePermit>,
+    place: &mut Option<Place>,
     timings: Timings,
 ) -> End {
     let mut pings = interval(timings.ping);
@@ -252,7 +253,7 @@ async fn talk(
         let message = tokio::select! {
             out = queue.next() => match out {
                 Some(Out::Frame(frame)) => {
-                    drop(permit.take());
+                    drop(place.take());
                     Message::text(&*frame)
                 }
                 Some(Out::Close(code, reason)) => return End::Close(code.code(), reason),
@@ -285,8 +286,10 @@ async fn listen(
                 ToHub::Text(member, text.as_str().to_owned())
             }
             Ok(Some(Ok(Message::Binary(bytes)))) => ToHub::Binary(member, bytes.len()),
+            // They mean nothing to the hub, but count: each costs us a frame, too.
+            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => ToHub::Binary(member, 0),
             // After a close the next read sends our half of it and then ends.
-            Ok(Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)))) => continue,
+            Ok(Some(Ok(Message::Close(_)))) => continue,
         };
         if hub.send(event).await.is_err() {
             return End::Close(CloseCode::GoingAway.code(), "the door station stops");

@@ -33,15 +33,15 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// A TURN server with the accounts alice and bob.
-struct Coturn {
+pub struct Coturn {
     child: Child,
-    plain: u16,
+    pub plain: u16,
     tls: u16,
     folder: tempfile::TempDir,
     /// All it has said, and a bell that rings for every line.
     said: Arc<Mutex<Vec<String>>>,
     bell: watch::Receiver<()>,
-    certificate: Vec<u8>,
+    pub certificate: Vec<u8>,
 }
 
 fn free_port() -> u16 {
@@ -50,7 +50,7 @@ fn free_port() -> u16 {
 }
 
 impl Coturn {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).expect("a certificate");
@@ -70,7 +70,7 @@ impl Coturn {
         (self.child, self.said, self.bell) = launch(self.folder.path(), plain, tls).await;
     }
 
-    async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         self.child.kill().await.expect("it is ours to stop");
     }
 
@@ -87,7 +87,7 @@ impl Coturn {
         }
     }
 
-    fn url(&self, way: &str) -> String {
+    pub fn url(&self, way: &str) -> String {
         match way {
             "udp" => format!("turn:127.0.0.1:{}?transport=udp", self.plain),
             "tcp" => format!("turn:127.0.0.1:{}?transport=tcp", self.plain),
@@ -96,7 +96,7 @@ impl Coturn {
         }
     }
 
-    fn server(&self, way: &str, user: &str, password: &str) -> IceServer {
+    pub fn server(&self, way: &str, user: &str, password: &str) -> IceServer {
         IceServer {
             urls: vec![self.url(way)],
             username: user.to_owned(),

@@ -1,0 +1,160 @@
+//! How the door is, in one word with its reasons.
+//!
+//! Pure: read off a status, so that `status`, metrics and the report say the same.
+
+use serde::{Deserialize, Serialize};
+
+use super::control::{Status, UplinkStatus};
+
+/// The word.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// All is as it should be.
+    #[default]
+    Good,
+    /// Visitors are heard and somebody can answer; something else is out of order.
+    Degraded,
+    /// A visitor who rings reaches nobody.
+    Down,
+}
+
+impl Grade {
+    /// All of them, best first.
+    pub const ALL: [Self; 3] = [Self::Good, Self::Degraded, Self::Down];
+
+    /// The name used in JSON, in metrics and for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// How the door is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Health {
+    /// In one word.
+    pub word: Grade,
+    /// Why it is not `good`, each in a sentence for people; the worst first.
+    pub reasons: Vec<String>,
+}
+
+/// Judges a status.
+pub fn of(status: &Status) -> Health {
+    let mut found: Vec<(Grade, String)> = Vec::new();
+    let faulty = |part: &str| status.faults.iter().any(|fault| fault == part);
+    if faulty("button") {
+        let words = "the button is held or its line is lost: a visitor cannot ring".to_owned();
+        found.push((Grade::Down, words));
+    }
+    // Without `arm` a line is down between calls and no fault.
+    let is_down = |uplink: &&UplinkStatus| {
+        uplink.state == "refused" || faulty(&format!("line {}", uplink.name))
+    };
+    let down: Vec<&UplinkStatus> = status.uplinks.iter().filter(is_down).collect();
+    let lines = if !status.uplinks.is_empty() && down.len() == status.uplinks.len() {
+        Grade::Down
+    } else {
+        Grade::Degraded
+    };
+    for uplink in &status.uplinks {
+        let advice = uplink.advice.as_deref();
+        if is_down(&uplink) {
+            let why = advice.unwrap_or("it cannot be reached");
+            found.push((lines, format!("no line to {}: {why}", uplink.name)));
+        } else if let Some(advice) = advice {
+            found.push((Grade::Degraded, format!("line {}: {advice}", uplink.name)));
+        }
+    }
+    if faulty("camera") {
+        found.push((Grade::Degraded, format!("no picture: the camera ({})", status.media.camera)));
+    } else if status.media.capture.starts_with("broken") {
+        found.push((Grade::Degraded, format!("no picture: {}", status.media.capture)));
+    }
+    for hook in &status.hooks {
+        if let Some(error) = &hook.error {
+            found.push((Grade::Degraded, format!("{} is not told: {error}", hook.name)));
+        }
+    }
+    found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
+    Health {
+        word: found.first().map_or(Grade::Good, |(grade, _)| *grade),
+        reasons: found.into_iter().map(|(_, words)| words).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::HookStatus;
+    use super::*;
+
+    fn uplink(name: &str, state: &str, advice: Option<&str>) -> UplinkStatus {
+        UplinkStatus {
+            name: name.to_owned(),
+            state: state.to_owned(),
+            advice: advice.map(str::to_owned),
+            ..UplinkStatus::default()
+        }
+    }
+
+    fn door(uplinks: Vec<UplinkStatus>, faults: &[&str]) -> Status {
+        let faults = faults.iter().map(|fault| (*fault).to_owned()).collect();
+        Status { uplinks, faults, ..Status::default() }
+    }
+
+    fn words(status: &Status) -> (Grade, usize) {
+        let health = of(status);
+        (health.word, health.reasons.len())
+    }
+
+    #[test]
+    fn a_door_with_its_lines_up_is_good_and_so_is_one_that_is_not_armed() {
+        let lan = uplink("lan", "connected", None);
+        assert_eq!(words(&door(vec![lan.clone()], &[])), (Grade::Good, 0));
+        let unarmed = uplink("service", "offline", None);
+        assert_eq!(words(&door(vec![lan, unarmed], &[])), (Grade::Good, 0));
+    }
+
+    #[test]
+    fn one_line_of_two_is_degraded_and_none_is_down() {
+        let (lan, service) = (uplink("lan", "connected", None), uplink("service", "offline", None));
+        let two = || vec![lan.clone(), service.clone()];
+        assert_eq!(words(&door(two(), &["line service"])), (Grade::Degraded, 1));
+        assert_eq!(words(&door(two(), &["line service", "line lan"])), (Grade::Down, 2));
+        let refused = uplink("service", "refused", Some("copy the key again"));
+        let health = of(&door(vec![refused], &[]));
+        assert_eq!(health.word, Grade::Down);
+        assert_eq!(health.reasons, ["no line to service: copy the key again"]);
+    }
+
+    #[test]
+    fn a_lost_button_is_down_and_stands_before_a_lost_camera() {
+        let lan = uplink("lan", "connected", None);
+        let health = of(&door(vec![lan], &["camera", "button"]));
+        assert_eq!(health.word, Grade::Down);
+        assert!(health.reasons[0].contains("button") && health.reasons[1].contains("camera"));
+    }
+
+    #[test]
+    fn a_hook_that_fails_and_a_line_with_advice_are_degraded() {
+        let lan = uplink("lan", "connected", Some("the key lacks presence"));
+        let failing = HookStatus {
+            name: "webhook owner.example".into(),
+            error: Some("it answers with HTTP 500".into()),
+            ..HookStatus::default()
+        };
+        let status = Status { hooks: vec![failing], ..door(vec![lan], &[]) };
+        assert_eq!(words(&status), (Grade::Degraded, 2));
+    }
+
+    #[test]
+    fn a_camera_that_broke_in_this_call_is_degraded_before_it_is_a_fault() {
+        let mut status = door(vec![uplink("lan", "joined", None)], &[]);
+        status.media.capture = "broken: the camera is gone".into();
+        assert_eq!(words(&status), (Grade::Degraded, 1));
+    }
+}

@@ -63,7 +63,7 @@ check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
 check "the daemon" cargo build --locked --quiet
-browser "a real browser, the real SDKs" page.test.mjs signs.test.mjs call.test.mjs service.test.mjs python.test.mjs
+browser "a real browser, the real SDKs" page.test.mjs signs.test.mjs call.test.mjs budget.test.mjs service.test.mjs python.test.mjs
 
 network "calls across bad networks" tools/test-net.sh short
 

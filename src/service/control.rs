@@ -4,6 +4,7 @@
 //! must ignore keys they do not know; keys and names here are kept once released.
 
 use crate::intercom::CallState;
+use crate::memory::budget::Budget;
 use crate::memory::calls::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -226,6 +227,8 @@ pub struct CallStatus {
     pub id: String,
     /// When the button was pressed.
     pub since: f64,
+    /// Where the time went so far, if the door got anywhere.
+    pub budget: Option<Budget>,
 }
 
 /// One uplink.

@@ -77,6 +77,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Happening::Seen { id, uplink, after_ms } => {
             format!("{id} saw the visitor after {after_ms} ms (by {uplink})")
         }
+        Happening::Reached { id, what, after_ms, .. } => {
+            format!("{} after {after_ms} ms: {what}", id.as_deref().unwrap_or("the door"))
+        }
         Happening::ProofsLocked { id: Some(id) } => {
             format!("{id} proved wrongly too often and is not listened to in this call")
         }
@@ -123,6 +126,9 @@ pub(super) fn describe(status: &Status, now: Duration) -> String {
         }
         None => status.state.name().to_owned(),
     });
+    if let Some(budget) = status.call.as_ref().and_then(|call| call.budget.as_ref()) {
+        page.row("so far", || budget.to_string());
+    }
     page.row("faults", || status.faults.join(", "));
     for uplink in &status.uplinks {
         page.row("uplink", || uplink_line(uplink));

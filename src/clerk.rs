@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use crate::config::Settings;
 use crate::intercom::{CallId, LogLine, Name, Nonce, PeerKey, Proof, Report};
 use crate::memory::MemoryError;
+use crate::memory::budget::Budget;
 use crate::memory::call_log::{CallLog, Keeper};
 use crate::memory::calls::{News, Scribe};
 use crate::memory::persons::Persons;
@@ -117,6 +118,11 @@ impl Clerk {
         let past =
             self.log.latest(usize::MAX).filter(|entry| Some(&entry.call) != present.as_ref());
         past.take(LINES).map(|entry| entry.line()).collect()
+    }
+
+    /// Where the time of the call that goes on went so far.
+    pub fn budget(&self) -> Option<Budget> {
+        self.scribe.draft()?.budget.clone()
     }
 
     /// Answers what the control socket asks about those who were there, and who is known; `None` for everything else.

@@ -19,6 +19,7 @@ use crate::intercom::{
     PeerKey, Report, Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
 use crate::media::{self, Capture, Playback};
+use crate::memory::calls::{Entry, News};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
 use crate::service::happenings::Happening;
 use crate::service::notify;
@@ -391,6 +392,12 @@ impl Hands {
                 }
             }
             Report::RingingAt(pages) => debug!("it rings at {pages} pages"),
+            Report::Reached { peer: Some(peer), what, after } => {
+                debug!("{peer} after {after:?}: {}", what.name());
+            }
+            Report::Reached { peer: None, what, after } => {
+                debug!("{} after {after:?}", what.name())
+            }
             Report::Seen(peer, after) => info!("{peer} saw the visitor after {after:?}"),
             Report::ProofsLocked(Some(peer)) => {
                 warn!("{peer} proved wrongly too often and is not listened to in this call");
@@ -400,6 +407,9 @@ impl Hands {
             }
             Report::Ended { call, cause } => {
                 info!("call {call} ended: {}", cause.name());
+                if let News::Ended(Entry { budget: Some(budget), .. }) = &news {
+                    info!("call {call} since the press: {budget}");
+                }
                 self.names.clear();
             }
             Report::PeerCame(peer) => debug!("{peer} is in the channel"),

@@ -31,6 +31,7 @@ impl Hands {
             call: heart.call.as_ref().map(|(id, since)| CallStatus {
                 id: id.to_string(),
                 since: unix_seconds(SystemTime::now() - now.saturating_duration_since(*since)),
+                budget: self.clerk.budget(),
             }),
             uplinks: self.uplinks.values().map(uplink_status).collect(),
             door: heart.door.name().to_owned(),

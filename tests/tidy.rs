@@ -65,6 +65,7 @@ const PURE: &[&str] = &[
     "src/media/scene.rs",
     "src/media/slate.rs",
     "src/media/tones.rs",
+    "src/memory/budget.rs",
     "src/memory/calls.rs",
     "src/memory/proof.rs",
     "src/rtc/candidates.rs",

@@ -8,7 +8,8 @@ use super::call::CallInput;
 use super::peer::Peer;
 use super::settle::is_here;
 use super::{
-    CallId, CallState, Cause, Command, Intercom, Note, PageMessage, PeerKey, Report, Stance,
+    CallId, CallState, Cause, Command, Intercom, Milestone, Note, PageMessage, PeerKey, Report,
+    Stance,
 };
 
 /// How long the visitor can read a text.
@@ -45,6 +46,7 @@ impl Intercom {
                 self.set_note(Some((now + NOTE, note)));
             }
             PageMessage::Seen(call, after) if self.is_present(&call) => {
+                self.reached(now, Some(key), Milestone::Shown);
                 // Once for each peer: the first picture has no second.
                 if self.peers.get_mut(key).is_some_and(Peer::sees_first) {
                     self.report(Report::Seen(key.clone(), after));

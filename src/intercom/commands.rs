@@ -7,8 +7,8 @@ use super::door::{Opener, Refusal};
 use super::faults::Part;
 use super::page::{Denial, Name, Note, Proof, Purpose};
 use super::types::{
-    CallId, CallState, Candidate, Cause, LinkId, OpId, Outgoing, PeerId, PeerKey, UplinkId,
-    VideoMode,
+    CallId, CallState, Candidate, Cause, LinkId, Milestone, OpId, Outgoing, PeerId, PeerKey,
+    UplinkId, VideoMode,
 };
 
 /// Everything the heart can ask for.
@@ -209,6 +209,15 @@ pub enum Report {
     RingingAt(u32),
     /// A page has shown the first picture of the call so long after it heard of it.
     Seen(PeerKey, Duration),
+    /// The call came so far, so long after the press: this phone, or without one the door itself.
+    Reached {
+        /// The phone.
+        peer: Option<PeerKey>,
+        /// How far.
+        what: Milestone,
+        /// How long after the press; after the end of the call before, if the press came in that.
+        after: Duration,
+    },
     /// Wrong proofs have locked out this peer for the rest of the call, or every peer for a while.
     ProofsLocked(Option<PeerKey>),
     /// The call is over.

@@ -2,12 +2,13 @@
 //! network and the clock.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::faults::Part;
 use super::page::{Checked, Nonce, Purpose};
 use super::types::{
-    CallId, Candidate, Description, LinkId, OpId, Path, PeerId, PeerKey, Signal, UplinkId,
-    VideoMode,
+    CallId, Candidate, Description, LinkId, Milestone, OpId, Path, PeerId, PeerKey, Signal,
+    UplinkId, VideoMode,
 };
 
 /// Everything the heart can be told.
@@ -122,6 +123,8 @@ pub enum LinkEvent {
         /// The peer sends video.
         video: bool,
     },
+    /// The link came so far, and when: it may have waited for its turn to be told.
+    Reached(Milestone, Instant),
     /// The link has been closed and everything it held is free.
     Closed,
 }

@@ -203,7 +203,7 @@ impl Intercom {
             match effect {
                 Effect::Begin => self.begin(),
                 // It was reported when it began.
-                Effect::Ring { again: false } => {}
+                Effect::Ring { again: false } => self.reached(now, None, Milestone::Entered),
                 Effect::Ring { again: true } => {
                     // Nothing goes before it: the visitor has to hear that the press counted.
                     self.command(Command::Chime);
@@ -324,6 +324,12 @@ impl Intercom {
             // A page that joined a moment ago may have lost the first telling (protocol.md 5.7).
             self.tell(now, &link.peer, &telling);
         }
+        if let LinkEvent::Reached(what, at) = event {
+            return match self.is_current(link) {
+                true => self.reached(at, Some(&link.peer), what),
+                false => self.counters.ignored += 1,
+            };
+        }
         let is_end = matches!(
             event,
             LinkEvent::Closed | LinkEvent::Health(Health::Disconnected | Health::Failed)
@@ -389,7 +395,12 @@ impl Intercom {
                 self.command(Command::Link(link(generation), command))
             }
             Act::Configure(generation) => self.command(Command::Configure(link(generation))),
-            Act::Send(what) => self.send(key, what),
+            Act::Send(what) => {
+                if matches!(what, Outgoing::Description(_)) {
+                    self.reached(now, Some(key), Milestone::Described);
+                }
+                self.send(key, what);
+            }
             Act::Rejoin => self.rejoin(now, key),
             Act::Rebuilt(generation, why) => {
                 self.counters.rebuilds += 1;
@@ -405,6 +416,19 @@ impl Intercom {
                 self.send(key, Outgoing::Video(mode));
             }
             Act::Ignored => self.counters.ignored += 1,
+        }
+    }
+
+    /// The call came so far; told once for each peer in view.
+    fn reached(&mut self, at: Instant, key: Option<&PeerKey>, what: Milestone) {
+        let Some((_, since)) = self.call.current() else { return };
+        let after = at.saturating_duration_since(since);
+        let is_news = match key {
+            Some(key) => self.peers.get_mut(key).is_some_and(|peer| peer.reaches(what)),
+            None => true,
+        };
+        if is_news {
+            self.report(Report::Reached { peer: key.cloned(), what, after });
         }
     }
 

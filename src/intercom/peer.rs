@@ -5,6 +5,7 @@
 
 mod mend;
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 pub use super::act::{Act, Context, Stance};
@@ -12,7 +13,8 @@ use super::flood::{Flood, Verdict};
 use super::negotiation::{DEFERENCE, Negotiation, Role};
 use super::recovery::{Futile, Recovery, Way};
 use super::{
-    DescriptionKind, Health, LinkEvent, Name, NetworkChange, PageId, Path, Signal, VideoMode, Why,
+    DescriptionKind, Health, LinkEvent, Milestone, Name, NetworkChange, PageId, Path, Signal,
+    VideoMode, Why,
 };
 
 /// Most signals kept of a peer that waits for its turn: a description and its candidates.
@@ -54,6 +56,8 @@ pub struct Peer {
     /// Whether its page has shown the visitor.
     sees: bool,
     video: VideoMode,
+    /// How far it has come in this call.
+    reached: BTreeSet<Milestone>,
     /// Orders peers by their coming.
     arrival: u64,
 }
@@ -74,6 +78,7 @@ impl Peer {
             rings: false,
             sees: false,
             video: VideoMode::Full,
+            reached: BTreeSet::new(),
             arrival,
         }
     }
@@ -116,6 +121,11 @@ impl Peer {
     /// How much of the picture the peer gets.
     pub fn video(&self) -> VideoMode {
         self.video
+    }
+
+    /// It came so far. Whether that is new.
+    pub fn reaches(&mut self, what: Milestone) -> bool {
+        self.reached.insert(what)
     }
 
     /// Its place in the order of coming.
@@ -346,7 +356,8 @@ impl Peer {
                 self.video = mode;
                 cx.acts.push(Act::Picture(mode));
             }
-            LinkEvent::Video(_) => {}
+            // Told on; nothing follows from it.
+            LinkEvent::Video(_) | LinkEvent::Reached(..) => {}
             LinkEvent::Health(health) => return self.health(cx, health),
             LinkEvent::Closed => return self.useless(cx, Futile::Broken),
         }

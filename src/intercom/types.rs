@@ -346,6 +346,40 @@ impl Default for Rules {
     }
 }
 
+/// How far a call has come on its way to a picture on a phone. In this order: each needs those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Milestone {
+    /// The door is in the channel. All others are of one phone.
+    Entered,
+    /// The door's first offer or answer is handed to the uplink.
+    Described,
+    /// ICE has found a way.
+    Ice,
+    /// DTLS has agreed on keys: media can flow.
+    Dtls,
+    /// The first packet of sound or picture has gone out.
+    Rtp,
+    /// The last packet of the first keyframe has gone out.
+    Keyframe,
+    /// The page has said that it shows the picture.
+    Shown,
+}
+
+impl Milestone {
+    /// The name used in events.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Entered => "entered",
+            Self::Described => "described",
+            Self::Ice => "ice",
+            Self::Dtls => "dtls",
+            Self::Rtp => "rtp",
+            Self::Keyframe => "keyframe",
+            Self::Shown => "shown",
+        }
+    }
+}
+
 /// The call's state as the outside knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallState {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::budget::Budget;
 use crate::intercom::{LogLine, Opener, Report};
 
 /// What is remembered of a call whose end nobody saw: the daemon ended before.
@@ -42,6 +43,9 @@ pub struct Entry {
     pub first_picture_ms: Option<u64>,
     /// Whether there is a picture of the visitor.
     pub picture: bool,
+    /// Where the time went, if the door got anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
 }
 
 impl Entry {
@@ -170,6 +174,14 @@ impl Draft {
                 entry.first_picture_ms =
                     Some(entry.first_picture_ms.map_or(after, |before| before.min(after)));
             }
+            Report::Reached { peer, what, after } => {
+                entry.budget.get_or_insert_default().note(peer.as_ref(), *what, *after);
+            }
+            Report::CameBack { was, now } => {
+                if let Some(budget) = &mut entry.budget {
+                    budget.came_back(was, now);
+                }
+            }
             _ => {}
         }
     }
@@ -182,7 +194,8 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intercom::{CallId, Cause, Name, PeerId, PeerKey, Refusal, UplinkId};
+    use crate::intercom::{CallId, Cause, Milestone, Name, PeerId, PeerKey, Refusal, UplinkId};
+    use crate::memory::budget::PhoneBudget;
 
     const CLOCK: u64 = 1_795_690_000;
 
@@ -205,6 +218,10 @@ mod tests {
         let began = at(Report::Rang { call: call(), again: false }, 0);
         let News::Began(entry) = began else { panic!("{began:?}") };
         assert_eq!((entry.at, &*entry.outcome, entry.rings), (CLOCK, INTERRUPTED, 1));
+        let (peer_there, after) = (Some(peer()), Duration::from_millis(90));
+        at(Report::Reached { peer: peer_there, what: Milestone::Keyframe, after }, 1);
+        let back = PeerKey { uplink: UplinkId::Lan, id: PeerId::from("phone again") };
+        at(Report::CameBack { was: peer(), now: back }, 1);
         at(Report::RingingAt(2), 1);
         at(Report::Rang { call: call(), again: true }, 4);
         at(Report::RingingAt(1), 4);
@@ -234,6 +251,15 @@ mod tests {
                 refused: 1,
                 first_picture_ms: Some(310),
                 picture: false,
+                budget: Some(Budget {
+                    entered_ms: None,
+                    phones: vec![PhoneBudget {
+                        id: "phone again".into(),
+                        uplink: "lan".into(),
+                        keyframe_ms: Some(90),
+                        ..PhoneBudget::default()
+                    }],
+                }),
             }
         );
         assert_eq!(at(Report::RingingAt(1), 28), News::Nothing);

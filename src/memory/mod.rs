@@ -3,6 +3,7 @@
 //! Files in the state directory, each written whole or not at all. A file that cannot be read is set aside and said
 //! so; the door works without it. It decides nothing about calls and talks to nobody.
 
+pub mod budget;
 pub mod call_log;
 pub mod calls;
 pub mod persons;

@@ -4,15 +4,18 @@
 //! trap 1).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 use tracing::debug;
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::{
-    PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState,
+    PeerConnectionEventHandler, RTCIceConnectionState, RTCIceGatheringState,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState,
 };
+
+use crate::intercom::Milestone;
 
 /// What the connection's callbacks hand over. They run on its driver and must not wait.
 pub enum Event {
@@ -22,6 +25,8 @@ pub enum Event {
     Gathered,
     /// Health of the whole.
     State(RTCPeerConnectionState),
+    /// It came so far, at this time.
+    Reached(Milestone, Instant),
     /// One of the peer's.
     Track(Arc<dyn TrackRemote>),
     /// One that the peer has opened.
@@ -55,7 +60,16 @@ impl PeerConnectionEventHandler for Handler {
         }
     }
 
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
+            self.hand_over(Event::Reached(Milestone::Ice, Instant::now()));
+        }
+    }
+
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        if state == RTCPeerConnectionState::Connected {
+            self.hand_over(Event::Reached(Milestone::Dtls, Instant::now()));
+        }
         self.hand_over(Event::State(state));
     }
 

@@ -17,6 +17,7 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::ask::{add, bounded, extension, failed, operation, parameters, payload_type};
 use super::bandwidth::{self, Gauge};
 use super::events::{Event, Handler};
+use super::firsts::Firsts;
 use super::numbers::Numbers;
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
@@ -82,6 +83,7 @@ pub async fn run(parts: Parts) {
 struct Unsent {
     audio: Outgoing,
     video: Outgoing,
+    firsts: Firsts,
 }
 
 /// How far a link has come.
@@ -158,6 +160,7 @@ impl Link {
                 return Err(error);
             }
         };
+        let firsts = Firsts::new(handler.clone());
         let (codecs, codec_watch) = watch::channel(BTreeMap::new());
         let mut tasks = JoinSet::new();
         let requests = tracks::answer_keyframe_requests(
@@ -187,7 +190,7 @@ impl Link {
             stage: Stage::Away,
             connection,
             senders: [audio_sender, video_sender],
-            unsent: Some(Unsent { audio, video }),
+            unsent: Some(Unsent { audio, video, firsts }),
             fanout: parts.fanout.clone(),
             inbox: parts.inbox,
             orders: parts.orders,
@@ -415,6 +418,7 @@ impl Link {
                 }
                 self.report(LinkEvent::EndOfCandidates).await;
             }
+            Event::Reached(what, at) => self.report(LinkEvent::Reached(what, at)).await,
             Event::Track(track) => {
                 self.tasks.spawn(tracks::receive(track, self.receiving.clone()));
             }
@@ -465,7 +469,7 @@ impl Link {
     /// Frames flow from the first moment the peer can decrypt them, beginning with a keyframe.
     fn begin_sending(&mut self) {
         self.fanout.request_keyframe();
-        if let Some(Unsent { audio, video }) = self.unsent.take() {
+        if let Some(Unsent { audio, video, firsts }) = self.unsent.take() {
             self.tasks.spawn(tracks::send(
                 Sending {
                     fanout: self.fanout.clone(),
@@ -474,6 +478,7 @@ impl Link {
                     gauge: Arc::clone(&self.gauge),
                     ears: self.ears,
                     played: self.receiving.played.clone(),
+                    firsts,
                 },
                 audio,
                 video,

@@ -22,6 +22,7 @@ mod candidates;
 mod engine;
 mod estimate;
 mod events;
+mod firsts;
 mod keyframes;
 mod link;
 mod names;

@@ -22,6 +22,7 @@ use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::bandwidth::Gauge;
+use super::firsts::Firsts;
 use super::pace::Lane;
 use super::{Ears, LinkStats, Picture, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
@@ -153,13 +154,15 @@ pub struct Sending {
     pub ears: Ears,
     /// Whether the peer is one who has answered.
     pub played: watch::Receiver<Played>,
+    /// What has been sent for the first time.
+    pub firsts: Firsts,
 }
 
 /// Sends the fan-out's units to the peer until the feed ends: sound at once, pictures as the path allows.
 pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
-    let Sending { fanout, targets, stats, gauge, ears, played } = sending;
+    let Sending { fanout, targets, stats, gauge, ears, played, mut firsts } = sending;
     let mut feed = fanout.feed();
-    let mut lane = Lane::default();
+    let mut lane: Lane<rtp::Packet> = Lane::default();
     let mut copy = None;
     loop {
         let road = gauge.road();
@@ -169,7 +172,10 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
             lane.clear();
         }
         while let Some(packet) = lane.next(gauge.now(), pace) {
-            write(&video.track, packet, &stats).await;
+            let sequence = packet.header.sequence_number;
+            if write(&video.track, packet, &stats).await {
+                firsts.picture(sequence);
+            }
             pace = gauge.road().pace;
         }
         if copy.as_ref().is_some_and(|(due, _)| *due <= gauge.now()) {
@@ -192,7 +198,9 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
                 }
                 say_again(&mut copy, &mut audio, &targets, &stats).await;
                 let packet = audio.packet(payload_type, unit.rtp_time, false, unit.payload.clone());
-                write(&audio.track, packet, &stats).await;
+                if write(&audio.track, packet, &stats).await {
+                    firsts.sound();
+                }
                 stats.audio_sent.fetch_add(1, Ordering::Relaxed);
                 if gauge.wants_copies() {
                     copy = Some((gauge.now() + COPY_DELAY, unit));
@@ -207,6 +215,9 @@ pub async fn send(sending: Sending, mut audio: Outgoing, mut video: Outgoing) {
                     for packet in video.picture(&unit, present) {
                         let size = packet.marshal_size();
                         lane.push(packet, size);
+                    }
+                    if unit.keyframe {
+                        firsts.keyframe(video.sequence);
                     }
                     stats.frames_sent.fetch_add(1, Ordering::Relaxed);
                 } else {
@@ -235,12 +246,15 @@ async fn say_again(
     }
 }
 
-async fn write(track: &TrackLocalStaticRTP, packet: rtp::Packet, stats: &LinkStats) {
+/// Hands a packet to the connection. Whether it took it.
+async fn write(track: &TrackLocalStaticRTP, packet: rtp::Packet, stats: &LinkStats) -> bool {
     let writing = track.write_rtp(packet);
     // The crate's write errors print the payload: they are counted, never shown.
-    if !matches!(tokio::time::timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(()))) {
+    let taken = matches!(tokio::time::timeout(WRITE_TIMEOUT, writing).await, Ok(Ok(())));
+    if !taken {
         stats.write_errors.fetch_add(1, Ordering::Relaxed);
     }
+    taken
 }
 
 /// Passes the peer's requests for a keyframe on, until the connection closes. Not those that could not be

@@ -5,6 +5,7 @@
 
 use super::health::Health;
 use crate::intercom::CallState;
+use crate::memory::budget::Budget;
 use crate::memory::calls::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -231,6 +232,8 @@ pub struct CallStatus {
     pub id: String,
     /// When the button was pressed.
     pub since: f64,
+    /// Where the time went so far, if the door got anywhere.
+    pub budget: Option<Budget>,
 }
 
 /// One uplink.

@@ -523,7 +523,7 @@ mod tests {
     fn the_status_page_shows_what_matters() {
         let status = Status {
             state: State::Talking,
-            call: Some(CallStatus { id: "c-17".to_owned(), since: 1_000.0 }),
+            call: Some(CallStatus { id: "c-17".to_owned(), since: 1_000.0, budget: None }),
             uplinks: vec![UplinkStatus {
                 name: "service".to_owned(),
                 state: "refused".to_owned(),

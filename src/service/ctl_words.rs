@@ -80,6 +80,9 @@ pub(super) fn sentence(event: &Event) -> String {
         Happening::Seen { id, uplink, after_ms } => {
             format!("{id} saw the visitor after {after_ms} ms (by {uplink})")
         }
+        Happening::Reached { id, what, after_ms, .. } => {
+            format!("{} after {after_ms} ms: {what}", id.as_deref().unwrap_or("the door"))
+        }
         Happening::ProofsLocked { id: Some(id) } => {
             format!("{id} proved wrongly too often and is not listened to in this call")
         }
@@ -129,6 +132,9 @@ pub(super) fn describe(status: &Status, now: Duration) -> String {
     page.row("health", || status.health.word.name().to_owned());
     for reason in &status.health.reasons {
         page.row("", || format!("→ {reason}"));
+    }
+    if let Some(budget) = status.call.as_ref().and_then(|call| call.budget.as_ref()) {
+        page.row("so far", || budget.to_string());
     }
     page.row("faults", || status.faults.join(", "));
     for uplink in &status.uplinks {

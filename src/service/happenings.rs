@@ -121,6 +121,17 @@ pub enum Happening {
         /// How long after it heard of the call, in milliseconds.
         after_ms: u64,
     },
+    /// The call came so far on its way to a picture.
+    Reached {
+        /// The phone's id; `null`: the door itself.
+        id: Option<String>,
+        /// The uplink it was met on.
+        uplink: Option<String>,
+        /// `entered`, `described`, `ice`, `dtls`, `rtp`, `keyframe` or `shown`.
+        what: String,
+        /// How long after the press, in milliseconds.
+        after_ms: u64,
+    },
     /// Too many wrong proofs: this peer, or nobody, is listened to for a while.
     ProofsLocked {
         /// The peer's id; `null`: all of them.
@@ -224,6 +235,12 @@ impl From<&Report> for Happening {
                 uplink: key.uplink.to_string(),
                 after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
             },
+            Report::Reached { peer, what, after } => Self::Reached {
+                id: peer.as_ref().map(|key| key.id.to_string()),
+                uplink: peer.as_ref().map(|key| key.uplink.to_string()),
+                what: what.name().to_owned(),
+                after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+            },
             Report::ProofsLocked(who) => {
                 Self::ProofsLocked { id: who.as_ref().map(|key| key.id.to_string()) }
             }
@@ -258,7 +275,8 @@ mod tests {
     use super::super::control::line;
     use super::*;
     use crate::intercom::{
-        CallId, CallState, Cause, Denial, LinkId, Name, Part, PeerId, Refusal, UplinkId, Why,
+        CallId, CallState, Cause, Denial, LinkId, Milestone, Name, Part, PeerId, Refusal, UplinkId,
+        Why,
     };
     use serde_json::json;
 
@@ -332,6 +350,14 @@ mod tests {
                     why: Denial::LockedOut,
                 },
                 json!({"event": "log_refused", "by": "page", "claims": null, "id": "p7", "why": "locked-out"}),
+            ),
+            (
+                Report::Reached {
+                    peer: Some(key.clone()),
+                    what: Milestone::Keyframe,
+                    after: std::time::Duration::from_millis(85),
+                },
+                json!({"event": "reached", "id": "p7", "uplink": "lan", "what": "keyframe", "after_ms": 85}),
             ),
             (
                 Report::Opened {

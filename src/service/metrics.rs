@@ -237,7 +237,7 @@ mod tests {
     fn status() -> Status {
         Status {
             state: State::Talking,
-            call: Some(CallStatus { id: "c-1".into(), since: 1_795_690_000.5 }),
+            call: Some(CallStatus { id: "c-1".into(), since: 1_795_690_000.5, budget: None }),
             uplinks: vec![UplinkStatus {
                 name: "lan".into(),
                 state: "joined".into(),

@@ -118,6 +118,11 @@ export class Door {
     return JSON.parse(await this.#ctl("status", "--json"));
   }
 
+  /** The calls the door remembers, newest first, as `ctl log --json` tells them. */
+  async calls() {
+    return JSON.parse(await this.#ctl("log", "--json")).log;
+  }
+
   async #ctl(...words) {
     const [verb, ...flags] = words;
     const { stdout } = await run(BIN, ["ctl", "--socket", this.socket, verb, ...flags], { timeout: CTL_MS });

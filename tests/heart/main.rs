@@ -1,6 +1,7 @@
 //! The heart on virtual time: behaviours of the call, of glare, of recovery, and random operations.
 
 mod access;
+mod budget;
 mod call;
 mod door;
 mod glare;

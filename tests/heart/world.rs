@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use intercomd::intercom::{
     CallId, CallNotice, CallState, Candidate, Cause, Checked, Command, Denial, Description,
-    DescriptionKind, Health, Input, Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId, Name,
-    Nonce, OpId, Opener, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Proof, Purpose, Refusal,
-    ReleaseRules, Report, Rules, SHORTEST_PULSE, Scene, Signal, Stage, UplinkCommand, UplinkEvent,
-    UplinkId, VideoMode,
+    DescriptionKind, Health, Input, Intercom, LOCK_OUT, Lamp, LinkCommand, LinkEvent, LinkId,
+    Milestone, Name, Nonce, OpId, Opener, Outcome, Outgoing, PageMessage, PeerId, PeerKey, Proof,
+    Purpose, Refusal, ReleaseRules, Report, Rules, SHORTEST_PULSE, Scene, Signal, Stage,
+    UplinkCommand, UplinkEvent, UplinkId, VideoMode,
 };
 
 pub const SERVICE: UplinkId = UplinkId::Service;
@@ -288,6 +288,24 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// How far calls came, and how long after the press: by a phone, or by the door itself.
+    pub fn milestones(&self, browser: Option<&str>) -> Vec<(Milestone, Duration)> {
+        let reports = self.transcript.iter().filter_map(|command| match command {
+            Command::Report(Report::Reached { peer, what, after }) => Some((peer, *what, *after)),
+            _ => None,
+        });
+        reports
+            .filter(|(peer, ..)| peer.as_ref().map(|peer| peer.id.as_str()) == browser)
+            .map(|(_, what, after)| (what, after))
+            .collect()
+    }
+
+    /// The link to this browser.
+    pub fn link_to(&self, browser: &str) -> LinkId {
+        let mut links = self.links.keys().filter(|link| link.peer.id.as_str() == browser);
+        links.next_back().cloned().expect("a link")
     }
 
     /// The present call.

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-page test-net test-lab test-install check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-install bench fuzz check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -29,6 +29,16 @@ test-install:
 	@tools/setup.sh install
 	@tools/test-install.sh
 
+# What a call costs beside what a user would otherwise run. Some 20 minutes, BENCH_QUICK=1 under 5; the build comes before.
+bench:
+	@tools/setup.sh bench
+	@tools/bench.sh
+
+# Every fuzz target for so many seconds each; docs/fuzzing.md.
+FUZZ_SECONDS ?= 60
+fuzz: setup
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh
+
 # The fast part of `make test`, for every save.
 check:
 	cargo test --locked --test heart --test tidy
@@ -56,4 +66,4 @@ setup:
 	@tools/setup.sh build
 
 clean:
-	rm -rf target web/dist web/node_modules tests/browser/node_modules tests/net/node_modules
+	rm -rf target fuzz/target web/dist web/node_modules tests/browser/node_modules tests/net/node_modules tests/bench/node_modules

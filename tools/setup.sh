@@ -3,6 +3,7 @@
 #   tools/setup.sh build    what `make demo` needs
 #   tools/setup.sh test     that, and what `make test` needs
 #   tools/setup.sh lab      that of `build`, and what `make test-lab` needs
+#   tools/setup.sh bench    that of `build`, and what `make bench` needs
 #   tools/setup.sh arm64    what `make arm64` needs beside the first
 #   tools/setup.sh dist     what `make dist` needs beside the first
 #   tools/setup.sh install  that, and what `make test-install` needs
@@ -23,6 +24,7 @@ test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquit
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
 install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
+bench_packages=(chromium python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {
@@ -83,6 +85,17 @@ install_node_modules() {
   done
 }
 
+# The official Python SDK, and what else tests ask of Python, in a folder of its own.
+install_test_python() {
+  local python=target/test-python
+  if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
+    rm -rf "$python"; mkdir -p target
+    python3 -m venv "$python"
+    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r tests/browser/requirements.txt
+    cp tests/browser/requirements.txt "$python/requirements.txt"
+  fi
+}
+
 install_packages "${build_packages[@]}"
 ensure_rust
 ensure_node
@@ -116,13 +129,13 @@ if [ "$purpose" = test ]; then
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
   install_node_modules tests/browser tests/net
-  python=target/test-python
-  if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
-    rm -rf "$python"; mkdir -p target
-    python3 -m venv "$python"
-    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r tests/browser/requirements.txt
-    cp tests/browser/requirements.txt "$python/requirements.txt"
-  fi
+  install_test_python
+fi
+
+if [ "$purpose" = bench ]; then
+  install_packages "${bench_packages[@]}"
+  install_node_modules tests/bench
+  install_test_python
 fi
 
 if [ "$purpose" = lab ]; then

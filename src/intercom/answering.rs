@@ -27,7 +27,7 @@ impl Intercom {
             }
             PageMessage::Ringing(call) if self.is_present(&call) => {
                 if let Some(peer) = self.peers.get_mut(key) {
-                    peer.set_rings();
+                    peer.set_rings(now);
                 }
             }
             PageMessage::Answer(call) if call.as_ref().is_none_or(|call| self.is_present(call)) => {

@@ -204,6 +204,13 @@ impl Negotiation {
         }
     }
 
+    /// The peer has nothing to offer: whatever offer of ours waits for one of its own is made at `now`.
+    pub fn need_not_wait(&mut self, now: Instant) {
+        if let State::Waiting(at) = &mut self.state {
+            *at = now.min(*at);
+        }
+    }
+
     /// Whether the peer's last description leaves out a medium of ours, so that we have to offer it.
     pub fn lacks_media(&self) -> bool {
         self.applied.as_ref().is_some_and(|remote| !(remote.audio && remote.video))

@@ -113,9 +113,13 @@ impl Peer {
         !std::mem::replace(&mut self.sees, true)
     }
 
-    /// The page says that it rings.
-    pub fn set_rings(&mut self) {
+    /// The page says that it rings. Nobody has answered on it, so it sends no media and makes no offer of its own
+    /// (protocol.md section 5.3): ours need not wait for it.
+    pub fn set_rings(&mut self, now: Instant) {
         self.rings = true;
+        if let (Stance::Watching, Some(link)) = (self.stance, &mut self.link) {
+            link.negotiation.need_not_wait(now);
+        }
     }
 
     /// How much of the picture the peer gets.

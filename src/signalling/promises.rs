@@ -22,6 +22,10 @@ const KEY: &str = "lan_key";
 const MEMBERS: u64 = MAX_GUESTS as u64 + 3;
 /// Steps of one script; more tell nothing new.
 const MOST_STEPS: usize = 64;
+/// The same at the hub: enough to fill it, and to use up a burst of one member.
+const MOST_MEMBER_STEPS: usize = 224;
+/// Deadlines that are let pass at the end of a script: over an hour of attempts, each later than the last.
+const MOST_DEADLINES: usize = 40;
 
 /// A frame of the signalling side is read or refused, and one that was read can be written and read again.
 pub fn service_frame(text: &str) {
@@ -140,7 +144,7 @@ pub fn uplink(script: &str) {
     }
     // Left alone it gets on with its own deadlines, and none of them comes again and again at one moment.
     let mut at_once = 0;
-    for _ in 0..200 {
+    for _ in 0..MOST_DEADLINES {
         let Some(deadline) = session.poll_timeout() else { break };
         at_once = if deadline <= now { at_once + 1 } else { 0 };
         assert!(at_once < 16, "does not get on from {:?} after {joins} joins", session.status());
@@ -190,7 +194,7 @@ pub fn hub(script: &str) {
     let mut next = 1_000;
     // Who stands for which letter at present; the hub's numbers are never used again.
     let mut seats = std::collections::BTreeMap::new();
-    for step in script.lines().take(4 * MOST_STEPS) {
+    for step in script.lines().take(MOST_MEMBER_STEPS) {
         let Some(letter) = step.chars().next() else { continue };
         let seat = u64::from(u32::from(letter)) % MEMBERS;
         let rest = &step[letter.len_utf8()..];

@@ -1,6 +1,6 @@
 //! Both sides offer at once, in both roles: nothing sticks, and no browser is made to roll back.
 
-use intercomd::intercom::{CallState, Rules};
+use intercomd::intercom::{CallState, PageMessage, Rules};
 
 use crate::world::{SERVICE, World, ms};
 
@@ -51,6 +51,19 @@ fn a_polite_door_does_not_keep_a_silent_viewer_waiting() {
     world.press();
     world.run(ms(400));
     assert!(world.connected("7viewer"));
+}
+
+#[test]
+fn an_impolite_door_does_not_keep_a_page_waiting_that_says_it_rings() {
+    let mut world = World::up("zdoor");
+    world.browser("7viewer", false);
+    world.press();
+    world.run(ms(100));
+    let call = world.call();
+    world.page("7viewer", PageMessage::Ringing(call));
+    world.run(ms(300));
+    assert!(world.connected("7viewer"));
+    assert_eq!(world.browsers["7viewer"].rollbacks, 0);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Places before the hub, of all and of one address.
 const STRANGERS: usize = 64;
-const OF_ONE_ADDRESS: usize = 16;
+const OF_ONE_ADDRESS: usize = 32;
 
 async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match timeout(PATIENCE, future).await {

@@ -17,7 +17,9 @@ pub fn shown(candidate: &str, policy: IcePolicy) -> Option<String> {
     }
     match policy {
         IcePolicy::All => Some(candidate.to_owned()),
-        IcePolicy::Relay if words.get(7) == Some(&"relay") => Some(without_base(&words)),
+        IcePolicy::Relay if words.get(6..8) == Some(&["typ", "relay"]) => {
+            Some(without_base(&words))
+        }
         IcePolicy::Relay => None,
     }
 }
@@ -44,7 +46,8 @@ pub fn shown_in(sdp: &str, policy: IcePolicy) -> String {
 /// Whoever allows relays only does not tell where he is (RFC 8828 section 5.2, mode 4).
 fn without_base(words: &[&str]) -> String {
     let mut words = words.to_vec();
-    for index in 1..words.len() {
+    // Behind the type only: before it each word has its own meaning.
+    for index in 9..words.len() {
         match words[index - 1] {
             "raddr" => words[index] = if words[index].contains(':') { "::" } else { "0.0.0.0" },
             "rport" => words[index] = "0",
@@ -68,6 +71,16 @@ mod tests {
         let relay = shown(RELAY, IcePolicy::Relay).expect("a relay is shown");
         assert!(relay.ends_with("typ relay raddr 0.0.0.0 rport 0"), "{relay}");
         assert_eq!(shown(RELAY, IcePolicy::All).as_deref(), Some(RELAY));
+    }
+
+    #[test]
+    fn a_relay_is_known_by_its_type_and_not_by_a_word_in_its_place() {
+        let odd = "candidate:2 1 udp 16777215 198.51.100.1 500 rport relay raddr 192.0.2.7";
+        assert_eq!(shown(odd, IcePolicy::Relay), None);
+        let named = RELAY.replace("candidate:2", "candidate:raddr");
+        assert!(
+            shown(&named, IcePolicy::Relay).is_some_and(|it| it.contains("candidate:raddr 1 udp"))
+        );
     }
 
     #[test]

@@ -46,7 +46,8 @@ fn shown(text: &str) {
         let kept = once.lines().filter(|line| line.starts_with("a=candidate:"));
         for candidate in kept {
             let words: Vec<&str> = candidate.split_ascii_whitespace().collect();
-            assert!(policy == IcePolicy::All || words.get(7) == Some(&"relay"), "{candidate}");
+            let relay = words.get(6..8) == Some(&["typ", "relay"]);
+            assert!(policy == IcePolicy::All || relay, "{candidate}");
         }
     }
 }
@@ -56,7 +57,8 @@ pub fn candidate(line: &str) {
     assert!(candidates::shown(line, IcePolicy::All).is_none_or(|shown| shown == line));
     if let Some(shown) = candidates::shown(line, IcePolicy::Relay) {
         let words: Vec<&str> = shown.split_ascii_whitespace().collect();
-        for pair in words.windows(2) {
+        assert_eq!(words.get(6..8), Some(&["typ", "relay"][..]), "{shown}");
+        for pair in words.get(8..).unwrap_or_default().windows(2) {
             match pair[0] {
                 "raddr" => assert!(matches!(pair[1], "0.0.0.0" | "::"), "{shown}"),
                 "rport" => assert_eq!(pair[1], "0", "{shown}"),

@@ -20,7 +20,6 @@ use crate::memory::calls::{News, Scribe};
 use crate::memory::persons::Persons;
 use crate::memory::proof::Bond;
 use crate::service::control::{KnownPerson, NewPerson, Reply};
-use crate::service::server::Ask;
 
 /// How many calls a page is told of at most.
 const LINES: usize = 50;
@@ -125,31 +124,22 @@ impl Clerk {
         self.scribe.draft()?.budget.clone()
     }
 
-    /// Answers what the control socket asks about those who were there, and who is known; `None` for everything else.
-    pub fn answer(&mut self, ask: &Ask) -> Option<Reply> {
-        Some(match ask {
-            Ask::Log(count) => {
-                let log = self.log.latest(*count).cloned().collect();
-                Reply { log: Some(log), ..Reply::done() }
-            }
-            Ask::ClearLog => {
-                self.log.clear();
-                Reply::done()
-            }
-            Ask::Persons => {
-                let persons = self.persons.list();
-                let persons = persons
-                    .into_iter()
-                    .map(|person| KnownPerson { name: person.name, added: person.added });
-                Reply { persons: Some(persons.collect()), ..Reply::done() }
-            }
-            Ask::AddPerson(_)
-            | Ask::RemovePerson(_)
-            | Ask::Press
-            | Ask::Hangup
-            | Ask::Unlock(_)
-            | Ask::Status => return None,
-        })
+    /// The latest calls, newest first, as the control socket shows them.
+    pub fn log(&self, count: usize) -> Reply {
+        Reply { log: Some(self.log.latest(count).cloned().collect()), ..Reply::done() }
+    }
+
+    /// Forgets all calls.
+    pub fn clear_log(&mut self) -> Reply {
+        self.log.clear();
+        Reply::done()
+    }
+
+    /// Who is known, without any secret.
+    pub fn known(&self) -> Reply {
+        let persons = self.persons.list().into_iter();
+        let known = persons.map(|person| KnownPerson { name: person.name, added: person.added });
+        Reply { persons: Some(known.collect()), ..Reply::done() }
     }
 
     /// The persons, to be changed where the disk may be waited for.
@@ -158,10 +148,19 @@ impl Clerk {
     }
 }
 
+/// What is to become of whom.
+#[derive(Debug)]
+pub enum Change {
+    /// May open the door from a page.
+    Add(String),
+    /// May do so no more.
+    Remove(String),
+}
+
 /// Adds or removes a person, as user `uid` asks. Blocks until it is on the disk. `address` is that of the LAN page.
-pub fn change(persons: &Persons, ask: &Ask, uid: u32, address: Option<&str>) -> Reply {
-    let outcome = match ask {
-        Ask::AddPerson(name) => persons.add(name).map(|secret| {
+pub fn change(persons: &Persons, what: &Change, uid: u32, address: Option<&str>) -> Reply {
+    let outcome = match what {
+        Change::Add(name) => persons.add(name).map(|secret| {
             info!("user {uid} lets {name:?} open the door from a page");
             let secret = URL_SAFE_NO_PAD.encode(secret);
             let mut words = url::form_urlencoded::Serializer::new(String::new());
@@ -171,11 +170,10 @@ pub fn change(persons: &Persons, ask: &Ask, uid: u32, address: Option<&str>) -> 
             let person = NewPerson { name: name.clone(), secret, fragment, link };
             Reply { person: Some(Box::new(person)), ..Reply::done() }
         }),
-        Ask::RemovePerson(name) => persons.remove(name).map(|()| {
+        Change::Remove(name) => persons.remove(name).map(|()| {
             info!("user {uid} lets {name:?} open the door no more");
             Reply::done()
         }),
-        _ => Ok(Reply::refused("this changes no person", "report this bug")),
     };
     outcome.unwrap_or_else(|why| refused(&why))
 }
@@ -190,6 +188,6 @@ fn refused(why: &MemoryError) -> Reply {
 }
 
 /// The time of day, in unix seconds.
-fn clock() -> u64 {
+pub fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
-use crate::clerk::{self, Clerk};
+use crate::clerk::{self, Change, Clerk};
 use crate::config::Settings;
 use crate::errands;
 use crate::hands::{Hands, Rooms, ice_server};
@@ -29,7 +29,6 @@ use crate::media::{self, Capture, Playback};
 use crate::rtc::{Ears, Links, Network, Picture};
 use crate::service::control::Reply;
 use crate::service::happenings::Happening;
-use crate::service::metrics_page::MetricsPage;
 use crate::service::notify::{self, Progress, Watchdog};
 use crate::service::server::{Ask, ControlRequest, Events, REQUESTS, Server};
 use crate::service::tasks::{Tasks, Weight};
@@ -137,8 +136,8 @@ impl House {
         let (control_in, control) = mpsc::channel(REQUESTS);
         let (stop_control, stopped) = oneshot::channel();
         if let Some(address) = settings.metrics {
-            let page = MetricsPage::bind(address).await?;
-            tasks.spawn("metrics", Weight::Ordinary, page.run(control_in.clone()));
+            let serving = errands::serve_metrics(address, control_in.clone());
+            tasks.spawn("metrics", Weight::Ordinary, serving);
         }
         let serving = server.run(control_in, events.clone(), async {
             let _ = stopped.await;
@@ -353,12 +352,15 @@ impl House {
             return warn!("a request of user {} came too late and is not carried out", request.uid);
         }
         let reply = match request.ask {
-            ask @ (Ask::AddPerson(_) | Ask::RemovePerson(_)) => {
-                return self.change_persons(ask, request.uid, request.reply);
+            Ask::AddPerson(name) => {
+                return self.change_persons(Change::Add(name), request.uid, request.reply);
             }
-            ask @ (Ask::Log(_) | Ask::ClearLog | Ask::Persons) => {
-                self.hands.clerk.answer(&ask).unwrap_or_else(Reply::done)
+            Ask::RemovePerson(name) => {
+                return self.change_persons(Change::Remove(name), request.uid, request.reply);
             }
+            Ask::Log(count) => self.hands.clerk.log(count),
+            Ask::ClearLog => self.hands.clerk.clear_log(),
+            Ask::Persons => self.hands.clerk.known(),
             Ask::Press => {
                 info!("pressed through the control socket by user {}", request.uid);
                 self.take(Input::Press);
@@ -383,12 +385,12 @@ impl House {
     }
 
     /// Beside the loop: a slow disk must not hold up a ring.
-    fn change_persons(&mut self, ask: Ask, uid: u32, reply: oneshot::Sender<Reply>) {
+    fn change_persons(&mut self, change: Change, uid: u32, reply: oneshot::Sender<Reply>) {
         let (persons, inbox) = (self.hands.clerk.persons(), self.inbox_in.clone());
         let address = self.hands.address().map(str::to_owned);
         let changing = async move {
             let done = tokio::task::spawn_blocking(move || {
-                let reply = clerk::change(&persons, &ask, uid, address.as_deref());
+                let reply = clerk::change(&persons, &change, uid, address.as_deref());
                 (reply, persons.count())
             });
             let Ok((answer, count)) = done.await else { return };

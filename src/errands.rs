@@ -2,6 +2,7 @@
 //!
 //! They end with the daemon's loop, whose channels they feed.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -13,8 +14,9 @@ use crate::intercom::{CallId, Input, Part};
 use crate::media::{self, CaptureStatus, Fanout, Sight, portrait};
 use crate::rtc::Taste;
 use crate::service::happenings::Happening;
+use crate::service::metrics_page::MetricsPage;
 use crate::service::network;
-use crate::service::server::Events;
+use crate::service::server::{ControlRequest, Events};
 use crate::signalling::status::UplinkStatus;
 
 /// How often the clock is asked whether it is quiet hours: it may be set meanwhile.
@@ -90,6 +92,24 @@ pub async fn take_portrait(
         }
         Err(why) => debug!("no picture of the visitor of call {call}: {why}"),
     }
+}
+
+/// How long to wait for the address of the metrics, which may come with an interface that is not up yet.
+const METRICS: Duration = Duration::from_secs(30);
+
+/// Serves the metrics, as soon as their address can be had: nobody is left before a door that only cannot be measured.
+pub async fn serve_metrics(address: SocketAddr, daemon: mpsc::Sender<ControlRequest>) {
+    let mut said = false;
+    let page = loop {
+        match MetricsPage::bind(address).await {
+            Ok(page) => break page,
+            Err(why) if !said => warn!("{why}; the door rings without them"),
+            Err(why) => debug!("{why}"),
+        }
+        said = true;
+        tokio::time::sleep(METRICS).await;
+    };
+    page.run(daemon).await;
 }
 
 /// Tells watchers when an uplink's state changes.
@@ -188,6 +208,20 @@ mod tests {
     }
 
     const UP: Option<Duration> = Some(Duration::from_secs(20));
+
+    #[tokio::test(start_paused = true)]
+    async fn metrics_whose_address_is_taken_are_served_once_it_is_free() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = taken.local_addr().expect("bound");
+        let (daemon, _asked) = mpsc::channel(1);
+        let serving = tokio::spawn(serve_metrics(address, daemon));
+        tokio::time::sleep(METRICS * 3).await;
+        assert!(!serving.is_finished(), "it goes on trying");
+        drop(taken);
+        tokio::time::sleep(METRICS * 2).await;
+        assert!(tokio::net::TcpStream::connect(address).await.is_ok());
+        serving.abort();
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_address_is_shown_to_who_holds_the_button_at_the_start_until_the_next_press() {

@@ -3,36 +3,34 @@
 //! Decides nothing and waits for nothing: which outlet wants what, and how it gets there, is the hooks' business.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::clerk::clock;
 use crate::hooks::{Event, Hooks, OutletStatus, What};
-use crate::intercom::{CallId, Denial, Opener, Refusal, Report};
+use crate::intercom::{CallId, Denial, Report};
 use crate::memory::calls::{Entry, News};
 
 /// See the file's head.
 pub struct Herald {
     hooks: Hooks,
+    /// The present one.
     call: Option<String>,
-    /// Whether somebody has answered the present call: the first of them is news.
-    answered: bool,
 }
 
 impl Herald {
     /// Tells these hooks.
     pub fn new(hooks: Hooks) -> Self {
-        Self { hooks, call: None, answered: false }
+        Self { hooks, call: None }
     }
 
     /// Takes a report of the heart's, and what it did to the log.
     pub fn report(&mut self, report: &Report, news: &News) {
         if let Report::Rang { call, again: false } = report {
             self.call = Some(call.to_string());
-            self.answered = false;
         }
         if let Report::Ended { call, .. } = report {
             self.call = Some(call.to_string());
         }
-        if let Some(what) = self.what(report, news) {
+        if let Some(what) = Self::what(report, news) {
             self.tell(what);
         }
         if let Report::Ended { .. } = report {
@@ -43,7 +41,7 @@ impl Herald {
     /// The picture of a call's visitor lies there now.
     pub fn picture(&self, call: &CallId, path: PathBuf) {
         let what = What::Picture { path };
-        self.hooks.tell(Event { call: Some(call.to_string()), at: now(), what });
+        self.hooks.tell(Event { call: Some(call.to_string()), at: clock(), what });
     }
 
     /// How each outlet does.
@@ -57,24 +55,24 @@ impl Herald {
     }
 
     fn tell(&self, what: What) {
-        self.hooks.tell(Event { call: self.call.clone(), at: now(), what });
+        self.hooks.tell(Event { call: self.call.clone(), at: clock(), what });
     }
 
-    fn what(&mut self, report: &Report, news: &News) -> Option<What> {
+    fn what(report: &Report, news: &News) -> Option<What> {
         Some(match (report, news) {
             (Report::Rang { again, .. }, _) => What::Ring { again: *again },
-            (Report::Answered { name, .. }, _) if !self.answered => {
-                self.answered = true;
+            (Report::Answered { name, .. }, News::Answered) => {
                 What::Answered { name: name.as_ref().map(ToString::to_string) }
             }
             (Report::Ended { cause, .. }, News::Ended(entry)) => ended(cause.name(), entry),
             (Report::Opened { by, length }, _) => What::Opened {
-                by: who(by),
+                by: by.who(),
                 for_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
             },
-            (Report::OpenRefused { by, why }, _) => {
-                What::OpenRefused { by: who(by), why: word(*why).to_owned() }
-            }
+            (Report::OpenRefused { by, why }, _) => What::OpenRefused {
+                by: by.who(),
+                why: why.denial().map_or(why.name(), Denial::name).to_owned(),
+            },
             (Report::Broken(part), _) => What::Fault { part: part.to_string(), over: false },
             (Report::Mended(part), _) => What::Fault { part: part.to_string(), over: true },
             _ => return None,
@@ -92,32 +90,4 @@ fn ended(cause: &'static str, entry: &Entry) -> What {
         answered_by: entry.answered_by.first().cloned(),
         opened_by: entry.opened_by.first().cloned(),
     }
-}
-
-fn who(by: &Opener) -> String {
-    match by {
-        Opener::Control { uid } => format!("user {uid}"),
-        Opener::Person { name, .. } => name.to_string(),
-        Opener::Page { claims, .. } => {
-            claims.as_ref().map_or_else(|| "somebody".to_owned(), ToString::to_string)
-        }
-        Opener::Automation => "automation".to_owned(),
-    }
-}
-
-/// A refusal in the words of the door protocol.
-fn word(why: Refusal) -> &'static str {
-    let denial = match why {
-        Refusal::NotWired => Denial::NotWired,
-        Refusal::Open => Denial::Open,
-        Refusal::LockedOut => Denial::Resting,
-        Refusal::Stopping => Denial::Stopping,
-        Refusal::Denied(why) => why,
-        Refusal::Length { .. } => return "length",
-    };
-    denial.name()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }

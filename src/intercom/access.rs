@@ -200,7 +200,9 @@ impl Intercom {
                     self.send(&peer, opened.clone());
                 }
             }
-            Err(why) => self.send_denial(key, Purpose::Open, denial(why)),
+            Err(why) => {
+                self.send_denial(key, Purpose::Open, why.denial().unwrap_or(Denial::Resting));
+            }
         }
     }
 
@@ -253,16 +255,5 @@ impl Intercom {
         if self.peers.contains_key(key) {
             self.send(key, Outgoing::Refused(call, purpose, why));
         }
-    }
-}
-
-fn denial(why: Refusal) -> Denial {
-    match why {
-        Refusal::NotWired => Denial::NotWired,
-        Refusal::Open => Denial::Open,
-        // A page never asks for a length of its own.
-        Refusal::LockedOut | Refusal::Length { .. } => Denial::Resting,
-        Refusal::Stopping => Denial::Stopping,
-        Refusal::Denied(why) => why,
     }
 }

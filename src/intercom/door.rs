@@ -69,6 +69,18 @@ impl fmt::Display for Opener {
     }
 }
 
+impl Opener {
+    /// Who it is in a word, for logs and messages that people read. A page's word proves nothing.
+    pub fn who(&self) -> String {
+        match self {
+            Self::Control { uid } => format!("user {uid}"),
+            Self::Person { name, .. } | Self::Page { claims: Some(name), .. } => name.to_string(),
+            Self::Page { claims: None, .. } => "somebody".to_owned(),
+            Self::Automation => "automation".to_owned(),
+        }
+    }
+}
+
 /// Why the door stays locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
@@ -99,6 +111,18 @@ impl Refusal {
             Self::Length { .. } => "length",
             Self::Stopping => "stopping",
             Self::Denied(why) => why.name(),
+        }
+    }
+
+    /// The same as the door protocol has it; `None` for a wrong length, which no page can ask for.
+    pub fn denial(self) -> Option<Denial> {
+        match self {
+            Self::NotWired => Some(Denial::NotWired),
+            Self::Open => Some(Denial::Open),
+            Self::LockedOut => Some(Denial::Resting),
+            Self::Length { .. } => None,
+            Self::Stopping => Some(Denial::Stopping),
+            Self::Denied(why) => Some(why),
         }
     }
 }

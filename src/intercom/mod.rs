@@ -223,7 +223,12 @@ impl Intercom {
         if self.call.rules().quiet_chime {
             self.command(Command::Chime);
         }
+        let told = self.sorry.is_some_and(|(until, why)| now < until && why == Cause::Quiet);
         self.sorry = Some((now + indicator::SORRY, Cause::Quiet));
+        // Who goes on pressing is one visit: it must not push everybody else out of the log.
+        if told {
+            return;
+        }
         self.command(Command::Part(Cause::Quiet));
         // No `Rang`: whoever is told of rings is not to be woken.
         self.report(Report::Ended { call, cause: Cause::Quiet });

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use crate::intercom::{LogLine, Opener, Report};
+use crate::intercom::{LogLine, Report};
 
 /// What is remembered of a call whose end nobody saw: the daemon ended before.
 pub const INTERRUPTED: &str = "interrupted";
@@ -69,6 +69,8 @@ pub enum News {
     Nothing,
     /// A call began: remember it, as it may end with the power.
     Began(Entry),
+    /// Somebody answered, the first to do so.
+    Answered,
     /// The call ended.
     Ended(Entry),
 }
@@ -119,12 +121,7 @@ impl Scribe {
                 }
                 News::Ended(draft.entry)
             }
-            report => {
-                if let Some(draft) = &mut self.draft {
-                    draft.note(report, now);
-                }
-                News::Nothing
-            }
+            report => self.draft.as_mut().map_or(News::Nothing, |draft| draft.note(report, now)),
         }
     }
 
@@ -144,7 +141,7 @@ impl Scribe {
 }
 
 impl Draft {
-    fn note(&mut self, report: &Report, now: Duration) {
+    fn note(&mut self, report: &Report, now: Duration) -> News {
         let entry = &mut self.entry;
         match report {
             Report::Rang { again: true, .. } => entry.rings = entry.rings.saturating_add(1),
@@ -157,16 +154,11 @@ impl Draft {
                 if self.answered.is_none() {
                     self.answered = Some(now);
                     entry.answered_after_ms = Some(millis(now.saturating_sub(self.began)));
+                    return News::Answered;
                 }
             }
             Report::Opened { by, .. } if entry.opened_by.len() < MOST_OPENINGS => {
-                entry.opened_by.push(match by {
-                    Opener::Person { name, .. } => name.to_string(),
-                    Opener::Control { uid } => format!("user {uid}"),
-                    Opener::Automation => "automation".to_owned(),
-                    // Never opens.
-                    Opener::Page { .. } => return,
-                });
+                entry.opened_by.push(by.who());
             }
             Report::OpenRefused { .. } => entry.refused = entry.refused.saturating_add(1),
             Report::Seen(_, after) => {
@@ -184,6 +176,7 @@ impl Draft {
             }
             _ => {}
         }
+        News::Nothing
     }
 }
 
@@ -194,7 +187,9 @@ fn millis(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::intercom::{CallId, Cause, Milestone, Name, PeerId, PeerKey, Refusal, UplinkId};
+    use crate::intercom::{
+        CallId, Cause, Milestone, Name, Opener, PeerId, PeerKey, Refusal, UplinkId,
+    };
     use crate::memory::budget::PhoneBudget;
 
     const CLOCK: u64 = 1_795_690_000;

@@ -307,6 +307,23 @@ fn in_quiet_hours_nobody_is_called_and_the_visitor_is_told() {
 }
 
 #[test]
+fn who_goes_on_pressing_in_quiet_hours_is_one_visit_and_who_comes_later_another() {
+    let mut world = World::with(Rules::default(), &[SERVICE], 1);
+    world.uplink_up(SERVICE, "-door");
+    world.input(Input::Quiet(true));
+    for _ in 0..50 {
+        world.press();
+        world.run(ms(500));
+    }
+    assert_eq!((world.causes().len(), world.parted.len(), world.chimes), (1, 1, 50));
+    world.run(ms(9_000));
+    assert_eq!((world.scene, world.lamp), (Scene::Idle, Lamp::Idle));
+    world.press();
+    world.run(ms(500));
+    assert_eq!((world.causes().len(), world.parted.len()), (2, 2));
+}
+
+#[test]
 fn quiet_hours_that_begin_in_a_call_do_not_end_it() {
     let mut world = ringing(Rules::default(), &["1a"]);
     world.input(Input::Quiet(true));

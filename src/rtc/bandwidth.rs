@@ -5,26 +5,21 @@
 //! packets, its history of what was sent and its reading of the feedback are. Decides nothing: the estimate
 //! is made in `estimate.rs`, what becomes of it in the media room.
 
-use std::collections::BTreeSet;
+mod feedback;
+
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rtc::interceptor::{
-    BandwidthEstimator, CongestionControlBuilder, CongestionControlInterceptor, Interceptor,
-    NackResponderBuilder, Packet, PacketReport, Registry, Slot, StreamInfo, TaggedPacket,
-    TwccSenderBuilder, TwccSenderInterceptor,
-};
-use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::estimate::{Estimator, Fate};
+use super::estimate::Estimator;
 use super::pace::{Pace, Road};
-use super::repair::{Repairs, Requests};
 use crate::intercom::{Input, LinkEvent, LinkId, VideoMode};
 use crate::media::Share;
+
+pub use feedback::register;
 
 /// Bits per second that the voice needs, with its headers.
 const VOICE: f64 = 48_000.0;
@@ -34,21 +29,21 @@ const USABLE: f64 = 0.93;
 const TELL: Duration = Duration::from_millis(200);
 /// A path that reported nothing for so long has no say.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long sent packets are remembered for a late report, as a queue can be long.
-const MEMORY: Duration = Duration::from_secs(10);
 
 /// Without any packet of the peer for so long, the path was dead. Sound comes each 20 ms, and pictures of a
 /// muted peer as often as a browser likes.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// How many packets of a picture can be sent again: those of some 5 s at 2 Mbit/s. A power of two.
-const SENT_AGAIN: u16 = 1024;
+/// A link before may still send while its successor is built: so many numbers are left to it.
+const LEFT_OVER: u16 = 64;
 
 /// What one link knows of its path. Shared by the connection's driver and the link's tasks; nobody holds
 /// it for longer than some arithmetic takes.
 #[derive(Debug)]
 pub struct Gauge {
     origin: Instant,
+    /// The number after that of the last packet that left.
+    next: Arc<AtomicU16>,
     state: Mutex<State>,
 }
 
@@ -108,7 +103,13 @@ impl Gauge {
             reports: Reports::default(),
             mode: VideoMode::Full,
         };
-        Self { origin: Instant::now(), state: Mutex::new(state) }
+        Self { origin: Instant::now(), next: Arc::default(), state: Mutex::new(state) }
+    }
+
+    /// Numbers packets on from `next`, where the link before to the same peer has left off, and keeps it up to date.
+    pub fn numbering(self, next: Arc<AtomicU16>) -> Self {
+        next.fetch_add(LEFT_OVER, Ordering::Relaxed);
+        Self { next, ..self }
     }
 
     /// What the path takes in bit/s, and the share of packets lost lately; `None` until the peer reported.
@@ -227,207 +228,12 @@ pub async fn attend(id: LinkId, gauge: Arc<Gauge>, share: Share, inbox: mpsc::Se
     }
 }
 
-/// Adds to the crate's other interceptors what a link needs to know its path.
-pub fn register(registry: Registry, gauge: &Arc<Gauge>) -> Registry {
-    let feedback = CongestionControlBuilder::new(Feedback(Arc::clone(gauge)));
-    let feedback = feedback.with_prune_horizon(MEMORY).build();
-    registry
-        .with(Slot::CongestionControl, History::new(feedback, Arc::clone(gauge)))
-        .with(Slot::TwccSender, Numbers(TwccSenderBuilder::new().build()))
-        // In the pacer's place, and for the same packets: those above it have none yet that were sent again.
-        .with(Slot::Pacer, Repairs::new(Arc::clone(gauge)))
-        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(SENT_AGAIN).build())
-        .with(Slot::NackGenerator, Requests::default())
-}
-
-/// The crate's reports, as the estimate wants them.
-struct Feedback(Arc<Gauge>);
-
-impl BandwidthEstimator for Feedback {
-    fn on_reports(&mut self, now: Instant, reports: &[PacketReport]) {
-        let now = self.0.at(now);
-        let mut state = self.0.lock();
-        let fates: Vec<Fate> = reports
-            .iter()
-            .filter(|report| {
-                report.arrived || !state.reports.is_skipped(report.twcc_sequence_number)
-            })
-            // Firefox numbers pictures only; of what has no number nobody can say that it was lost. Arrived
-            // at an unknown time: no sign of anything.
-            .filter(|report| report.is_twcc && (!report.arrived || report.arrival.is_some()))
-            .map(|report| Fate {
-                sent: self.0.at(report.departure),
-                arrived: report.arrival.filter(|_| report.arrived),
-                size: report.size,
-            })
-            .collect();
-        state.estimator.take(now, &fates);
-    }
-
-    fn target_bitrate(&self) -> f64 {
-        self.0.lock().estimator.rate()
-    }
-}
-
-/// The same stream's packets when they are sent again (RFC 4588): a stream of its own on the path. The
-/// crate forgets to tell the numbering and the history of it.
-fn repair_stream(info: &StreamInfo) -> Option<StreamInfo> {
-    Some(StreamInfo {
-        ssrc: info.ssrc_rtx?,
-        payload_type: info.payload_type_rtx?,
-        ssrc_rtx: None,
-        payload_type_rtx: None,
-        ..info.clone()
-    })
-}
-
-/// Implements the parts of [`Protocol`] that an inner interceptor already knows.
-macro_rules! through {
-    ($($field:tt)+) => {
-        fn poll_read(&mut self) -> Option<TaggedPacket> {
-            self.$($field)+.poll_read()
-        }
-
-        fn poll_write(&mut self) -> Option<TaggedPacket> {
-            self.$($field)+.poll_write()
-        }
-
-        fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-            self.$($field)+.handle_timeout(now)
-        }
-
-        fn poll_timeout(&mut self) -> Option<Instant> {
-            self.$($field)+.poll_timeout()
-        }
-    };
-}
-
-/// Numbers all packets that leave (transport-wide congestion control).
-struct Numbers(TwccSenderInterceptor);
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Numbers {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.0.handle_read(message)
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        self.0.handle_write(message)
-    }
-
-    through!(0);
-}
-
-impl Interceptor for Numbers {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        self.0.bind_local_stream(info);
-        if let Some(repair) = repair_stream(info) {
-            self.0.bind_local_stream(&repair);
-        }
-    }
-
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        self.0.unbind_local_stream(info);
-        if let Some(repair) = repair_stream(info) {
-            self.0.unbind_local_stream(&repair);
-        }
-    }
-
-    fn bind_remote_stream(&mut self, info: &StreamInfo) {
-        self.0.bind_remote_stream(info);
-    }
-
-    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
-        self.0.unbind_remote_stream(info);
-    }
-}
-
-/// Remembers what left and reads the peer's feedback on it.
-struct History {
-    inner: CongestionControlInterceptor<Feedback>,
-    gauge: Arc<Gauge>,
-    /// The streams whose packets are numbered.
-    numbered: BTreeSet<u32>,
-}
-
-impl History {
-    fn new(inner: CongestionControlInterceptor<Feedback>, gauge: Arc<Gauge>) -> Self {
-        Self { inner, gauge, numbered: BTreeSet::new() }
-    }
-}
-
-const TRANSPORT_CC: &str =
-    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for History {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &message.message.packet {
-            for packet in packets {
-                if let Some(feedback) = packet.as_any().downcast_ref::<TransportLayerCc>() {
-                    let (base, count) =
-                        (feedback.base_sequence_number, feedback.packet_status_count);
-                    self.gauge.lock().reports.take(base, count);
-                }
-            }
-        }
-        self.inner.handle_read(message)
-    }
-
-    fn handle_write(&mut self, message: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtp(packet) = &message.message.packet
-            && self.numbered.contains(&packet.header.ssrc)
-        {
-            let sent = self.gauge.at(message.now);
-            self.gauge.lock().sent = sent;
-        }
-        self.inner.handle_write(message)
-    }
-
-    through!(inner);
-}
-
-impl Interceptor for History {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        for info in [Some(info.clone()), repair_stream(info)].into_iter().flatten() {
-            if info.rtp_header_extensions.iter().any(|extension| extension.uri == TRANSPORT_CC) {
-                self.numbered.insert(info.ssrc);
-            }
-            self.inner.bind_local_stream(&info);
-        }
-    }
-
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
-        for info in [Some(info.clone()), repair_stream(info)].into_iter().flatten() {
-            self.numbered.remove(&info.ssrc);
-            self.inner.unbind_local_stream(&info);
-        }
-    }
-
-    fn bind_remote_stream(&mut self, info: &StreamInfo) {
-        self.inner.bind_remote_stream(info);
-    }
-
-    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
-        self.inner.unbind_remote_stream(info);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::intercom::{PeerKey, UplinkId};
     use crate::media::Capture;
+    use crate::rtc::estimate::Fate;
 
     const MS: Duration = Duration::from_millis(1);
 

@@ -93,9 +93,8 @@ enum Stage {
     Away,
     /// Connected.
     Connected,
-    /// The peer has closed it; only a new link helps.
-    Over,
-    /// Its driver has stopped, or may stop for long: the task ends.
+    /// Only a new link helps: the peer has closed it, or its driver has stopped, or may stop for long.
+    /// The task ends.
     Stopped,
 }
 
@@ -227,13 +226,11 @@ impl Link {
                     }
                     None => return,
                 },
-                Some(event) = self.events.recv() => {
-                    self.event(event).await;
-                    if self.stage == Stage::Stopped {
-                        return;
-                    }
-                }
+                Some(event) = self.events.recv() => self.event(event).await,
                 _ = looks.tick(), if self.stage == Stage::Connected => self.look().await,
+            }
+            if self.stage == Stage::Stopped {
+                return;
             }
         }
     }
@@ -374,24 +371,19 @@ impl Link {
                 self.way.send_replace(Some(way));
                 self.report(LinkEvent::Path(path)).await;
             }
-            Look::PeerClosed => self.over("the peer has closed it").await,
+            // An ICE restart keeps the keys, and those are gone (RFC 8842 section 5.5).
+            Look::PeerClosed => self.stop("the peer has closed it"),
         }
     }
 
-    async fn over(&mut self, reason: &str) {
-        if self.stage != Stage::Over {
-            debug!("link {}: {reason}", self.id);
-            self.stage = Stage::Over;
-            self.report(LinkEvent::Health(Health::Failed)).await;
-        }
+    fn stop(&mut self, reason: &str) {
+        debug!("link {}: {reason}", self.id);
+        self.stage = Stage::Stopped;
     }
 
     async fn event(&mut self, event: Event) {
         match event {
-            Event::Stopped => {
-                debug!("link {}: its connection has no socket any more", self.id);
-                self.stage = Stage::Stopped;
-            }
+            Event::Stopped => self.stop("its connection has no socket any more"),
             Event::Candidate(text, server) => {
                 self.heard.insert(servers::key(&server));
                 let Some(text) = candidates::shown(&text, self.policy) else { return };
@@ -436,12 +428,9 @@ impl Link {
                     RTCPeerConnectionState::Disconnected => Health::Disconnected,
                     RTCPeerConnectionState::Failed => Health::Failed,
                     RTCPeerConnectionState::Connecting => Health::Connecting,
-                    RTCPeerConnectionState::Closed => return self.over("it is closed").await,
+                    RTCPeerConnectionState::Closed => return self.stop("it is closed"),
                     _ => return,
                 };
-                if self.stage == Stage::Over {
-                    return;
-                }
                 debug!("link {}: {health:?}", self.id);
                 let was_tcp = self.way.borrow().as_ref().is_some_and(|way| way.local == path::TCP);
                 if health == Health::Disconnected && was_tcp {

@@ -253,7 +253,8 @@ impl Links {
         let (targets, video) = watch::channel(tracks::Targets::default());
         let (way_in, way) = watch::channel(None);
         let stats = Arc::new(LinkStats::default());
-        let gauge = Arc::new(bandwidth::Gauge::new(self.bandwidth.configured()));
+        let gauge = bandwidth::Gauge::new(self.bandwidth.configured());
+        let gauge = Arc::new(gauge.numbering(self.numbers.packets(&id.peer)));
         let share = self.bandwidth.join();
         let mode = share.mode();
         let task = link::run(link::Parts {

@@ -1,12 +1,15 @@
-//! The numbers a peer's browser knows our header extensions by, kept for the next link to the same browser.
+//! The numbers a peer's browser knows of us, kept for the next link to the same browser.
 //!
-//! A link that is built anew offers to a connection of the browser that may be old, and Chromium refuses an
-//! offer that gives a number of that connection to another extension ("RTP extension ID reassignment not
-//! supported"; RFC 8285 section 6). It knows no calls.
+//! A link that is built anew offers to a connection of the browser that may be old. Chromium refuses an offer
+//! that gives the number of a header extension of that connection to another ("RTP extension ID reassignment
+//! not supported"; RFC 8285 section 6). And it goes on counting our packets where the link before ended: those
+//! with a number it has had are reported on with the arrival of the old one, which looks like heavy loss at
+//! first and like a queue of seconds then. It knows no calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::AtomicU16;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::intercom::PeerKey;
 
@@ -45,13 +48,15 @@ struct Theirs {
     ours: Extensions,
     /// All numbers they use.
     taken: BTreeSet<u16>,
+    /// The number after that of the last packet sent to it.
+    next: Arc<AtomicU16>,
     at: u64,
 }
 
 impl Numbers {
     /// The numbers an offer to this peer is to use.
     pub fn of(&self, peer: &PeerKey) -> Extensions {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.lock();
         let nobody = Theirs::default();
         let theirs = known.peers.get(peer).unwrap_or(&nobody);
         let mut numbers = Extensions::new();
@@ -71,28 +76,46 @@ impl Numbers {
 
     /// The peer's newest description uses these. What does not fit a one-byte header is not for us.
     pub fn learn(&self, peer: &PeerKey, numbers: Extensions) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.clock += 1;
-        let clock = known.clock;
-        let theirs = known.peers.entry(peer.clone()).or_default();
-        theirs.at = clock;
+        let mut known = self.lock();
+        let theirs = known.meet(peer);
         for (number, uri) in numbers.into_iter().filter(|(number, _)| RANGE.contains(number)) {
             theirs.taken.insert(number);
             if USUAL.iter().any(|(_, usual)| *usual == uri) {
                 theirs.ours.insert(number, uri);
             }
         }
-        if known.peers.len() > MOST {
-            let oldest = known.peers.iter().min_by_key(|(_, theirs)| theirs.at);
+    }
+
+    /// The number the next packet to this peer is to have; whoever sends one counts on.
+    pub fn packets(&self, peer: &PeerKey) -> Arc<AtomicU16> {
+        Arc::clone(&self.lock().meet(peer).next)
+    }
+
+    // The state is valid between any two statements, also after a panic elsewhere.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn meet(&mut self, peer: &PeerKey) -> &mut Theirs {
+        if self.peers.len() >= MOST && !self.peers.contains_key(peer) {
+            let oldest = self.peers.iter().min_by_key(|(_, theirs)| theirs.at);
             if let Some(peer) = oldest.map(|(peer, _)| peer.clone()) {
-                known.peers.remove(&peer);
+                self.peers.remove(&peer);
             }
         }
+        self.clock += 1;
+        let theirs = self.peers.entry(peer.clone()).or_default();
+        theirs.at = self.clock;
+        theirs
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
     use crate::intercom::{PeerId, UplinkId};
 
@@ -128,9 +151,16 @@ mod tests {
         for number in 0..MOST {
             numbers.learn(&peer(&format!("z{number}")), moved());
         }
+        numbers.packets(&peer("z1")).fetch_add(7, Ordering::Relaxed);
         numbers.learn(&peer("a"), moved());
         assert_eq!(numbers.of(&peer("a"))[&7], USUAL[0].1);
         assert_eq!(numbers.of(&peer("z0"))[&3], USUAL[0].1);
         assert_eq!(numbers.of(&peer("z1"))[&7], USUAL[0].1);
+        assert_eq!(
+            numbers.packets(&peer("z1")).load(Ordering::Relaxed),
+            7,
+            "the next link goes on from there"
+        );
+        assert_eq!(numbers.packets(&peer("z0")).load(Ordering::Relaxed), 0);
     }
 }

@@ -20,8 +20,11 @@ pub const RESTART_TIMEOUT: Duration = Duration::from_secs(5);
 /// Offers in a row that nobody answers before more is done: some 80 s, longer than the service takes to notice
 /// that somebody is gone (protocol.md section 3.1).
 pub const MOST_UNANSWERED: u32 = 6;
-/// ICE restarts before the link is rebuilt.
+/// ICE restarts before the link is rebuilt for good.
 pub const RESTARTS: u32 = 20;
+/// Each so-manieth of them is a new link instead. A restart keeps the keys; where the two sides do not agree about
+/// those any more, no restart ever helps, and the door cannot see it when the peer's word of it was lost.
+pub const REBUILT_EACH: u32 = 4;
 /// Longest time an offer of the ladder waits for its answer.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Rebuilds before leave-and-join.
@@ -318,6 +321,9 @@ impl Recovery {
             Rung::Steady => (None, None),
             Rung::Connecting => (None, Some(CONNECT_TIMEOUT)),
             Rung::Grace => (None, Some(GRACE)),
+            Rung::Restart(n) if n % REBUILT_EACH == 0 => {
+                (Some(Remedy::Rebuild), Some(RESTART_TIMEOUT))
+            }
             Rung::Restart(_) => (Some(Remedy::Restart), Some(RESTART_TIMEOUT)),
             Rung::Rebuild(_) => (Some(Remedy::Rebuild), Some(REBUILD_TIMEOUT)),
             Rung::Rejoin => (Some(Remedy::Rejoin), Some(REBUILD_TIMEOUT)),

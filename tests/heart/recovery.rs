@@ -43,6 +43,17 @@ fn an_sdk_that_rebuilt_its_connection_is_answered_at_once() {
 }
 
 #[test]
+fn keys_that_no_restart_brings_back_are_made_anew_within_half_a_minute() {
+    for door in ["-door", "zdoor"] {
+        let mut world = talking(door);
+        world.keys_lost("7phone");
+        world.run(ms(5_000 + 10_000 + 3 * 5_000 + 1_000));
+        assert!(world.connected("7phone"), "{door}");
+        assert_eq!(world.state(), CallState::Talking);
+    }
+}
+
+#[test]
 fn a_lost_answer_is_made_up_for() {
     for door in ["-door", "zdoor"] {
         let mut world = World::up(door);

@@ -119,6 +119,8 @@ struct FakeLink {
     restarts: u32,
     /// Until then its checks go on.
     checks_until: Option<Instant>,
+    /// The browser has thrown away the keys it shared with this link; it makes new ones with a new link only.
+    over: bool,
 }
 
 #[derive(Default)]
@@ -497,6 +499,14 @@ impl World {
         }
     }
 
+    /// The browser throws its keys away, and the word of it is lost.
+    pub fn keys_lost(&mut self, id: &str) {
+        self.cut_session(id);
+        for (_, fake) in self.links.iter_mut().filter(|(link, _)| link.peer.id.as_str() == id) {
+            fake.over = true;
+        }
+    }
+
     /// Nothing but signalling passes between the door and this browser until `mend`.
     pub fn hole(&mut self, id: &str) {
         self.browsers.get_mut(id).expect("a browser of this world").in_a_hole = true;
@@ -597,6 +607,14 @@ impl World {
             Outgoing::Full => browser.told_full += 1,
             Outgoing::Description(description) => {
                 let remote = Ends::of(&description.sdp);
+                let other = |had: &Ends| had.fingerprint != remote.fingerprint;
+                let is_taken = match description.kind {
+                    DescriptionKind::Offer => {
+                        pc.signalling == Signalling::Stable || id < door.as_str()
+                    }
+                    DescriptionKind::Answer => pc.signalling == Signalling::HaveLocalOffer,
+                };
+                let makes_new_keys = is_taken && pc.remote.as_ref().is_some_and(other);
                 match (description.kind, pc.signalling) {
                     (DescriptionKind::Offer, signalling) => {
                         browser.offers_seen += 1;
@@ -626,6 +644,9 @@ impl World {
                     }
                     (DescriptionKind::Answer, Signalling::Stable) => {}
                 }
+                if makes_new_keys {
+                    self.browser_makes_new_keys(id);
+                }
             }
             said @ (Outgoing::Challenge(..)
             | Outgoing::Refused(..)
@@ -633,6 +654,27 @@ impl World {
             | Outgoing::Picture(..)
             | Outgoing::Log(..)) => browser.said.push(said),
             Outgoing::TrackMetadata | Outgoing::Candidate(_) | Outgoing::EndOfCandidates => {}
+        }
+    }
+
+    /// It was shown another certificate: it ends what it had with the link before (RFC 8842 section 5.5).
+    fn browser_makes_new_keys(&mut self, id: &str) {
+        // The word of it may be lost like any other datagram.
+        let hears_of_it = self.dice(2) == 0 && !self.browsers[id].in_a_hole;
+        let secured: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(link, fake)| link.peer.id.as_str() == id && fake.connected)
+            .map(|(link, _)| link.clone())
+            .collect();
+        for link in secured {
+            let fake = self.links.get_mut(&link).expect("just listed");
+            (fake.connected, fake.over) = (false, true);
+            if hears_of_it {
+                self.link_later(ms(500), &link, LinkEvent::Closed);
+            } else {
+                self.link_later(ms(5_000), &link, LinkEvent::Health(Health::Disconnected));
+            }
         }
     }
 
@@ -705,6 +747,7 @@ impl World {
         let now = self.now;
         if let Some((link, fake)) = both
             && !fake.connected
+            && !fake.over
             && fake.checks_until.is_some_and(|until| now <= until)
         {
             fake.connected = true;

@@ -54,11 +54,13 @@ impl Peer {
                         link.candidates_due = Some(cx.now + CANDIDATE_TIMEOUT);
                     }
                 }
-                Step::Mismatched if link.health != Health::Connected => {
+                // What still flows ends in a moment: the peer has turned to a link that is not there any more,
+                // and an ICE restart would offer it keys that both sides have thrown away (RFC 8842 section 5.5).
+                Step::Mismatched => {
                     self.recovery.restarted(cx.now);
                     return self.rebuild(cx, Why::Mismatched, None);
                 }
-                Step::Mismatched | Step::Ignored => cx.acts.push(Act::Ignored),
+                Step::Ignored => cx.acts.push(Act::Ignored),
                 Step::Rebuild(Why::Broken, offer) => {
                     match self.recovery.useless(cx.now, Futile::Broken) {
                         Some(Remedy::Rebuild) => self.rebuild(cx, Why::Broken, offer),

@@ -153,8 +153,9 @@ fn secrets(settings: &Settings) -> Vec<String> {
         found.extend(std::iter::once(&push.url).chain(rest).map(|it| it.expose().to_owned()));
     }
     if let Some(mqtt) = &hooks.mqtt {
-        found.extend(mqtt.username.iter().chain(&mqtt.open).cloned());
-        found.extend(mqtt.password.iter().map(|password| password.expose().to_owned()));
+        found.extend(mqtt.username.iter().cloned());
+        let secrets = mqtt.password.iter().chain(&mqtt.open);
+        found.extend(secrets.map(|secret| secret.expose().to_owned()));
     }
     found.extend(hub_key(&settings.state_dir));
     found

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::config::verdict::{Grade, Verdict};
-use crate::config::{self, LoadArgs, Settings};
+use crate::config::{self, LoadArgs, Loaded, Settings};
 use crate::hands::ice_server;
 use crate::lines::login;
 use crate::media::room::Findings;
@@ -22,15 +22,20 @@ use crate::service::host;
 use crate::signalling::{lan, trial};
 
 /// Runs the test and prints what it found: 0 all is good or fair, 1 something is wrong.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
 pub fn run(args: &LoadArgs, as_json: bool) -> ExitCode {
-    let loaded = match config::load(args) {
-        Ok(loaded) => loaded,
+    match config::load(args) {
+        Ok(loaded) => run_loaded(&loaded, as_json),
         Err(problems) => {
             eprintln!("{problems}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
+    }
+}
+
+/// The same with a configuration that has been read.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+pub fn run_loaded(loaded: &Loaded, as_json: bool) -> ExitCode {
     if UnixStream::connect(&loaded.settings.socket).is_ok() {
         eprintln!(
             "the daemon is running and holds camera and sound cards; stop it first: systemctl stop intercomd"

@@ -5,9 +5,10 @@
 //! self-test, systemd. Nothing is written before everything has been answered and the result has passed the check; the
 //! configuration that was there before is kept beside it.
 
-use std::fs::{self, DirBuilder};
+mod draft;
+
+use std::fs;
 use std::io::{self, BufRead, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -16,7 +17,7 @@ use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::config::names::check_channel;
-use crate::config::{self, CONFIG_FILE, LoadArgs, Settings, Surroundings, edit, whole_file};
+use crate::config::{CONFIG_FILE, Loaded, Settings, edit, whole_file};
 use crate::hardware::{ButtonEvent, Panel};
 use crate::media::devices;
 use crate::media::found::Probe;
@@ -29,6 +30,8 @@ const PRESS: Duration = Duration::from_secs(30);
 const TRIES: usize = 5;
 /// The key's file beside the configuration.
 const KEY_FILE: &str = "channel.key";
+/// How the installed configuration names it: the unit hands it over (systemd/intercomd.service).
+const CREDENTIAL: &str = "credential:channel-key";
 
 /// Arguments of `intercomd setup`. What is given here is not asked.
 #[derive(Debug, Clone, Default, Args)]
@@ -104,8 +107,8 @@ pub fn run(args: &SetupArgs) -> ExitCode {
     let mut talk =
         Talk { answers: io::stdin().lock(), questions: io::stdout().lock(), asks: !args.yes };
     let outcome = talk.whole(args, &path, &probe);
-    let settings = match outcome {
-        Ok(settings) => settings,
+    let loaded = match outcome {
+        Ok(loaded) => loaded,
         Err(why) => {
             eprintln!("intercomd setup: {why}");
             return ExitCode::FAILURE;
@@ -113,11 +116,10 @@ pub fn run(args: &SetupArgs) -> ExitCode {
     };
     drop(talk.questions);
     drop(talk.answers);
-    let load = LoadArgs { config: args.config.clone(), ..LoadArgs::default() };
     if !args.no_test {
-        try_button(&settings);
+        try_button(&loaded.settings);
         // It tells everything itself; a camera that is not there yet is no reason not to start.
-        let _ = crate::selftest::run(&load, false);
+        let _ = crate::selftest::run_loaded(&loaded, false);
     }
     if args.no_start { ExitCode::SUCCESS } else { start() }
 }
@@ -142,7 +144,7 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
         args: &SetupArgs,
         path: &Path,
         probe: &dyn Fn() -> Probe,
-    ) -> Result<Settings, SetupError> {
+    ) -> Result<Loaded, SetupError> {
         let before = match fs::read_to_string(path) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -155,23 +157,22 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
         text = edit::set(&text, None, "channel", &edit::quoted(&channel));
         let key = self.key(args, &text, folder)?;
         if key.is_some() {
-            text = edit::enable(&text, "uplink");
-            if path != Path::new(CONFIG_FILE) {
-                text = edit::set(&text, Some("uplink"), "key_file", &edit::quoted(KEY_FILE));
-            }
+            // The unit hands over what lies beside the installed configuration.
+            let name = if path == Path::new(CONFIG_FILE) { CREDENTIAL } else { KEY_FILE };
+            text = edit::set(&text, Some("uplink"), "key_file", &edit::quoted(name));
         }
         text = self.devices(args, text, probe)?;
         if let Some(language) = &args.language {
             text = edit::set(&text, Some("display"), "language", &edit::quoted(language));
         }
-        let settings = check(&text, key.as_deref(), folder)?;
+        let loaded = draft::check(&text, key.as_deref(), folder)?;
         if let Some(key) = &key {
             let path = folder.join(KEY_FILE);
             whole_file::write_private(&path, format!("{key}\n").as_bytes())
                 .map_err(|source| file("write", &path, source))?;
         }
         self.keep(path, before.as_deref(), &text)?;
-        Ok(settings)
+        Ok(loaded)
     }
 
     fn channel(&mut self, args: &SetupArgs, text: &str) -> Result<String, SetupError> {
@@ -209,20 +210,21 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
             } else {
                 fs::read_to_string(path).map_err(|source| file("read", path, source))?
             };
-            return good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
+            return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
         }
-        // A key that lies there is one to be used.
-        if let Ok(text) = fs::read_to_string(folder.join(KEY_FILE)) {
-            return good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
+        let own_way = has_own_way(text);
+        // A key that lies there is one to be used, unless the door gets in by other means.
+        if !own_way && let Ok(text) = fs::read_to_string(folder.join(KEY_FILE)) {
+            return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
         }
-        if !self.asks {
+        if own_way || !self.asks {
             return Ok(None);
         }
         let question =
             "The service's publishable key (pk_...), or Enter for phones in the local network only";
         let key = self.ask(question, "", |answer| match answer {
             "" => Ok(None),
-            key => good_key(key).map(Some),
+            key => draft::good_key(key).map(Some),
         })?;
         Ok(key)
     }
@@ -317,12 +319,25 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
         }
         if let Some(before) = before {
             let old = path.with_extension("toml.old");
-            write_like(&old, before, path)?;
+            whole_file::write_like(&old, before.as_bytes(), path)
+                .map_err(|source| file("write", &old, source))?;
             self.say(&format!("The configuration so far is kept as {}", old.display()))?;
         }
-        write_like(path, text, path)?;
+        whole_file::write_like(path, text.as_bytes(), path)
+            .map_err(|source| file("write", path, source))?;
         self.say(&format!("Wrote {}", path.display()))
     }
+}
+
+/// Whether the configuration says how the door gets in at the service in another way than set-up would.
+fn has_own_way(text: &str) -> bool {
+    let table = text.parse::<toml::Table>().ok();
+    let uplink = table.as_ref().and_then(|table| table.get("uplink")?.as_table());
+    uplink.is_some_and(|uplink| {
+        let key_file = uplink.get("key_file").and_then(toml::Value::as_str);
+        key_file.is_some_and(|name| ![CREDENTIAL, KEY_FILE].contains(&name))
+            || ["token_command", "token_url"].iter().any(|way| uplink.contains_key(*way))
+    })
 }
 
 /// Names and words of the cameras.
@@ -340,78 +355,6 @@ fn cards(
 ) -> Vec<(String, String)> {
     let cards = probe.sound_cards.iter().filter(|card| fits(card));
     cards.map(|card| (format!("plughw:CARD={}", card.id), card.name.clone())).collect()
-}
-
-fn good_key(text: &str) -> Result<String, String> {
-    if text.starts_with("sk_") {
-        return Err("this is a secret key (sk_...), which must never be in a device; use a publishable one (pk_...)".to_owned());
-    }
-    let good = text.starts_with("pk_")
-        && text.len() >= 8
-        && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if good {
-        Ok(text.to_owned())
-    } else {
-        Err("this is no publishable key: they begin with pk_ and have no blanks".to_owned())
-    }
-}
-
-/// Reads the text as the daemon will, before anything of it stays: beside where it will lie, with the key as systemd
-/// hands it over.
-fn check(text: &str, key: Option<&str>, folder: &Path) -> Result<Settings, SetupError> {
-    let draft = private_folder(folder).map_err(|source| file("write in", folder, source))?;
-    let path = folder.join(format!("{}.toml", draft.file_name().unwrap_or_default().display()));
-    let outcome = check_in(&draft, &path, text, key, folder);
-    let _ = fs::remove_file(&path);
-    let _ = fs::remove_dir_all(&draft);
-    outcome
-}
-
-fn check_in(
-    draft: &Path,
-    path: &Path,
-    text: &str,
-    key: Option<&str>,
-    folder: &Path,
-) -> Result<Settings, SetupError> {
-    let present = fs::read_to_string(folder.join(KEY_FILE)).ok();
-    let mut text = text.to_owned();
-    if let Some(key) = key.map(str::to_owned).or(present) {
-        let path = draft.join("channel-key");
-        whole_file::write_private(&path, key.as_bytes())
-            .map_err(|source| file("write", &path, source))?;
-    }
-    if key.is_some() {
-        text = edit::set(&text, Some("uplink"), "key_file", "\"credential:channel-key\"");
-    }
-    whole_file::write_private(path, text.as_bytes())
-        .map_err(|source| file("write", path, source))?;
-    let mut around = Surroundings::of_this_process();
-    around.variables.insert("CREDENTIALS_DIRECTORY".to_owned(), draft.display().to_string());
-    let args = LoadArgs { config: Some(path.to_owned()), ..LoadArgs::default() };
-    let problems = match config::load_within(&args, &around) {
-        Ok(loaded) => return Ok(loaded.settings),
-        Err(problems) => problems.to_string(),
-    };
-    // The draft's name means nothing to anybody.
-    Err(SetupError::Refused(problems.replace(&path.display().to_string(), "config.toml")))
-}
-
-/// A new folder only we can read.
-fn private_folder(folder: &Path) -> io::Result<PathBuf> {
-    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
-    let path = folder.join(format!(".setup-{}", uuid::Uuid::new_v4().simple()));
-    DirBuilder::new().mode(0o700).create(&path)?;
-    Ok(path)
-}
-
-/// A new configuration is for everybody to read, but one its owner has closed stays closed: addresses of hooks can be
-/// secrets.
-fn write_like(path: &Path, text: &str, model: &Path) -> Result<(), SetupError> {
-    let mode = fs::metadata(model).map_or(0o644, |found| found.permissions().mode() & 0o777);
-    whole_file::write_private(path, text.as_bytes())
-        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
-        .map_err(|source| file("write", path, source))
 }
 
 fn file(action: &'static str, path: &Path, source: io::Error) -> SetupError {
@@ -466,170 +409,4 @@ fn start() -> ExitCode {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::found::{Camera, SoundCard};
-
-    const KEY: &str = "pk_live_test";
-
-    fn folder() -> tempfile::TempDir {
-        tempfile::tempdir().expect("a folder")
-    }
-
-    /// What comes of a dialogue, and what was asked.
-    fn talk(
-        args: &SetupArgs,
-        folder: &Path,
-        answers: &str,
-        probe: &Probe,
-    ) -> (Result<Settings, SetupError>, String) {
-        let mut questions = Vec::new();
-        let mut talk =
-            Talk { answers: answers.as_bytes(), questions: &mut questions, asks: !args.yes };
-        let outcome = talk.whole(args, &folder.join("config.toml"), &|| probe.clone());
-        (outcome, String::from_utf8(questions).expect("text"))
-    }
-
-    fn machine() -> Probe {
-        let camera = |name: &str| Camera {
-            name: name.to_owned(),
-            path: format!("/dev/{name}"),
-            links: vec![format!("/dev/v4l/by-id/usb-{name}")],
-            ..Camera::default()
-        };
-        let card = |id: &str, records| SoundCard {
-            id: id.to_owned(),
-            name: format!("Card {id}"),
-            records,
-            plays: true,
-            ..SoundCard::default()
-        };
-        Probe {
-            cameras: vec![camera("porch"), camera("yard")],
-            sound_cards: vec![card("panel", true), card("hdmi", false)],
-            ..Probe::default()
-        }
-    }
-
-    fn files(folder: &Path) -> Vec<String> {
-        let files = fs::read_dir(folder)
-            .expect("there")
-            .map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
-        let mut files: Vec<String> = files.collect();
-        files.sort();
-        files
-    }
-
-    #[test]
-    fn a_few_answers_make_a_configuration_and_a_key_nobody_else_reads() {
-        let folder = folder();
-        let answers = format!("yard-door\n{KEY}\n2\n\n");
-        let (outcome, questions) = talk(&SetupArgs::default(), folder.path(), &answers, &machine());
-        let settings = outcome.unwrap_or_else(|why| panic!("{why}\n{questions}"));
-        assert_eq!(settings.channel, "yard-door");
-        assert!(settings.uplink.is_some());
-        assert_eq!(files(folder.path()), ["channel.key", "config.toml"], "no draft stays");
-        let key = folder.path().join("channel.key");
-        assert_eq!(fs::read_to_string(&key).expect("there").trim(), KEY);
-        assert_eq!(fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600);
-        let text = fs::read_to_string(folder.path().join("config.toml")).expect("there");
-        assert!(text.contains("source = \"/dev/v4l/by-id/usb-yard\""), "{text}");
-        assert!(text.contains("# The channel the door enters"), "the comments stay");
-        assert!(
-            questions.contains("more than one camera")
-                && questions.contains("more than one speaker")
-        );
-        assert!(!questions.contains("more than one microphone"), "{questions}");
-        assert!(!questions.contains(KEY), "the key is not repeated");
-    }
-
-    #[test]
-    fn a_wrong_answer_is_asked_again_with_the_reason() {
-        let folder = folder();
-        let answers = format!("_metered/x\nfront\nsk_live_test\nhello\n{KEY}\n9\n1\n1\n");
-        let (outcome, questions) = talk(&SetupArgs::default(), folder.path(), &answers, &machine());
-        assert_eq!(outcome.expect("at last").channel, "front");
-        for why in
-            ["cannot be a channel", "a secret key", "no publishable key", "none of the numbers"]
-        {
-            assert!(questions.contains(why), "{why}: {questions}");
-        }
-    }
-
-    #[test]
-    fn who_stops_answering_changes_nothing() {
-        let folder = folder();
-        let (outcome, _) = talk(&SetupArgs::default(), folder.path(), "front\n", &machine());
-        assert!(matches!(outcome, Err(SetupError::NoAnswer)));
-        assert!(files(folder.path()).is_empty());
-    }
-
-    #[test]
-    fn flags_ask_nothing_and_what_was_there_is_kept() {
-        let folder = folder();
-        let path = folder.path().join("config.toml");
-        let before = "# mine\nchannel = \"old\"\n[call]\nno_answer = \"45s\"\n";
-        fs::write(&path, before).expect("written");
-        let key = folder.path().join("key");
-        fs::write(&key, KEY).expect("written");
-        let args = SetupArgs {
-            channel: Some("new".to_owned()),
-            key_file: Some(key),
-            camera: Some("off".to_owned()),
-            language: Some("de".to_owned()),
-            yes: true,
-            ..SetupArgs::default()
-        };
-        let (outcome, questions) = talk(&args, folder.path(), "", &machine());
-        let settings = outcome.unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!(settings.rules.no_answer, Duration::from_secs(45));
-        assert!(!questions.contains('?'), "{questions}");
-        assert_eq!(
-            fs::read_to_string(folder.path().join("config.toml.old")).expect("kept"),
-            before
-        );
-        let text = fs::read_to_string(&path).expect("there");
-        assert!(text.starts_with("# mine\nchannel = \"new\"\n"), "{text}");
-    }
-
-    #[test]
-    fn a_key_that_lies_there_is_used_and_a_closed_configuration_stays_closed() {
-        let folder = folder();
-        let path = folder.path().join("config.toml");
-        fs::write(&path, "channel = \"d\"\n#[uplink]\n").expect("written");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
-        whole_file::write_private(&folder.path().join("channel.key"), KEY.as_bytes())
-            .expect("written");
-        let args = SetupArgs { yes: true, ..SetupArgs::default() };
-        let (outcome, _) = talk(&args, folder.path(), "", &machine());
-        assert!(outcome.unwrap_or_else(|why| panic!("{why}")).uplink.is_some());
-        for file in ["config.toml", "config.toml.old"] {
-            let mode = fs::metadata(folder.path().join(file)).expect("there").permissions().mode();
-            assert_eq!(mode & 0o777, 0o640, "{file}");
-        }
-    }
-
-    #[test]
-    fn what_makes_no_good_configuration_is_refused_in_the_words_of_the_check() {
-        let folder = folder();
-        let path = folder.path().join("config.toml");
-        let before = "channel = \"old\"\n[call]\nno_answer = \"1s\"\n";
-        fs::write(&path, before).expect("written");
-        let args = SetupArgs { yes: true, ..SetupArgs::default() };
-        let (outcome, _) = talk(&args, folder.path(), "", &machine());
-        let why = outcome.expect_err("refused").to_string();
-        assert!(why.contains("config.toml:3: call.no_answer: "), "{why}");
-        assert_eq!(fs::read_to_string(&path).expect("there"), before);
-        assert_eq!(files(folder.path()), ["config.toml"]);
-    }
-
-    #[test]
-    fn to_do_without_the_service_takes_a_hand_where_it_is_in_use() {
-        let folder = folder();
-        fs::write(folder.path().join("config.toml"), "channel = \"a\"\n[uplink]\n")
-            .expect("written");
-        let args = SetupArgs { yes: true, local_only: true, ..SetupArgs::default() };
-        let (outcome, _) = talk(&args, folder.path(), "", &machine());
-        assert!(matches!(outcome, Err(SetupError::Wrong(why)) if why.contains("[uplink]")));
-    }
-}
+mod tests;

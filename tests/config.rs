@@ -814,19 +814,33 @@ fn what_the_owner_says_to_visitors_lies_in_a_folder_beside_the_configuration() {
     machine.file("messages/declined.txt", "one line\nand another");
     machine.file("messages/welcome.wav", "RIFF");
     machine.file("messages/quiet.mp3", "ID3");
-    let faults =
-        machine.faults("channel = \"d\"\nboard = \"pc\"\n[messages]\nfolder = \"messages\"");
+    let loaded = machine.with("channel = \"d\"\nboard = \"pc\"\n[messages]\nfolder = \"messages\"");
+    assert_eq!(loaded.settings.messages.len(), 2, "what is good stays");
+    let warnings = loaded.warnings.join("\n");
     for (file, why) in [
         ("declined.txt", "not one line"),
         ("welcome.wav", "the message for nothing"),
         ("quiet.mp3", "neither a .txt nor a .wav"),
     ] {
-        let line = faults.lines().find(|line| line.contains(file)).expect(&faults);
+        let line = warnings.lines().find(|line| line.contains(file)).expect(&warnings);
         assert!(line.contains("config.toml:4: messages.folder: ") && line.contains(why), "{line}");
     }
     let none = "channel = \"d\"\nboard = \"pc\"\n[messages]\nfolder = \"none\"";
     let warnings = Machine::new().with(none).warnings.join("\n");
     assert!(warnings.contains("config.toml:4: messages.folder: names "), "{warnings}");
+}
+
+#[test]
+fn pictures_that_are_to_be_sent_but_are_not_taken_are_warned_of() {
+    let hooks = "[[hooks.webhook]]\nurl = \"https://owner.example/door\"\npicture = true\n";
+    let start = "channel = \"d\"\nboard = \"pc\"\n";
+    let kept = Machine::new().with(&format!("{start}{hooks}")).warnings.join("\n");
+    assert!(!kept.contains("picture"), "{kept}");
+    for log in ["pictures = false", "entries = 0"] {
+        let warnings = Machine::new().with(&format!("{start}{hooks}[log]\n{log}\n")).warnings;
+        assert!(warnings.join("\n").contains("config.toml:5: "), "{warnings:?}");
+        assert!(warnings.join("\n").contains("picture: is true, but [log]"), "{warnings:?}");
+    }
 }
 
 #[test]
@@ -1199,7 +1213,7 @@ fn hooks_come_with_their_secrets_and_defaults() {
         ("intercomd", "homeassistant")
     );
     assert_eq!((mqtt.node.as_str(), mqtt.picture), ("haus_t_r", true));
-    assert_eq!(mqtt.open.as_deref(), Some("OPEN"));
+    assert_eq!(mqtt.open, Some(Secret::new("OPEN")));
     let shown = format!("{hooks:?}");
     for hidden in ["0123456789abcdef", "hunter2", "tk_test", "ntfy.sh", "owner.example"] {
         assert!(!shown.contains(hidden), "{shown}");

@@ -34,6 +34,8 @@ const ROOTS: &[&str] = &[
     "src/overview.rs",
     "src/selftest.rs",
     "src/setup.rs",
+    "src/setup/draft.rs",
+    "src/setup/tests.rs",
 ];
 
 /// Files that decide and do nothing else, beside those of the heart.
@@ -157,7 +159,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("sd_notify", &["src/service/"]),
     ("tokio_rustls", &["src/signalling/", "src/rtc/turn_dial.rs"]),
     ("tokio_tungstenite", &["src/signalling/"]),
-    ("toml", &["src/config/", "src/setup.rs"]),
+    ("toml", &["src/config/", "src/setup.rs", "src/setup/"]),
     ("tower_http", &["src/signalling/"]),
     ("v4l", &["src/media/"]),
     ("webrtc", &["src/rtc/"]),
@@ -686,7 +688,8 @@ enum Mention {
 
 impl Source {
     fn room(&self) -> Option<&str> {
-        Some(self.path.strip_prefix("src/")?.split_once('/')?.0)
+        let inside = self.path.strip_prefix("src/")?;
+        (!ROOTS.contains(&&*self.path)).then_some(inside.split_once('/')?.0)
     }
 
     fn is_pure(&self) -> bool {

@@ -167,8 +167,9 @@ impl Wishes {
         }
         let desk = Desk { base, around, notes };
         let channel = desk.channel(self.channel);
+        let pictures = self.log.pictures && self.log.entries > 0;
         Settled {
-            hooks: self.hooks.settle(&desk, channel.as_deref()),
+            hooks: self.hooks.settle(&desk, channel.as_deref(), pictures),
             channel,
             uplink: self.uplink.settle(&desk),
             metrics: self.metrics.settle(&desk),

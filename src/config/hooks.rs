@@ -177,7 +177,7 @@ struct WebWishes {
     url: Needed<String>,
     on: Option<Kinds>,
     secret_file: Option<At<String>>,
-    picture: bool,
+    picture: Option<At<bool>>,
     ca_file: Option<At<String>>,
 }
 
@@ -186,7 +186,7 @@ struct PushWishes {
     on: Option<Kinds>,
     token_file: Option<At<String>>,
     click: Option<At<String>>,
-    picture: bool,
+    picture: Option<At<bool>>,
     ca_file: Option<At<String>>,
 }
 
@@ -241,7 +241,7 @@ fn read_webhook(mut table: Reader<'_>) -> Option<WebWishes> {
     let wishes = WebWishes {
         on: table.texts("on"),
         secret_file: table.text("secret_file"),
-        picture: table.flag("picture").is_some_and(|at| at.value),
+        picture: table.flag("picture").filter(|at| at.value),
         ca_file: table.text("ca_file"),
         url: Needed::of(url, &table, "url"),
     };
@@ -257,7 +257,7 @@ fn read_push(mut table: Reader<'_>) -> Option<PushWishes> {
         on: table.texts("on"),
         token_file: table.text("token_file"),
         click: table.text("click"),
-        picture: table.flag("picture").is_some_and(|at| at.value),
+        picture: table.flag("picture").filter(|at| at.value),
         ca_file: table.text("ca_file"),
         url: Needed::of(url, &table, "url"),
     };
@@ -267,8 +267,22 @@ fn read_push(mut table: Reader<'_>) -> Option<PushWishes> {
 }
 
 impl Wishes {
-    /// `channel`: what the door is called where it has no other name.
-    pub(super) fn settle(self, desk: &Desk<'_>, channel: Option<&str>) -> Option<HooksSettings> {
+    /// `channel`: what the door is called where it has no other name. `pictures`: whether the log keeps any.
+    pub(super) fn settle(
+        self,
+        desk: &Desk<'_>,
+        channel: Option<&str>,
+        pictures: bool,
+    ) -> Option<HooksSettings> {
+        if !pictures {
+            let of_web = self.webhooks.iter().filter_map(|hook| hook.picture.as_ref());
+            let of_push = self.push.as_ref().and_then(|hook| hook.picture.as_ref());
+            let of_mqtt = self.mqtt.as_ref().and_then(hooks_mqtt::Wishes::wants_pictures);
+            for wish in of_web.chain(of_push).chain(of_mqtt) {
+                let text = "is true, but [log] takes no pictures of visitors: none will be sent";
+                desk.notes.warn(&wish.place, text);
+            }
+        }
         for place in &self.too_many {
             let what = format!("is one too many, {MOST} are the most");
             desk.notes.problem(place, wrong(what, "delete some"));
@@ -332,11 +346,17 @@ impl WebWishes {
         });
         let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         let mut on = on?;
-        if self.picture {
+        if self.picture.is_some() {
             on.insert(HookEvent::Picture);
         }
         let url = Secret::new(String::from(url?));
-        Some(WebHook { url, on, secret: secret?, picture: self.picture, ca_file: ca_file? })
+        Some(WebHook {
+            url,
+            on,
+            secret: secret?,
+            picture: self.picture.is_some(),
+            ca_file: ca_file?,
+        })
     }
 }
 
@@ -359,7 +379,7 @@ impl PushWishes {
         let click = optional(self.click, |click| click_address(desk, &click));
         let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         let mut on = on?;
-        if self.picture {
+        if self.picture.is_some() {
             on.insert(HookEvent::Picture);
         }
         Some(PushHook {
@@ -367,7 +387,7 @@ impl PushWishes {
             on,
             token: token?,
             click: click?,
-            picture: self.picture,
+            picture: self.picture.is_some(),
             ca_file: ca_file?,
         })
     }

@@ -43,7 +43,7 @@ pub struct MqttHook {
     /// Whether pictures of visitors are published.
     pub picture: bool,
     /// What has to be sent to open the door; `None`: nobody can by MQTT.
-    pub open: Option<String>,
+    pub open: Option<Secret>,
 }
 
 /// What the table says.
@@ -55,7 +55,7 @@ pub(super) struct Wishes {
     base: Option<At<String>>,
     discovery_prefix: Option<At<String>>,
     node: Option<At<String>>,
-    picture: bool,
+    picture: Option<At<bool>>,
     allow_open: Option<At<bool>>,
     open_payload: Option<At<String>>,
 }
@@ -70,7 +70,7 @@ pub(super) fn read(mut table: Reader<'_>) -> Option<Wishes> {
         base: table.text("base"),
         discovery_prefix: table.text("discovery_prefix"),
         node: table.text("node"),
-        picture: table.flag("picture").is_none_or(|at| at.value),
+        picture: table.flag("picture"),
         allow_open: table.flag("allow_open"),
         open_payload: table.text("open_payload"),
         url: Needed::of(url, &table, "url"),
@@ -88,6 +88,11 @@ struct Broker {
 }
 
 impl Wishes {
+    /// Where pictures are asked for in so many words.
+    pub(super) fn wants_pictures(&self) -> Option<&At<bool>> {
+        self.picture.as_ref().filter(|at| at.value)
+    }
+
     pub(super) fn settle(self, desk: &Desk<'_>, channel: Option<&str>) -> Option<MqttHook> {
         let fix = "write url = \"mqtts://broker.example:8883\"";
         let broker = self.url.take(desk, fix).and_then(|url| broker(desk, &url, fix));
@@ -140,8 +145,8 @@ impl Wishes {
             base: base?,
             discovery_prefix: discovery_prefix?,
             node: node?,
-            picture: self.picture,
-            open: allowed.map(|_| payload),
+            picture: self.picture.is_none_or(|at| at.value),
+            open: allowed.map(|_| Secret::new(payload)),
         })
     }
 }

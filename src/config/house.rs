@@ -80,7 +80,7 @@ pub(super) fn read_messages(mut table: Reader<'_>) -> MessagesWishes {
 }
 
 /// The files of the folder: `CAUSE.txt` and `CAUSE.wav`. Without a folder there are no messages; a warning says so if
-/// one was named.
+/// one was named. A file that is no message is no reason for a door not to start, either.
 pub(super) fn settle_messages(wishes: &MessagesWishes, desk: &Desk<'_>) -> Messages {
     let (path, place) = match &wishes.folder {
         Some(folder) => (desk.base_of(folder).join(&folder.value), &folder.place),
@@ -104,9 +104,11 @@ pub(super) fn settle_messages(wishes: &MessagesWishes, desk: &Desk<'_>) -> Messa
     files.sort();
     for file in files {
         if let Err(what) = take_message(&file, &mut messages) {
-            let what = format!("holds {}, {what}", file.display());
-            let fix = "name files no-answer, declined, cannot-join or quiet with .txt or .wav, or take others away";
-            desk.refused::<()>(place, wrong(what, fix));
+            desk.notes.warn(place, &format!(
+                "holds {}, {what}, so it is not used; name files no-answer, declined, cannot-join or quiet with .txt \
+                 or .wav, or take others away",
+                file.display()
+            ));
         }
     }
     messages

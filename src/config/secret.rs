@@ -79,8 +79,8 @@ pub(super) fn resolve(
 
 /// Reads and checks the service key.
 ///
-/// A file outside the credentials directory must be closed to group and others, and belong to the
-/// daemon's user or root.
+/// A file outside the credentials directory must be closed to group and others. Whose it is decides the system:
+/// only its owner and root can read it then.
 pub(super) fn read_key(path: &Path, credentials: Option<&Path>) -> Result<Secret, Wrong> {
     let text = read_closed(path, credentials, KEY)?;
     check_key(text.trim(), path)
@@ -116,19 +116,13 @@ fn read_closed(
     noun: &'static str,
 ) -> Result<String, Wrong> {
     let shown = path.display();
-    let (text, owner, mode) = read_small(path).map_err(|error| unreadable(path, &error, noun))?;
+    let (text, mode) = read_small(path).map_err(|error| unreadable(path, &error, noun))?;
     if !lies_in(path, credentials) {
         let rights = mode & 0o7777;
         if rights & 0o077 != 0 {
             return Err(wrong(
                 format!("{shown} can be read by other users (mode {rights:04o})"),
                 format!("run: chmod 600 {shown}"),
-            ));
-        }
-        if owner != 0 && own_user().is_some_and(|own| own != owner) {
-            return Err(wrong(
-                format!("{shown} belongs to another user (number {owner})"),
-                format!("run: chown root {shown}, or give it to the user intercomd runs as"),
             ));
         }
     }
@@ -178,7 +172,7 @@ fn not_a_word(path: &Path, noun: &'static str) -> Wrong {
     )
 }
 
-fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32, u32)> {
+fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     // Asked before opening: opening a named pipe would wait for a writer for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
@@ -191,7 +185,7 @@ fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32, u32)> {
     if bytes.len() as u64 > LONGEST_KEY {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is too large"));
     }
-    Ok((bytes, metadata.uid(), metadata.mode()))
+    Ok((bytes, metadata.mode()))
 }
 
 fn unreadable(path: &Path, error: &io::Error, noun: &'static str) -> Wrong {
@@ -222,12 +216,6 @@ fn lies_in(path: &Path, directory: Option<&Path>) -> bool {
         (Ok(path), Ok(directory)) => path.starts_with(directory),
         _ => false,
     }
-}
-
-/// The user this process runs as, which the system shows as the owner of its own process folder.
-/// `None` where there is no /proc.
-fn own_user() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|folder| folder.uid())
 }
 
 #[cfg(test)]
@@ -336,19 +324,6 @@ mod tests {
         assert!(refusal(dir.path(), None).contains("it is not a file"));
         let path = write(dir.path(), "key", &"x".repeat(5000), 0o600);
         assert!(refusal(&path, None).contains("too large"));
-    }
-
-    #[test]
-    fn a_file_of_another_user_is_refused() {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let path = write(dir.path(), "key", GIVEN, 0o600);
-        let own = own_user().expect("Linux has /proc");
-        // Only root can give files away and still read them; for others the system refuses first.
-        if std::os::unix::fs::chown(&path, Some(own + 4711), None).is_err() {
-            return;
-        }
-        let text = refusal(&path, None);
-        assert!(text.contains("belongs to another user"), "{text}");
     }
 
     #[test]

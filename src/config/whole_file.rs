@@ -1,8 +1,8 @@
 //! Files that are the old or the new one, never half: what outlives a restart outlives a power cut, too.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 
 /// Writes a file only its owner can read, and its folder if there is none: complete or not at all, also across a
@@ -11,6 +11,37 @@ use std::path::Path;
 /// # Errors
 /// What the system says; the file is then as it was.
 pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    write(path, content, |_| Ok(()))
+}
+
+/// The same for a file with the owner, the group and the rights of another, or for everybody to read if there is none:
+/// it has them from its first moment at its place.
+///
+/// # Errors
+/// What the system says; the file is then as it was.
+pub fn write_like(path: &Path, content: &[u8], model: &Path) -> io::Result<()> {
+    let model = match fs::metadata(model) {
+        Ok(found) => Some(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    write(path, content, |file| match model {
+        None => file.set_permissions(Permissions::from_mode(0o644)),
+        Some(model) => {
+            let own = file.metadata()?;
+            if (own.uid(), own.gid()) != (model.uid(), model.gid()) {
+                fchown(file, Some(model.uid()), Some(model.gid()))?;
+            }
+            file.set_permissions(Permissions::from_mode(model.mode() & 0o777))
+        }
+    })
+}
+
+fn write(
+    path: &Path,
+    content: &[u8],
+    dress: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -21,7 +52,8 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
+    let written =
+        file.write_all(content).and_then(|()| dress(&file)).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // A full disk is no fuller for it.
         let _ = fs::remove_file(&draft);
@@ -33,7 +65,7 @@ pub fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::chown;
 
     use super::*;
 
@@ -51,6 +83,23 @@ mod tests {
         let mode = fs::metadata(&path).expect("there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path().join("deeper")).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn a_file_like_another_has_its_owner_its_group_and_its_rights() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [path, model] = ["file", "model"].map(|name| folder.path().join(name));
+        write_like(&path, b"one", &model).expect("written");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o644, "nothing to be like");
+        write_private(&model, b"").expect("written");
+        fs::set_permissions(&model, Permissions::from_mode(0o640)).expect("set");
+        // Only root can give files away.
+        let _ = chown(&model, Some(4711), Some(4712));
+        let like = fs::metadata(&model).expect("there");
+        write_like(&path, b"two", &model).expect("written");
+        let now = fs::metadata(&path).expect("there");
+        assert_eq!((now.uid(), now.gid(), now.mode()), (like.uid(), like.gid(), like.mode()));
+        assert_eq!(fs::read(&path).expect("there"), b"two");
     }
 
     #[test]

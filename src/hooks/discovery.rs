@@ -59,7 +59,7 @@ pub(super) fn messages(hook: &MqttHook, topics: &Topics, door: &str) -> Vec<Mess
                     "name": "Open the door",
                     "icon": "mdi:door-open",
                     "command_topic": topics.open(),
-                    "payload_press": payload,
+                    "payload_press": payload.expose(),
                     "qos": 1,
                     "retain": false,
                 })
@@ -102,6 +102,7 @@ impl Announce<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Secret;
 
     fn hook(open: Option<&str>, picture: bool) -> MqttHook {
         MqttHook {
@@ -115,7 +116,7 @@ mod tests {
             discovery_prefix: "homeassistant".to_owned(),
             node: "front".to_owned(),
             picture,
-            open: open.map(str::to_owned),
+            open: open.map(Secret::new),
         }
     }
 

@@ -303,7 +303,7 @@ impl Station {
             "the broker had kept it, from whenever that was; send it without `retain`"
         } else if publish.dup {
             "it came twice, and may have been carried out"
-        } else if publish.payload != payload.as_bytes() {
+        } else if publish.payload != payload.expose().as_bytes() {
             "it does not say what open_payload says"
         } else if self.wish.try_send(Wish::Open { by: "mqtt" }).is_err() {
             "the door has not dealt with those before it"

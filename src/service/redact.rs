@@ -10,18 +10,34 @@ const SHORTEST: usize = 6;
 /// How keys and tokens begin: of the service, of our own hub, and JSON web tokens.
 const BEGINNINGS: [&str; 5] = ["pk_", "sk_", "lan_", "tk_", "eyJ"];
 /// What stands before a secret in addresses, headers and settings.
-const NAMES: [&str; 8] =
-    ["key=", "token=", "secret=", "credential=", "password=", "auth=", "bearer ", "basic "];
+const NAMES: [&str; 11] = [
+    "key=",
+    "token=",
+    "secret=",
+    "credential=",
+    "password=",
+    "passwd=",
+    "pass=",
+    "pw=",
+    "auth=",
+    "bearer ",
+    "basic ",
+];
 
 /// The text without these secrets, and without anything that looks like one.
 pub fn redact(text: &str, secrets: &[String]) -> String {
     let mut text = text.to_owned();
+    let secrets = secrets.iter().map(|secret| secret.trim());
+    // Also as a debug print quotes them.
+    let mut known: Vec<String> = secrets
+        .filter(|secret| secret.len() >= SHORTEST)
+        .flat_map(|secret| [secret.to_owned(), secret.escape_debug().to_string()])
+        .collect();
     // Longer ones first: one may be part of another.
-    let mut known: Vec<&String> =
-        secrets.iter().filter(|secret| secret.trim().len() >= SHORTEST).collect();
     known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    known.dedup();
     for secret in known {
-        text = text.replace(secret.trim(), HIDDEN);
+        text = text.replace(&secret, HIDDEN);
     }
     let lines: Vec<String> = text.lines().map(line).collect();
     let mut redacted = lines.join("\n");
@@ -52,16 +68,18 @@ fn addresses(text: &str) -> String {
             if after.starts_with('[') { after.find(']').map_or(0, |end| end + 1) } else { 0 };
         let end = after[from..].find(ends).map_or(after.len(), |end| from + end);
         let address = &after[..end];
-        let place_end = address.find(['/', '?', '#']).unwrap_or(address.len());
-        let (place, path) = address.split_at(place_end);
-        match place.rsplit_once('@') {
-            Some((_, host)) => {
+        // A password may hold a slash.
+        let address = match address.rsplit_once('@') {
+            Some((_, place)) => {
                 out.push_str(HIDDEN);
                 out.push('@');
-                out.push_str(host);
+                place
             }
-            None => out.push_str(place),
-        }
+            None => address,
+        };
+        let place_end = address.find(['/', '?', '#']).unwrap_or(address.len());
+        let (place, path) = address.split_at(place_end);
+        out.push_str(place);
         if path.len() > 1 {
             out.push('/');
             out.push_str(HIDDEN);
@@ -143,6 +161,13 @@ mod tests {
     }
 
     #[test]
+    fn known_secrets_are_taken_out_as_a_debug_print_shows_them() {
+        let secret = "say \"open\" \\o/".to_owned();
+        let text = format!("raw {secret}, shown {secret:?}");
+        assert_eq!(redact(&text, &[secret]), "raw [hidden], shown \"[hidden]\"");
+    }
+
+    #[test]
     fn what_looks_like_a_key_is_taken_out() {
         for (text, wanted) in [
             ("key pk_live_test-1 is", "key [hidden] is"),
@@ -153,6 +178,7 @@ mod tests {
             ("Authorization: Bearer abcdef", "Authorization: Bearer [hidden]"),
             ("password=\"two words\" next", "password=\"[hidden]\" next"),
             ("KEY=x", "KEY=[hidden]"),
+            ("user=a pw=b passwd=c;pass=d", "user=a pw=[hidden] passwd=[hidden];pass=[hidden]"),
         ] {
             assert_eq!(redact(text, &[]), wanted);
         }
@@ -167,6 +193,7 @@ mod tests {
             ("\"https://ntfy.example/topic\", next", "\"https://ntfy.example/[hidden]\", next"),
             ("https://[2001:db8::1]:8443/#k", "https://[2001:db8::1]:8443/[hidden]"),
             ("turn:t.example:443?transport=tcp", "turn:t.example:443?transport=tcp"),
+            ("rtsp://u:p/w@cam.example/live", "rtsp://[hidden]@cam.example/[hidden]"),
             ("https://a/ https://b?q", "https://a/ https://b/[hidden]"),
         ] {
             assert_eq!(redact(text, &[]), wanted);

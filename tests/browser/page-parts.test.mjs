@@ -1,7 +1,7 @@
 // The parts of the answer page beside the state of the call, without a browser: what it reads, proves, keeps and says.
 
 import assert from "node:assert/strict";
-import { createHash, createHmac, randomBytes } from "node:crypto";
+import { createHash, createHmac, randomBytes, webcrypto } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { execFileSync } from "node:child_process";
 import { tmpdir } from "node:os";
@@ -19,6 +19,9 @@ import { pageName, prove, readSecret } from "../../web/prove.js";
 import { Steady, judge, sample } from "../../web/quality.js";
 import { readMessage } from "../../web/read.js";
 import { lineOfText, pastWords, personName } from "../../web/words.js";
+
+// Node 18, of Debian 12, has it as a module only.
+globalThis.crypto ??= webcrypto;
 
 const WEB = resolve(dirname(fileURLToPath(import.meta.url)), "../../web");
 const jpeg = (bytes) => Buffer.concat([Buffer.from([0xff, 0xd8, 0xff]), Buffer.alloc(bytes - 3, 7)]).toString("base64");

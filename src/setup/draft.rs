@@ -1,0 +1,111 @@
+//! The configuration that the answers make, tried before anything of it stays.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::{CREDENTIAL, KEY_FILE, SetupError, file};
+use crate::config::{self, LoadArgs, Loaded, Surroundings, edit, whole_file};
+
+/// In the place of a secret that only systemd hands over, and that set-up need not know.
+const STAND_IN: &[u8] = b"stand-in";
+
+/// The key, if it can be one; else why not, without repeating it.
+pub fn good_key(text: &str) -> Result<String, String> {
+    if text.starts_with("sk_") {
+        return Err("this is a secret key (sk_...), which must never be in a device; use a publishable one (pk_...)".to_owned());
+    }
+    let good = text.starts_with("pk_")
+        && text.len() >= 8
+        && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("this is no publishable key: they begin with pk_ and have no blanks".to_owned())
+    }
+}
+
+/// Reads the text as the daemon will, before anything of it stays: beside where it will lie, with the key and all
+/// other secrets as systemd hands them over.
+pub fn check(text: &str, key: Option<&str>, folder: &Path) -> Result<Loaded, SetupError> {
+    let draft = private_folder(folder).map_err(|source| file("write in", folder, source))?;
+    let path = folder.join(format!("{}.toml", draft.file_name().unwrap_or_default().display()));
+    let outcome = check_in(&draft, &path, text, key, folder);
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_dir_all(&draft);
+    outcome
+}
+
+fn check_in(
+    draft: &Path,
+    path: &Path,
+    text: &str,
+    key: Option<&str>,
+    folder: &Path,
+) -> Result<Loaded, SetupError> {
+    let mut text = text.to_owned();
+    if key.is_some() {
+        text = edit::set(&text, Some("uplink"), "key_file", &edit::quoted(CREDENTIAL));
+    }
+    let present = fs::read_to_string(folder.join(KEY_FILE)).ok();
+    let key = key.map(str::to_owned).or(present);
+    let own = CREDENTIAL.split_once(':').map_or(CREDENTIAL, |(_, name)| name);
+    let mut others = credentials(&text);
+    others.retain(|name| name != own);
+    let stand_ins = others.iter().map(|name| (name.as_str(), STAND_IN));
+    for (name, secret) in stand_ins.chain(key.iter().map(|key| (own, key.as_bytes()))) {
+        let path = draft.join(name);
+        whole_file::write_private(&path, secret).map_err(|source| file("write", &path, source))?;
+    }
+    whole_file::write_private(path, text.as_bytes())
+        .map_err(|source| file("write", path, source))?;
+    let mut around = Surroundings::of_this_process();
+    around.variables.insert("CREDENTIALS_DIRECTORY".to_owned(), draft.display().to_string());
+    let args = LoadArgs { config: Some(path.to_owned()), ..LoadArgs::default() };
+    // The draft's name means nothing to anybody.
+    let named = |text: String| text.replace(&path.display().to_string(), "config.toml");
+    match config::load_within(&args, &around) {
+        Ok(mut loaded) => {
+            loaded.warnings = loaded.warnings.into_iter().map(named).collect();
+            loaded.warnings.extend(others.iter().map(|name| {
+                format!(
+                    "the secret {name} is handed over by systemd alone: what needs it is tried in vain here"
+                )
+            }));
+            Ok(loaded)
+        }
+        Err(problems) => Err(SetupError::Refused(named(problems.to_string()))),
+    }
+}
+
+/// The names of the credentials a configuration asks for, as far as they are plain.
+fn credentials(text: &str) -> Vec<String> {
+    fn collect(value: &toml::Value, names: &mut Vec<String>) {
+        match value {
+            toml::Value::String(text) => {
+                let name = text.strip_prefix("credential:");
+                let plain = |name: &&str| {
+                    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+                };
+                names.extend(name.filter(|name| !name.is_empty()).filter(plain).map(str::to_owned));
+            }
+            toml::Value::Array(values) => values.iter().for_each(|value| collect(value, names)),
+            toml::Value::Table(table) => table.values().for_each(|value| collect(value, names)),
+            _ => {}
+        }
+    }
+    let mut names = Vec::new();
+    if let Ok(table) = text.parse::<toml::Table>() {
+        collect(&toml::Value::Table(table), &mut names);
+    }
+    names
+}
+
+/// A new folder only we can read.
+fn private_folder(folder: &Path) -> io::Result<PathBuf> {
+    DirBuilder::new().recursive(true).mode(0o755).create(folder)?;
+    let path = folder.join(format!(".setup-{}", uuid::Uuid::new_v4().simple()));
+    DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(path)
+}

@@ -1,7 +1,7 @@
 //! The hub's secrets at rest: the key pages must know and the certificate for HTTPS, both made at
 //! the first start and kept in the state directory.
 //!
-//! Blocking file work, meant for a blocking thread at start. It decides nothing about listening.
+//! Blocking file work, meant for a blocking thread. It decides nothing about listening, nor when to look again.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -42,7 +42,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Life of an own certificate. Apple's systems refuse one over 825 days even when its owner has
 /// chosen to trust it.
 const LIFE: Duration = Duration::from_secs(820 * 86_400);
-/// An own certificate with less than this left is made anew at start.
+/// An own certificate with less than this left is made anew.
 const RENEW_BEFORE: Duration = Duration::from_secs(60 * 86_400);
 /// A certificate made before the network has set the clock must not be over by then.
 const EARLIEST: Duration = Duration::from_secs(EARLIEST_CLOCK as u64);

@@ -10,26 +10,28 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
-use super::address::{host_names, interface_addresses, page_address, reachable};
+use super::address::{page_address, reachable};
 use super::cert;
 use super::doorstep::{Doorstep, Place};
 use super::hub::{Hub, Identity, MemberId};
 use super::knocks::Knocks;
 use super::page::{Gate, Handover, redirect_router, router};
+use super::papers::Papers;
 use super::seat::{self, Timings, ToHub, Visitor};
 
 /// For the TLS handshake.
@@ -164,24 +166,16 @@ async fn start_with(
 ) -> Result<Lan, LanError> {
     let listen = options.listen;
     let refused = |source| LanError::Listen { address: listen, source };
-    let (key, tls) = {
+    let key = {
         let state_dir = state_dir.to_owned();
-        let files = options.tls.clone();
-        let secrets = tokio::task::spawn_blocking(move || {
-            let key = cert::hub_key(&state_dir)?;
-            let tls = match files {
-                _ if !secure => None,
-                Some(files) => Some(cert::from_files(&files)?),
-                None => {
-                    let (names, addresses) = (host_names(), interface_addresses());
-                    Some(cert::own(&state_dir, &names, &addresses, SystemTime::now())?)
-                }
-            };
-            Ok::<_, LanError>((key, tls))
-        });
-        secrets
-            .await
-            .map_err(|error| LanError::MakeCertificate { problem: error.to_string() })??
+        let key = tokio::task::spawn_blocking(move || cert::hub_key(&state_dir));
+        key.await.map_err(|error| LanError::MakeCertificate { problem: error.to_string() })??
+    };
+    let papers = Papers { files: options.tls.clone(), state_dir: state_dir.to_owned() };
+    let papers = secure.then_some(papers);
+    let tls = match papers.clone() {
+        Some(papers) => Some(TlsAcceptor::from(papers.read().await?)),
+        None => None,
     };
     if !options.web_dir.join("index.html").is_file() {
         tracing::warn!(web_dir = %options.web_dir.display(), "no index.html there: pages get 404; build web/ or correct the path");
@@ -194,7 +188,7 @@ async fn start_with(
     let (to_hub, inbox) = mpsc::channel(seat::INBOX);
     let doorway = Doorway {
         router: router(&options.web_dir),
-        tls: tls.map(TlsAcceptor::from),
+        tls,
         hub: to_hub,
         stopped: stopped.clone(),
         doorstep: Doorstep::default(),
@@ -206,7 +200,7 @@ async fn start_with(
     let hub = Hub::new(key.clone(), options.door_peer_id);
     let mut tasks = JoinSet::new();
     tasks.spawn(seat::route(hub, inbox, stopped));
-    tasks.spawn(doorway.keep(listener, pipes));
+    tasks.spawn(doorway.keep(listener, pipes, papers));
     let address = page_address(secure, reachable(local_addr), channel, &key);
     tracing::info!(listen = %local_addr, secure, "the LAN page is up");
     Ok(Lan { address, local_addr, key, doors, stop, tasks })
@@ -266,13 +260,25 @@ struct Doorway {
 
 impl Doorway {
     /// Accepts callers until `stopped`; owns their tasks.
-    async fn keep(self, listener: TcpListener, mut pipes: mpsc::Receiver<DuplexStream>) {
+    async fn keep(
+        mut self,
+        listener: TcpListener,
+        mut pipes: mpsc::Receiver<DuplexStream>,
+        papers: Option<Papers>,
+    ) {
         let mut callers = JoinSet::new();
+        let mut looks = interval_at(Instant::now() + self.timings.papers, self.timings.papers);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut look = JoinSet::new();
         let mut stopped = self.stopped.clone();
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 Some(_) = callers.join_next() => {}
+                _ = looks.tick(), if look.is_empty() => {
+                    look.extend(papers.clone().map(Papers::read));
+                }
+                Some(Ok(found)) = look.join_next() => self.renew(found),
                 Some(pipe) = pipes.recv() => {
                     let doorway = self.clone();
                     let door = self.visitor(Identity::Door, "door", None);
@@ -287,6 +293,16 @@ impl Doorway {
         let gone = async { while callers.join_next().await.is_some() {} };
         if timeout(STOPPING, gone).await.is_err() {
             tracing::debug!("some callers did not go in time and are cut off");
+        }
+    }
+
+    /// The next callers are shown what was found. With nothing good the page keeps what it has.
+    fn renew(&mut self, found: Result<Arc<ServerConfig>, LanError>) {
+        match found {
+            Ok(config) => self.tls = Some(TlsAcceptor::from(config)),
+            Err(why) => {
+                tracing::warn!(%why, "the LAN page keeps the certificate it has; it is looked at again tomorrow");
+            }
         }
     }
 
@@ -409,7 +425,15 @@ mod tests {
     }
 
     async fn house_with(secure: bool, timings: Timings) -> House {
-        let dir = tempfile::tempdir().expect("a folder for the test");
+        house_in(tempfile::tempdir().expect("a folder for the test"), secure, timings, None).await
+    }
+
+    async fn house_in(
+        dir: tempfile::TempDir,
+        secure: bool,
+        timings: Timings,
+        tls: Option<TlsFiles>,
+    ) -> House {
         let web_dir = dir.path().join("web");
         fs::create_dir(&web_dir).expect("the page's folder");
         for (name, content) in [
@@ -421,15 +445,20 @@ mod tests {
             fs::write(web_dir.join(name), content).expect("a file of the page");
         }
         fs::write(dir.path().join("secret"), "not for pages").expect("a file beside the page");
-        let lan = open(&dir, secure, timings).await;
+        let lan = open(&dir, secure, timings, tls).await;
         House { lan, dir }
     }
 
-    async fn open(dir: &tempfile::TempDir, secure: bool, timings: Timings) -> Lan {
+    async fn open(
+        dir: &tempfile::TempDir,
+        secure: bool,
+        timings: Timings,
+        tls: Option<TlsFiles>,
+    ) -> Lan {
         let options = Options {
             listen: "127.0.0.1:0".parse().expect("an address"),
             web_dir: dir.path().join("web"),
-            tls: None,
+            tls,
             door_peer_id: "-door".to_owned(),
         };
         start_with(options, "front door/1", dir.path(), secure, timings).await.expect("a hub")
@@ -661,12 +690,8 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
 
-    #[tokio::test]
-    async fn https_and_its_websocket_work_for_who_trusts_the_certificate() {
-        let house = house_with(true, Timings::default()).await;
-        let pem = fs::read(house.dir.path().join(cert::CERT_FILE)).expect("a certificate");
+    fn trusts(own: CertificateDer<'static>) -> tokio_rustls::TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
-        let own = CertificateDer::from_pem_slice(&pem).expect("PEM");
         roots.add(own).expect("a certificate to trust");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
@@ -674,7 +699,14 @@ mod tests {
             .expect("TLS versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
+
+    #[tokio::test]
+    async fn https_and_its_websocket_work_for_who_trusts_the_certificate() {
+        let house = house_with(true, Timings::default()).await;
+        let pem = fs::read(house.dir.path().join(cert::CERT_FILE)).expect("a certificate");
+        let connector = trusts(CertificateDer::from_pem_slice(&pem).expect("PEM"));
         let connect = async |name: &'static str| {
             let name = ServerName::try_from(name).expect("a name");
             connector.connect(name, house.tcp().await).await.expect("the certificate fits")
@@ -686,6 +718,34 @@ mod tests {
         let mut guest = Member::join(connect("localhost").await, house.lan.key()).await;
         meet(&mut door, &mut guest).await;
         assert!(house.lan.address().starts_with("https://127.0.0.1:"));
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_its_owner_replaces_is_shown_without_a_restart() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        let put = || {
+            let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+            fs::write(&key, made.signing_key.serialize_pem()).expect("written");
+            fs::write(&cert, made.cert.pem()).expect("written");
+            made.cert.der().clone()
+        };
+        put();
+        let timings = Timings { papers: Duration::from_millis(20), ..Timings::default() };
+        let tls = Some(TlsFiles { cert: cert.clone(), key: key.clone() });
+        let house = house_in(dir, true, timings, tls).await;
+        // Half a pair is no pair: the page goes on with what it has.
+        fs::write(&key, "no key").expect("written");
+        let connector = trusts(put());
+        let shown = async {
+            loop {
+                let name = ServerName::try_from("localhost").expect("a name");
+                if connector.connect(name, house.tcp().await).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, shown).await.expect("the new one is shown");
     }
 
     #[tokio::test]
@@ -704,7 +764,7 @@ mod tests {
         assert_eq!(lan.address(), format!("http://{at}/#channel=front+door%2F1&key={key}"));
         assert!(!format!("{lan:?}").contains(&key), "Debug must not show the key");
         lan.stop().await;
-        let again = open(&dir, false, Timings::default()).await;
+        let again = open(&dir, false, Timings::default(), None).await;
         assert_eq!(again.key(), key);
     }
 

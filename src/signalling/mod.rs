@@ -35,6 +35,7 @@ mod knocks;
 mod membership;
 mod page;
 mod page_words;
+mod papers;
 mod pulse;
 mod request;
 mod requests;

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite;
 use super::doorstep::Place;
 use super::hub::{Action, CloseCode, Credentials, Hub, Identity, MemberId};
 use super::message::MAX_FRAME;
+use super::papers;
 
 /// Longest WebSocket message read at all. Above [`MAX_FRAME`], so that the usual slightly too
 /// long frame is read to its end and its sender hears 1009 instead of a broken pipe.
@@ -44,6 +45,8 @@ pub struct Timings {
     pub write: Duration,
     /// For the member's answer to our close.
     pub goodbye: Duration,
+    /// Between two looks at the certificate.
+    pub papers: Duration,
 }
 
 impl Default for Timings {
@@ -53,6 +56,7 @@ impl Default for Timings {
             silence: Duration::from_secs(40),
             write: Duration::from_secs(10),
             goodbye: Duration::from_secs(1),
+            papers: papers::LOOK,
         }
     }
 }

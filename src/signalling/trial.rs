@@ -303,9 +303,9 @@ pub fn certificate(
     }
     let remedy = match files {
         Some(_) => {
-            "put a valid certificate and its key where [lan] tls_cert and tls_key say, and restart"
+            "put a valid certificate and its key where [lan] tls_cert and tls_key say; the door takes them up within a day"
         }
-        None => "restart the door: it makes a new one; browsers ask once more to trust it",
+        None => "the door makes a new one within a day; browsers ask once more to trust it",
     };
     let days = |time: Duration| time.as_secs() / 86_400;
     match cert::validity(files.unwrap_or(&own), now) {

@@ -1,9 +1,35 @@
 #!/usr/bin/env bash
-# Measures the door against what a user would otherwise run; results in target/bench.
-#   BENCH_QUICK=1     under five minutes, once the release build is there
+# Measures the door against what a user would otherwise run, and its hot paths against their ceilings.
+#   tools/bench.sh              all of it; results in target/bench
+#   tools/bench.sh counts       instruction counts only; fails when one is over its ceiling
+#   tools/bench.sh scenario     the five doors only
+#   BENCH_QUICK=1               a scenario of under five minutes, and no times of the pure parts
 set -euo pipefail
 cd "$(dirname "$0")/.."
+part=${1:-all}
 mkdir -p target/bench
-cargo build --locked --release
-(cd tests/bench && npm test --silent)
-INTERCOMD_BIN=$PWD/target/release/intercomd node tests/bench/run.mjs
+
+counts() {
+  IAI_CALLGRIND_RUNNER=$PWD/target/bench-tools/bin/iai-callgrind-runner cargo bench --locked --bench instructions
+}
+
+times() {
+  cargo bench --locked --bench time -- --noplot | tee target/bench/times.txt
+}
+
+scenario() {
+  cargo build --locked --release
+  (cd tests/bench && npm test --silent)
+  INTERCOMD_BIN=$PWD/target/release/intercomd node tests/bench/run.mjs
+}
+
+case $part in
+  counts) counts ;;
+  scenario) scenario ;;
+  all)
+    scenario
+    counts
+    if [ -z "${BENCH_QUICK:-}" ]; then times; fi
+    ;;
+  *) echo "bench: no part called $part: counts, scenario or nothing" >&2; exit 2 ;;
+esac

@@ -31,7 +31,7 @@ pub struct Fanout {
 
 /// The writing end. There is one; when it is dropped, all feeds end.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub struct Writer {
     // Full: the oldest unit is dropped for the feeds that have not read it; they notice and resume at a keyframe.
     sender: broadcast::Sender<Item>,
 }
@@ -68,6 +68,11 @@ pub(super) fn fanout(bell: Arc<Bell>) -> (Writer, Fanout) {
         }),
     };
     (Writer { sender }, fanout)
+}
+
+/// Both ends for a source other than the capture. Its [`Writer`] is never asked for a keyframe.
+pub fn alone() -> (Writer, Fanout) {
+    fanout(Arc::new(Bell::default()))
 }
 
 impl Fanout {
@@ -111,16 +116,18 @@ impl Shared {
 
 // Nobody listening is no error: the picture is simply not needed.
 impl Writer {
-    pub(super) fn video(&self, unit: VideoUnit) {
+    /// Hands a picture to every feed.
+    pub fn video(&self, unit: VideoUnit) {
         let _ = self.sender.send(Item::Unit(Unit::Video(Arc::new(unit))));
     }
 
-    pub(super) fn audio(&self, unit: AudioUnit) {
+    /// Hands a piece of sound to every feed.
+    pub fn audio(&self, unit: AudioUnit) {
         let _ = self.sender.send(Item::Unit(Unit::Audio(Arc::new(unit))));
     }
 
     /// Says that a picture was lost on the way here.
-    pub(super) fn gap(&self) {
+    pub fn gap(&self) {
         let _ = self.sender.send(Item::Gap);
     }
 }

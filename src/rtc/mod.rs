@@ -20,7 +20,7 @@ mod ask;
 mod bandwidth;
 mod candidates;
 mod engine;
-mod estimate;
+pub mod estimate;
 mod events;
 mod firsts;
 mod keyframes;

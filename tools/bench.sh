@@ -9,12 +9,13 @@ cd "$(dirname "$0")/.."
 part=${1:-all}
 mkdir -p target/bench
 
+# In a folder of their own: benches come with a program beside them, which is not the one to install.
 counts() {
-  IAI_CALLGRIND_RUNNER=$PWD/target/bench-tools/bin/iai-callgrind-runner cargo bench --locked --bench instructions
+  CARGO_TARGET_DIR=target/bench-build IAI_CALLGRIND_RUNNER=$PWD/target/bench-tools/bin/iai-callgrind-runner cargo bench --locked --bench instructions
 }
 
 times() {
-  cargo bench --locked --bench time -- --noplot | tee target/bench/times.txt
+  CARGO_TARGET_DIR=target/bench-build cargo bench --locked --bench time -- --noplot | tee target/bench/times.txt
 }
 
 scenario() {

@@ -53,20 +53,20 @@ class Phone:
             queue.set_property("leaky", 2)
             queue.set_property("max-size-buffers", 400)
             door.pipeline.add(queue)
-            tee = door.pipeline.get_by_name(name)
-            tap = tee.request_pad_simple("src_%u")
-            tap.link(queue.get_static_pad("sink"))
             queue.get_static_pad("src").link(self.bin.request_pad_simple("sink_%u"))
-            queue.sync_state_with_parent()
-            self.queues.append((tee, tap, queue))
+            self.queues.append((door.pipeline.get_by_name(name), queue))
         self.bin.connect("on-ice-candidate", self.found)
         self.bin.connect("pad-added", self.play)
+        # What flows comes last: a branch that does not run yet would stop the others.
         self.bin.sync_state_with_parent()
+        for tee, queue in self.queues:
+            queue.sync_state_with_parent()
+            tee.request_pad_simple("src_%u").link(queue.get_static_pad("sink"))
         self.when_caps_are_known(200)
 
     def when_caps_are_known(self, tries):
         """webrtcbin can only offer what it knows the caps of, and the queues bring them from threads of their own."""
-        known = all(queue.get_static_pad("src").get_current_caps() for _, _, queue in self.queues)
+        known = all(queue.get_static_pad("src").get_current_caps() for _, queue in self.queues)
         if known or tries == 0:
             self.bin.emit("create-offer", None, Gst.Promise.new_with_change_func(self.offered))
         else:

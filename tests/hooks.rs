@@ -865,11 +865,11 @@ async fn a_broker_that_was_away_gets_the_states_of_now_and_a_ring_that_is_young(
     running.until("the loss", |status| status.last_error.is_some()).await;
     running.tell(What::Fault { part: "camera".to_owned(), over: false });
     running.ring();
-    running.until("holding them", |status| status.waiting == 0).await;
+    running.until("holding them", |status| status.waiting == 2).await;
     broker.start_again().await;
     let mut other = Other::at(broker.port).await;
     other.hear_text(STATE, "ringing").await;
-    running.until("both told", |status| status.sent == 2).await;
+    running.until("both told", |status| status.sent == 2 && status.waiting == 0).await;
     assert_eq!(running.status().failed, 0);
     let mut late = Other::at(broker.port).await;
     late.hear_text("intercomd/front-door/problem", "ON").await;

@@ -138,6 +138,7 @@ impl Station {
             self.held.pop_front();
             self.outbox.dropped();
         }
+        self.outbox.holds(self.held.len());
     }
 
     /// One connection, from the first packet to the last.
@@ -221,6 +222,7 @@ impl Station {
                 for item in std::mem::take(&mut self.held) {
                     self.publish_event(line, item).await;
                 }
+                self.shorten();
             }
             Occurrence::Incoming(Packet::PubAck(ack)) => {
                 if let Some(item) = line.ledger.arrived(ack.pkid) {
@@ -284,6 +286,7 @@ impl Station {
         }
         if let Some(item) = line.publish_for(item, messages) {
             self.held.push_back(item);
+            self.shorten();
         }
     }
 

@@ -59,6 +59,8 @@ struct Inside {
     failed: u64,
     /// Dropped after they were taken out.
     dropped: u64,
+    /// Taken out and waiting elsewhere.
+    held: usize,
 }
 
 impl Outbox {
@@ -70,6 +72,7 @@ impl Outbox {
             sent: 0,
             failed: 0,
             dropped: 0,
+            held: 0,
         };
         Self { name, on, inside: Mutex::new(inside), news: Notify::new() }
     }
@@ -168,6 +171,11 @@ impl Outbox {
         self.inside().dropped += 1;
     }
 
+    /// Notes how many that were taken out wait to be told.
+    pub(super) fn holds(&self, count: usize) {
+        self.inside().held = count;
+    }
+
     pub(super) fn status(&self) -> OutletStatus {
         let inside = self.inside();
         let failure = inside.last_failure.as_ref();
@@ -179,7 +187,7 @@ impl Outbox {
             sent: inside.sent,
             failed: inside.failed,
             dropped: inside.backlog.dropped() + inside.dropped,
-            waiting: inside.backlog.len(),
+            waiting: inside.backlog.len() + inside.held,
         }
     }
 

@@ -3,7 +3,7 @@
 //! Pure: looks at nothing itself and builds nothing; `screen_stage.rs` does the building. What is shown when is
 //! decided in `scene.rs`.
 
-use super::found::{Probe, missing_element, quoted};
+use super::found::{Probe, Screen, missing_element, quoted};
 use super::plan_playback::Sink;
 use crate::config::{DisplaySettings, Rotation, Source};
 
@@ -108,6 +108,16 @@ pub fn surface(settings: &DisplaySettings, probe: &Probe) -> Surface {
         },
         Source::Device(connector) => kms(Some(connector.clone())),
     }
+}
+
+/// Whether the kernel says that no display is plugged in where one is wanted. Where it says nothing, the device has to be
+/// asked.
+pub fn is_unplugged(screens: &[Screen], wanted: Option<&str>) -> bool {
+    let mut places = screens
+        .iter()
+        .filter(|screen| wanted.is_none_or(|wanted| screen.connector == wanted))
+        .peekable();
+    places.peek().is_some() && places.all(|screen| !screen.connected)
 }
 
 /// Picks the connector to be used: the named one, else the first with a display on it.
@@ -268,6 +278,22 @@ mod tests {
         assert!(!may_have_screen(&own));
         let Surface::Direct(sink) = surface(&own, &machine()) else { panic!("direct") };
         assert_eq!(sink.text, "videoconvert ! fakesink name=mine");
+    }
+
+    #[test]
+    fn a_named_connector_is_unplugged_by_itself() {
+        let screen = |name: &str, connected| Screen {
+            connector: name.to_owned(),
+            connected,
+            ..Screen::default()
+        };
+        let screens = [screen("HDMI-A-1", true), screen("HDMI-A-2", false)];
+        assert!(!is_unplugged(&screens, None));
+        assert!(is_unplugged(&screens, Some("HDMI-A-2")));
+        assert!(!is_unplugged(&screens, Some("HDMI-A-1")));
+        assert!(!is_unplugged(&screens, Some("DSI-1")), "it is asked, and says that there is none");
+        assert!(is_unplugged(&screens[1..], None));
+        assert!(!is_unplugged(&[], None));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::backlight::Backlight;
+use super::bell::ring_on_news;
 use super::kms;
 use super::plan_display::{self, Device, Surface};
 use super::rate::pause;
@@ -147,15 +148,16 @@ impl ScreenStage {
 
     fn open(&mut self, attempt: u32, shown: &Shown) {
         let probe = devices::screen_probe();
-        let unplugged =
-            !probe.screens.is_empty() && probe.screens.iter().all(|screen| !screen.connected);
         let opened = match plan_display::surface(&self.settings, &probe) {
             Surface::Screen(_) if *shown == Shown::Closed => {
                 return self.shared.tell("closed until there is a picture".to_owned());
             }
             // Most doors have sockets and no display. Until the kernel says otherwise no device is touched for it.
-            Surface::Screen(Device::Kms { .. }) if unplugged => {
-                self.shared.tell("none (no display is plugged in)".to_owned());
+            Surface::Screen(Device::Kms { connector })
+                if plan_display::is_unplugged(&probe.screens, connector.as_deref()) =>
+            {
+                let place = connector.map(|name| format!("to {name}")).unwrap_or_default();
+                self.shared.tell(format!("none (no display is plugged in{place})"));
                 self.seat = Seat::Resting { until: Instant::now() + LOOK, attempt: 0 };
                 return;
             }
@@ -256,19 +258,7 @@ impl Open {
                 gst::PadProbeReturn::Ok
             });
         }
-        if let Some(bus) = pipeline.bus() {
-            let shared = Arc::downgrade(shared);
-            // Only errors are read: the bus would grow.
-            bus.set_sync_handler(move |_, message| match message.type_() {
-                gst::MessageType::Error => {
-                    if let Some(shared) = shared.upgrade() {
-                        shared.bell.ring();
-                    }
-                    gst::BusSyncReply::Pass
-                }
-                _ => gst::BusSyncReply::Drop,
-            });
-        }
+        ring_on_news(&pipeline, shared, |shared| &shared.bell);
         let open = Self {
             pipeline,
             source,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::calls::Entry;
+use super::set_aside;
 use crate::config::names::EARLIEST_CLOCK;
 use crate::config::{LogSettings, whole_file};
 use crate::intercom::CallId;
@@ -70,24 +71,19 @@ impl CallLog {
     pub fn open(state_dir: &Path, limits: LogSettings, clock: u64) -> (Self, Keeper) {
         let path = state_dir.join(FILE);
         let entries = match fs::read(&path) {
-            Ok(text) => match read(&text) {
-                Some(calls) => calls.into(),
-                None => {
-                    let aside = path.with_extension("json.broken");
-                    tracing::warn!(path = %path.display(), aside = %aside.display(), "this file holds no log of calls and is set aside");
-                    if let Err(error) = fs::rename(&path, &aside) {
-                        tracing::warn!(%error, "it cannot be set aside and will be overwritten");
-                    }
-                    VecDeque::new()
-                }
-            },
-            Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
-                    tracing::warn!(path = %path.display(), %error, "the log of calls cannot be read; it begins anew");
-                }
-                VecDeque::new()
+            Ok(text) => {
+                read(&text).map(VecDeque::from).ok_or("it holds no log of calls".to_owned())
             }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(VecDeque::new()),
+            Err(error) => Err(error.to_string()),
         };
+        let entries = entries.unwrap_or_else(|why| {
+            match set_aside(&path) {
+                Ok(aside) => tracing::warn!(path = %path.display(), aside = %aside.display(), why, "the log of calls cannot be read and is set aside; a new one begins"),
+                Err(error) => tracing::warn!(path = %path.display(), why, %error, "the log of calls can neither be read nor set aside and will be overwritten"),
+            }
+            VecDeque::new()
+        });
         let (jobs, waiting) = mpsc::channel(WAITING);
         let folder = state_dir.to_owned();
         let mut log = Self { limits, entries, folder: folder.clone(), jobs };
@@ -363,6 +359,16 @@ mod tests {
         assert_eq!(calls(&log), ["c-1"], "it is still read from the working memory");
         drop(log);
         run(keeper).await;
+    }
+
+    #[tokio::test]
+    async fn a_log_the_disk_does_not_give_is_set_aside_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // As good as a broken disk: it cannot be read as a file.
+        fs::create_dir(folder.path().join(FILE)).expect("a folder in the way");
+        let (log, _) = CallLog::open(folder.path(), limits(10), CLOCK);
+        assert_eq!(calls(&log), Vec::<&str>::new());
+        assert!(folder.path().join("calls.json.broken").is_dir());
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub const INTERRUPTED: &str = "interrupted";
 
 /// Most openings remembered of one call.
 const MOST_OPENINGS: usize = 16;
+/// Names kept of who answered: a call handed over again and again is still one entry.
+const MOST_ANSWERERS: usize = 16;
 
 /// One call. Readers must ignore keys they do not know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,7 +150,8 @@ impl Draft {
             Report::RingingAt(count) => entry.ringing_at = entry.ringing_at.max(*count),
             Report::Answered { peer, name } => {
                 let who = name.as_ref().map_or_else(|| peer.id.to_string(), ToString::to_string);
-                if !entry.answered_by.contains(&who) {
+                let room = entry.answered_by.len() < MOST_ANSWERERS;
+                if room && !entry.answered_by.contains(&who) {
                     entry.answered_by.push(who);
                 }
                 if self.answered.is_none() {
@@ -204,6 +207,20 @@ mod tests {
 
     fn peer() -> PeerKey {
         PeerKey { uplink: UplinkId::Lan, id: PeerId::from("phone") }
+    }
+
+    #[test]
+    fn an_entry_does_not_grow_with_those_who_come_back_under_other_ids() {
+        let mut scribe = Scribe::default();
+        scribe.take(&Report::Rang { call: call(), again: false }, CLOCK, s(0));
+        for number in 0..100 {
+            let id = PeerId::from(format!("phone-{number}").as_str());
+            let peer = PeerKey { uplink: UplinkId::Lan, id };
+            scribe.take(&Report::Answered { peer, name: None }, CLOCK, s(1));
+        }
+        let entry = scribe.draft().expect("it goes on");
+        assert_eq!(entry.answered_by.len(), MOST_ANSWERERS);
+        assert_eq!(entry.answered_by[0], "phone-0", "who answered first is known");
     }
 
     #[test]

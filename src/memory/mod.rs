@@ -12,8 +12,9 @@ pub mod persons;
 pub mod promises;
 pub mod proof;
 
+use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
@@ -48,4 +49,12 @@ pub enum MemoryError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers: {0}")]
     Random(getrandom::Error),
+}
+
+/// Puts a file that cannot be used out of the way, as FILE.broken: what is in it may still be of use to a person.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".broken");
+    let aside = path.with_file_name(name);
+    fs::rename(path, &aside).map(|()| aside)
 }

@@ -10,8 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::MemoryError;
 use super::proof::{self, Bond, KEY, SECRET};
+use super::{MemoryError, set_aside};
 use crate::config::whole_file;
 use crate::intercom::Name;
 
@@ -184,12 +184,11 @@ fn open_file(path: &Path) -> Result<Vec<Person>, MemoryError> {
     match read(&text) {
         Some(persons) => Ok(persons),
         None => {
-            let aside = path.with_extension("json.broken");
+            let aside = set_aside(path).map_err(|source| failed("set aside", source))?;
             tracing::error!(
                 path = %path.display(), aside = %aside.display(),
                 "this file holds no persons and is set aside: nobody can open the door from a page; add the persons again"
             );
-            fs::rename(path, &aside).map_err(|source| failed("set aside", source))?;
             Ok(Vec::new())
         }
     }

@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::sys::statvfs::statvfs;
 
+use crate::config::names::EARLIEST_CLOCK;
 use crate::config::verdict::Verdict;
 use crate::config::whole_file;
 
-/// 2026-01-01: this program did not exist before it.
-const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+/// This program did not exist before it.
+const EARLIEST: Duration = Duration::from_secs(EARLIEST_CLOCK as u64);
 /// What systemd's time service writes once it has heard the time.
 const SYNCHRONISED: &str = "run/systemd/timesync/synchronized";
 /// The file that is written and removed again.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::control::{State, Status};
-use super::health::{self, Grade};
+use super::health::Grade;
 
 /// What the text is (OpenMetrics 1.0.0 section 4.1).
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -100,7 +100,7 @@ pub fn text(status: &Status, usage: Usage) -> Result<String, fmt::Error> {
     let version = Info::new(vec![("version", status.version.clone())]);
     page.0.register("build", "The running program", version);
     page.gauge("uptime_seconds", "Time since the start", status.uptime_s as f64);
-    let health = health::of(status);
+    let health = &status.health;
     let words = Grade::ALL.map(Grade::name);
     page.states("health", "How the door is", "health", words, health.word.name());
     call(&mut page, status);
@@ -232,11 +232,13 @@ fn hooks(page: &mut Page, status: &Status) {
 #[cfg(test)]
 mod tests {
     use super::super::control::{CallStatus, HookStatus, MediaStatus, PeerStatus, UplinkStatus};
+    use super::super::health::Health;
     use super::*;
 
     fn status() -> Status {
         Status {
             state: State::Talking,
+            health: Health { word: Grade::Degraded, reasons: vec!["the camera is gone".into()] },
             call: Some(CallStatus { id: "c-1".into(), since: 1_795_690_000.5, budget: None }),
             uplinks: vec![UplinkStatus {
                 name: "lan".into(),

@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::bucket::{Bucket, Flow};
+
 /// Callers that are not members (yet). When all places are taken, further ones wait in the kernel's queue until one
 /// is free, which the times of a visit bound.
 pub const STRANGERS: usize = 64;
-/// Places one address may take: five browsers with six connections each, behind a proxy or on one machine. No device
-/// can take more than half of all.
+/// Places one address may take: five browsers with six connections each, behind a proxy or on one machine. No address
+/// can take more than half of all; a device has many in IPv6, and takes all there are if it means to.
 pub const OF_ONE_ADDRESS: usize = 32;
-/// Connections an address may open at once after a pause, the places apart.
-pub const BURST: f64 = 200.0;
-/// Connections per second an address may open for long. A handshake costs a small board some milliseconds.
-const RATE: f64 = 20.0;
+/// Connections an address may open, the places apart. A handshake costs a small board some milliseconds.
+pub const VISITS: Flow = Flow { burst: 200.0, rate: 20.0 };
 /// Addresses remembered; beyond it those are forgotten that could open a full burst again anyway, or else the one
 /// nearest to that.
 const ADDRESSES: usize = 256;
@@ -87,17 +87,7 @@ struct Book(BTreeMap<IpAddr, Caller>);
 #[derive(Debug)]
 struct Caller {
     here: usize,
-    /// How many connections it may open now.
-    left: f64,
-    at: Duration,
-}
-
-impl Caller {
-    fn refill(&mut self, now: Duration) {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
-        self.at = self.at.max(now);
-        self.left = (self.left + passed * RATE).min(BURST);
-    }
+    visits: Bucket,
 }
 
 impl Book {
@@ -105,12 +95,11 @@ impl Book {
         if !self.0.contains_key(&from) && self.0.len() >= ADDRESSES {
             self.forget(now);
         }
-        let caller = self.0.entry(from).or_insert(Caller { here: 0, left: BURST, at: now });
-        caller.refill(now);
-        let welcome = caller.here < OF_ONE_ADDRESS && caller.left >= 1.0;
+        let new = || Caller { here: 0, visits: Bucket::full(VISITS, now) };
+        let caller = self.0.entry(from).or_insert_with(new);
+        let welcome = caller.here < OF_ONE_ADDRESS && caller.visits.take(now);
         if welcome {
             caller.here += 1;
-            caller.left -= 1.0;
         }
         welcome
     }
@@ -122,16 +111,13 @@ impl Book {
     }
 
     fn forget(&mut self, now: Duration) {
-        self.0.retain(|_, caller| {
-            caller.refill(now);
-            caller.here > 0 || caller.left < BURST
-        });
+        self.0.retain(|_, caller| caller.here > 0 || caller.visits.left(now) < VISITS.burst);
         if self.0.len() >= ADDRESSES {
             // At most STRANGERS are here, so there is one that is not.
-            let absent = self.0.iter().filter(|(_, caller)| caller.here == 0);
-            let quietest = absent.max_by(|(_, one), (_, other)| one.left.total_cmp(&other.left));
-            if let Some(from) = quietest.map(|(from, _)| *from) {
-                self.0.remove(&from);
+            let absent = self.0.iter_mut().filter(|(_, caller)| caller.here == 0);
+            let left = absent.map(|(from, caller)| (*from, caller.visits.left(now)));
+            if let Some((quietest, _)) = left.max_by(|(_, one), (_, other)| one.total_cmp(other)) {
+                self.0.remove(&quietest);
             }
         }
     }

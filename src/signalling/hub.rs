@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use subtle::ConstantTimeEq;
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, FRAMES};
 use super::frames::{Verbatim, encode};
 use super::message::{HubFrame, MAX_FRAME, Member as Listed};
 use super::request::{Refusal, Request, read};
@@ -156,7 +156,7 @@ impl Hub {
         }
         let (peer_id, bucket) = match identity {
             Identity::Door => (self.door_peer_id.clone(), None),
-            Identity::Guest { peer_id } => (peer_id, Some(Bucket::full(now))),
+            Identity::Guest { peer_id } => (peer_id, Some(Bucket::full(FRAMES, now))),
         };
         if bucket.is_some() && self.guests() >= MAX_GUESTS {
             return self.close(member, CloseCode::Full, "too many members");

@@ -36,8 +36,8 @@ use super::seat::{self, Timings, ToHub, Visitor};
 
 /// For the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
-/// For the head of a request.
-const REQUEST_HEAD: Duration = Duration::from_secs(10);
+/// For the head of a request, and so for a browser that keeps a connection for a next one: it has a place meanwhile.
+const REQUEST_HEAD: Duration = Duration::from_secs(5);
 /// Bytes of a request's head. A browser's has one or two thousand.
 const LONGEST_HEAD: usize = 32 * 1024;
 /// For all of a caller's HTTP up to the upgrade. Browsers reconnect by themselves for what comes

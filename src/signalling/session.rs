@@ -445,7 +445,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::advice::Pass;
-    use super::super::bucket::Bucket;
+    use super::super::bucket::{Bucket, FRAMES};
     use super::*;
     use crate::intercom::{
         Candidate, Description, DescriptionKind, PeerId, Signal, UplinkEvent as Event,
@@ -1713,7 +1713,7 @@ mod tests {
         let mut bench = Bench::joined(&["p0", "p1", "p2", "p3", "p4", "p5"]);
         // What the call cost before this moment.
         let start = bench.now;
-        let mut service = Bucket::full(Duration::ZERO);
+        let mut service = Bucket::full(FRAMES, Duration::ZERO);
         for _ in 0..4 {
             assert!(service.take(Duration::ZERO));
         }

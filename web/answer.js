@@ -277,6 +277,7 @@ function watch(link) {
     paint(state, {
       say, media, listening, slept, said, blocked, large,
       name: link.name,
+      mangled: link.mangled,
       me: asks.person,
       ready: ready(),
       opening: asks.opening,

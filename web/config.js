@@ -8,8 +8,9 @@ import { readSecret } from "./prove.js";
  *
  * @param {string} fragment with or without the leading `#`
  * @param {string} origin the page's own origin, for links without `url`
- * @returns {{ok: true, channel: string, key: string, url: string, name: string, rights: Rights|null} | {ok: false, missing: string[]}}
- *   `name`: what the door is called; `rights`: what proves who this person is, if the link has it whole
+ * @returns {{ok: true, channel: string, key: string, url: string, name: string, rights: Rights|null, mangled: boolean} | {ok: false, missing: string[]}}
+ *   `name`: what the door is called; `rights`: what proves who this person is, if the link has it whole; `mangled`: it is
+ *   a person's link and does not have it whole
  * @typedef {{person: string, secret: Uint8Array}} Rights
  */
 export function readLink(fragment, origin) {
@@ -20,13 +21,15 @@ export function readLink(fragment, origin) {
   if (!channel) missing.push("channel");
   if (!key) missing.push("key");
   if (missing.length > 0) return { ok: false, missing };
+  const own = rights(words);
   return {
     ok: true,
     channel,
     key,
     url: (words.get("url") ?? "").trim() || sameOrigin(origin),
     name: (words.get("name") ?? "").trim() || channel,
-    rights: rights(words),
+    rights: own,
+    mangled: own === null && (words.has("person") || words.has("secret")),
   };
 }
 

@@ -18,13 +18,6 @@ export async function small(url) {
   return canvas.toDataURL("image/jpeg", 0.7);
 }
 
-/** Whether the browser can decode the picture. @param {string} url */
-export async function isPicture(url) {
-  const image = new Image();
-  image.src = url;
-  return image.decode().then(() => true, () => false);
-}
-
 /** Saves what the video shows now, as a file. @param {HTMLVideoElement} video @param {string} name @returns {Promise<boolean>} */
 export async function savePhoto(video, name) {
   if (!video.videoWidth) return false;

@@ -49,6 +49,7 @@ export function paintHelp(say, missing) {
  * @property {boolean} live a picture of the door has been seen in this call
  * @property {boolean} blocked the browser wants a tap before it gives the visitor's sound
  * @property {boolean} large
+ * @property {boolean} mangled the link names a person and cannot prove it
  * @property {number} at the events' clock
  */
 
@@ -125,7 +126,7 @@ function paintNote({ say, said, opening, me }) {
   text("note", words || (said?.words ?? ""));
 }
 
-function paintChecks({ say, ready, slept, me }, visible) {
+function paintChecks({ say, ready, slept, me, mangled }, visible) {
   show("checks", visible);
   show("slept", slept !== null);
   // Only to a link with a person does the door show its log.
@@ -133,6 +134,8 @@ function paintChecks({ say, ready, slept, me }, visible) {
   check("check-sound", ready.audible, say("soundYes"), say("soundNo"));
   check("check-awake", ready.awake, say("awakeYes"), say("awakeNo"));
   check("check-secure", isSecureContext && Boolean(navigator.mediaDevices), say("secureYes"), say("secureNo"));
+  show("check-person", mangled);
+  check("check-person", !mangled, "", say("personNo"));
 }
 
 function check(id, good, yes, no) {

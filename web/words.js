@@ -16,8 +16,6 @@ const REFUSED = [
 const UNOPENED = [
   "not-wired", "nobody", "not-talking", "wrong", "expired", "locked-out", "open", "resting", "stopping", "no-answer", "unsent",
 ];
-/** What a quick reply says, by its key. */
-export const QUICK = ["quick-coming", "quick-leave", "quick-wait"];
 const MOST_TEXT = 120;
 const MOST_NAME = 32;
 

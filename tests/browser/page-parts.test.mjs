@@ -125,7 +125,11 @@ describe("the proof", () => {
     for (const bad of ["", "short", secret.toString("base64"), `${secret.toString("base64url")}A`, "!".repeat(22), "AAAAAAAAAAAAAAAAAAAAAB"]) assert.equal(readSecret(bad), null);
     const link = readLink(`#channel=a&key=b&person=Anna%20B&secret=${secret.toString("base64url")}`, "http://x");
     assert.equal(link.rights.person, "Anna B");
-    assert.equal(readLink("#channel=a&key=b&person=Anna&secret=nope", "http://x").rights, null);
+    assert.equal(link.mangled, false);
+    assert.equal(readLink("#channel=a&key=b", "http://x").mangled, false);
+    const cut = readLink("#channel=a&key=b&person=Anna&secret=nope", "http://x");
+    assert.equal(cut.rights, null);
+    assert.equal(cut.mangled, true, "and the page says so");
     assert.equal(readLink(`#channel=a&key=b&secret=${secret.toString("base64url")}`, "http://x").rights, null);
   });
 

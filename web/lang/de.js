@@ -159,6 +159,7 @@ export default {
   awakeYes: "Der Bildschirm bleibt an, solange diese Seite vorn ist.",
   awakeNo: "Der Bildschirm kann ausgehen, und dann klingelt diese Seite nicht. Lange Bildschirmzeit einstellen oder das Telefon laden.",
   secureYes: "Man sieht und hört Sie, wenn Sie annehmen.",
+  personNo: "Dieser persönliche Link ist nicht vollständig: Damit lässt sich die Tür nicht öffnen. Bitte neu geben lassen und ganz öffnen.",
   secureNo: "Ohne https geöffnet: Sie können zusehen, aber man sieht und hört Sie nicht.",
   sleptSeconds: "Diese Seite hat {n} s geschlafen, bis {time}. Ein Klingeln in dieser Zeit war hier nicht zu hören.",
   sleptMinutes: "Diese Seite hat {n} min geschlafen, bis {time}. Ein Klingeln in dieser Zeit war hier nicht zu hören.",

@@ -171,6 +171,7 @@ export default {
   awakeYes: "The screen stays on while this page is in front.",
   awakeNo: "The screen may switch off, and then this page cannot ring. Set a long screen time, or charge the phone.",
   secureYes: "You can be seen and heard when you answer.",
+  personNo: "This personal link is not complete: opening the door with it is not possible. Ask for it again, and open it whole.",
   secureNo: "Opened without https: you can watch, but not be seen or heard.",
   sleptSeconds: "This page was asleep for {n} s, until {time}. A ring in that time was not heard here.",
   sleptMinutes: "This page was asleep for {n} min, until {time}. A ring in that time was not heard here.",

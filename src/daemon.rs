@@ -26,6 +26,7 @@ use crate::intercom::{
 };
 use crate::lines;
 use crate::media::{self, Capture, Playback};
+use crate::publisher::Publisher;
 use crate::rtc::{Ears, Links, Network, Picture};
 use crate::service::control::Reply;
 use crate::service::happenings::Happening;
@@ -236,7 +237,12 @@ impl House {
         // 2: one call's picture, and that of the next.
         let (portraits_in, portraits) = mpsc::channel(2);
         let herald = Herald::new(started.hooks);
-        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk, herald };
+        let publisher = settings.publish.as_ref().map(|publish| {
+            let (publisher, work) = Publisher::new(publish, links.clone());
+            tasks.spawn("media server", Weight::Ordinary, work);
+            publisher
+        });
+        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher };
         let hands = Hands::new(rooms, events.clone(), address, settings.messages, portraits_in);
         Ok(Self {
             heart,

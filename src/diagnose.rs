@@ -152,6 +152,10 @@ fn secrets(settings: &Settings) -> Vec<String> {
         let rest = push.token.iter().chain(&push.click);
         found.extend(std::iter::once(&push.url).chain(rest).map(|it| it.expose().to_owned()));
     }
+    if let Some(publish) = &settings.publish {
+        let secrets = std::iter::once(&publish.whip).chain(&publish.token);
+        found.extend(secrets.map(|secret| secret.expose().to_owned()));
+    }
     if let Some(mqtt) = &hooks.mqtt {
         found.extend(mqtt.username.iter().cloned());
         let secrets = mqtt.password.iter().chain(&mqtt.open);

@@ -20,6 +20,7 @@ use crate::intercom::{
 };
 use crate::media::{self, Capture, Playback};
 use crate::memory::calls::{Entry, News};
+use crate::publisher::{Publisher, Show};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
 use crate::service::happenings::Happening;
 use crate::service::notify;
@@ -39,6 +40,7 @@ pub struct Hands {
     pub(crate) panel: Panel,
     pub(crate) clerk: Clerk,
     pub(crate) herald: Herald,
+    pub(crate) publisher: Option<Publisher>,
     events: Events,
     pub(crate) address: Option<String>,
     messages: Messages,
@@ -73,6 +75,8 @@ pub struct Rooms {
     pub clerk: Clerk,
     /// Who tells the outside.
     pub herald: Herald,
+    /// The media server, if there is one.
+    pub publisher: Option<Publisher>,
 }
 
 impl Hands {
@@ -85,7 +89,7 @@ impl Hands {
         messages: Messages,
         portraits: mpsc::Sender<(CallId, Vec<u8>)>,
     ) -> Self {
-        let Rooms { links, uplinks, capture, playback, panel, clerk, herald } = rooms;
+        let Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher } = rooms;
         Self {
             links,
             uplinks,
@@ -94,6 +98,7 @@ impl Hands {
             panel,
             clerk,
             herald,
+            publisher,
             events,
             address,
             messages,
@@ -134,6 +139,7 @@ impl Hands {
                 }
                 self.capturing = on;
                 self.capture.set(on);
+                self.publish(|show| show.picture = on);
             }
             Command::Show(link) => self.show(link),
             Command::Hear(links) => self.hear(links),
@@ -285,8 +291,16 @@ impl Hands {
     fn hear(&mut self, links: BTreeSet<LinkId>) {
         let changed: Vec<LinkId> = self.heard.symmetric_difference(&links).cloned().collect();
         self.heard = links;
+        let answered = !self.heard.is_empty();
+        self.publish(|show| show.answered = answered);
         for link in changed {
             self.play(&link);
+        }
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut Show)) {
+        if let Some(publisher) = &self.publisher {
+            publisher.show(change);
         }
     }
 

@@ -32,5 +32,6 @@ mod hands;
 mod herald;
 mod lines;
 mod overview;
+mod publisher;
 pub mod selftest;
 pub mod setup;

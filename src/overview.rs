@@ -8,6 +8,7 @@ use crate::hands::Hands;
 use crate::hooks::OutletStatus;
 use crate::intercom::{LinkId, PeerView, Snapshot, Stance};
 use crate::media::CaptureState;
+use crate::publisher::Publisher;
 use crate::rtc::LinkHandle;
 use crate::service::control::{
     CallStatus, HookStatus, MediaStatus, OutputStatus, PanelStatus, PeerStatus, Status,
@@ -37,6 +38,7 @@ impl Hands {
             door: heart.door.name().to_owned(),
             faults: heart.faults.iter().map(ToString::to_string).collect(),
             peers: heart.peers.iter().map(|peer| self.peer_status(peer)).collect(),
+            publish: self.publisher.as_ref().map(Publisher::status),
             hooks: self.herald.status().into_iter().map(hook_status).collect(),
             media: MediaStatus {
                 camera: capture.camera,

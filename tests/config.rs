@@ -844,6 +844,31 @@ fn pictures_that_are_to_be_sent_but_are_not_taken_are_warned_of() {
 }
 
 #[test]
+fn a_media_server_is_told_by_an_address_that_keeps_its_token() {
+    let start = "channel = \"d\"\nboard = \"pc\"\n[publish]\n";
+    let machine = Machine::new();
+    machine.key_file("publish.token", "a-bearer");
+    let publish = |lines: &str| machine.with(&format!("{start}{lines}")).settings.publish;
+    assert_eq!(publish(""), None, "as the reference has it");
+    let lines = "whip = \"https://media.example/whip/x\"\ntoken_file = \"publish.token\"\n";
+    let settings = publish(lines).expect("a server");
+    assert_eq!(settings.whip, Secret::new("https://media.example/whip/x"));
+    assert_eq!(settings.token, Some(Secret::new("a-bearer")));
+    assert!(!format!("{settings:?}").contains("whip/x"), "an address can be a password");
+    assert!(publish("whip = \"http://127.0.0.1:8889/door/whip\"\n").is_some());
+    for (lines, wanted) in [
+        ("whip = \"http://media.example/whip\"", "leads to media.example without TLS"),
+        ("whip = \"media.example\"", "is no address of a server"),
+        ("whip = \"https://a:b@media.example/whip\"", "holds a user name; use token_file"),
+        ("token_file = \"publish.token\"", "stands without whip"),
+        ("whip = \"https://media.example/w\"\ntoken = \"x\"", "everybody can read this file"),
+    ] {
+        let faults = machine.faults(&format!("{start}{lines}\n"));
+        assert!(faults.contains(wanted) && faults.contains("publish."), "{lines}: {faults}");
+    }
+}
+
+#[test]
 fn names_that_change_by_themselves_are_warned_of() {
     let config = "channel = \"d\"\nboard = \"pc\"\n[camera]\nsource = \"/dev/video0\"\n[speaker]\nsource = \"hw:1,0\"";
     let warnings = Machine::new().with(config).warnings.join("\n");

@@ -32,6 +32,7 @@ const ROOTS: &[&str] = &[
     "src/herald.rs",
     "src/lines.rs",
     "src/overview.rs",
+    "src/publisher.rs",
     "src/selftest.rs",
     "src/setup.rs",
     "src/setup/draft.rs",

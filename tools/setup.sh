@@ -20,7 +20,7 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients nftables iproute2 openssl device-tree-compiler)
+test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
 install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
@@ -119,12 +119,15 @@ if [ "$purpose" = install ]; then
 fi
 
 if [ "$purpose" = test ]; then
-  # Debian starts a TURN server and a broker when it installs them; the tests start their own.
-  had_coturn=$(command -v turnserver || true)
-  had_mosquitto=$(PATH=$PATH:/usr/sbin command -v mosquitto || true)
+  # Debian starts these when it installs them; the tests start their own.
+  new_services=()
+  for package in coturn mosquitto janus; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || new_services+=("$package")
+  done
   install_packages "${test_packages[@]}"
-  if [ -z "$had_coturn" ] && [ -d /run/systemd/system ]; then as_root systemctl disable --now coturn >/dev/null 2>&1 || true; fi
-  if [ -z "$had_mosquitto" ] && [ -d /run/systemd/system ]; then as_root systemctl disable --now mosquitto >/dev/null 2>&1 || true; fi
+  if [ -d /run/systemd/system ]; then
+    for service in "${new_services[@]}"; do as_root systemctl disable --now "$service" >/dev/null 2>&1 || true; done
+  fi
   # The compiler of Debian's archive comes without linter and formatter.
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web

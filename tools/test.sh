@@ -74,7 +74,7 @@ check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs
-browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs outside.test.mjs
+browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs outside.test.mjs publish.test.mjs
 
 network "calls across bad networks" tools/test-net.sh short
 

@@ -15,8 +15,8 @@ use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
 use super::secret::resolve;
 use super::{
-    HooksSettings, IceSettings, LanSettings, LogSettings, Messages, QuietHours, Surroundings,
-    TlsFiles, UplinkSettings, hooks, house, ice, metrics, uplink,
+    HooksSettings, IceSettings, LanSettings, LogSettings, Messages, PublishSettings, QuietHours,
+    Surroundings, TlsFiles, UplinkSettings, hooks, house, ice, metrics, publish, uplink,
 };
 use crate::intercom::Rules;
 
@@ -39,6 +39,7 @@ pub(super) struct Wishes {
     lan: LanWishes,
     hooks: hooks::Wishes,
     metrics: metrics::Wishes,
+    publish: publish::Wishes,
     pub(super) rules: Rules,
     pub(super) log: LogSettings,
     quiet: house::QuietWishes,
@@ -87,6 +88,7 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         messages,
         hooks: hooks::read(root.table("hooks")),
         metrics: metrics::read(root.table("metrics")),
+        publish: publish::read(root.table("publish")),
     }
 }
 
@@ -146,6 +148,7 @@ pub(super) struct Settled {
     pub(super) lan: Option<LanSettings>,
     pub(super) hooks: Option<HooksSettings>,
     pub(super) metrics: Option<SocketAddr>,
+    pub(super) publish: Option<Option<PublishSettings>>,
     pub(super) state_dir: PathBuf,
     pub(super) quiet: Option<QuietHours>,
     pub(super) messages: Messages,
@@ -173,6 +176,7 @@ impl Wishes {
             channel,
             uplink: self.uplink.settle(&desk),
             metrics: self.metrics.settle(&desk),
+            publish: self.publish.settle(&desk),
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },
             quiet: self.quiet.settle(&desk),

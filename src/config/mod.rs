@@ -28,6 +28,7 @@ mod profile;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod promises;
+mod publish;
 mod reader;
 mod secret;
 mod sound;
@@ -54,6 +55,7 @@ pub use house::{LogSettings, Messages, OwnMessage, QuietHours};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
+pub use publish::PublishSettings;
 pub use secret::Secret;
 
 use crate::intercom::Rules;
@@ -110,6 +112,8 @@ pub struct Settings {
     pub hooks: HooksSettings,
     /// Where numbers for programs that watch the door are served; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// A media server that gets what phones get; `None`: none.
+    pub publish: Option<PublishSettings>,
     /// The hardware.
     pub board: Board,
     /// Where things that outlive a restart are kept. Not checked to exist.
@@ -414,6 +418,7 @@ fn settle(
         messages: settled.messages,
         hooks: settled.hooks?,
         metrics: settled.metrics,
+        publish: settled.publish?,
         board,
         state_dir: settled.state_dir,
         socket: args.socket.clone().unwrap_or_else(|| around.socket()),

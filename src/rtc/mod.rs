@@ -233,6 +233,12 @@ impl Links {
         Self { ears, ..self }
     }
 
+    /// Links of another owner, who hears of them at `inbox`.
+    #[must_use]
+    pub fn reporting_to(self, inbox: mpsc::Sender<Input>) -> Self {
+        Self { inbox, ..self }
+    }
+
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
     /// waits for the name service. Cheap; to be called whenever servers become known, within a runtime.
     pub fn warm(&self, servers: &[IceServer]) {

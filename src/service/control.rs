@@ -190,6 +190,8 @@ pub struct Status {
     pub faults: Vec<String>,
     /// Every hook.
     pub hooks: Vec<HookStatus>,
+    /// The media server, if there is one.
+    pub publish: Option<PublishStatus>,
     /// Cameras, sounds and pictures.
     pub media: MediaStatus,
     /// The panel's parts.
@@ -222,6 +224,18 @@ pub struct HookStatus {
     pub dropped: u64,
     /// Events that wait.
     pub waiting: u64,
+}
+
+/// The media server that gets what phones get.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublishStatus {
+    /// Its host.
+    pub server: String,
+    /// `idle` (empty before the first call), `connecting`, `connected` or `failing`.
+    pub state: String,
+    /// What went wrong last, in words, if nothing went well since.
+    pub error: Option<String>,
 }
 
 /// The call that goes on.

@@ -80,6 +80,12 @@ pub fn of(status: &Status) -> Health {
             found.push((Grade::Degraded, format!("{} is not told: {error}", hook.name)));
         }
     }
+    if let Some(publish) = &status.publish
+        && publish.state == "failing"
+    {
+        let why = publish.error.as_deref().unwrap_or("it cannot be reached");
+        found.push((Grade::Degraded, format!("the media server gets no picture: {why}")));
+    }
     found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
     Health {
         word: found.first().map_or(Grade::Good, |(grade, _)| *grade),

@@ -21,6 +21,7 @@ pub mod status;
 pub mod timings;
 pub mod trial;
 pub mod uplink;
+pub mod whip;
 
 mod address;
 mod backoff;
@@ -31,6 +32,7 @@ mod desk;
 mod doorstep;
 mod frames;
 mod greeted;
+mod http;
 mod knocks;
 mod membership;
 mod page;

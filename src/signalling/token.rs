@@ -9,24 +9,17 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, USER_AGENT};
-use hyper::{Method, Request};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use tracing::debug;
 use url::Url;
 
-use super::connect::dial;
 use super::error::SignallingError;
+use super::http::Ask;
 use crate::config::Secret;
 
 /// Longest token, and longest answer that may hold one, in bytes.
@@ -207,75 +200,25 @@ fn harmless(complaint: &str, output: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(SHOWN).collect()
 }
 
-trait Bytestream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytestream for T {}
-
 async fn ask(address: &str, bearer: Option<&Secret>) -> Result<Token, String> {
-    let cannot = || "its address cannot be used; correct token_url".to_owned();
-    let url = Url::parse(address).map_err(|_| cannot())?;
-    let host = url.host_str().ok_or_else(cannot)?.to_owned();
-    let (tcp, name) = dial(url.origin().ascii_serialization().as_str())
-        .await
-        .map_err(|error| error.to_string())?;
-    let stream: Box<dyn Bytestream> = if url.scheme() == "https" {
-        let insecure = |error: &dyn fmt::Display| {
-            format!("no secure connection: {error}; check the door's clock and its CA certificates")
-        };
-        let server =
-            ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|_| cannot())?;
-        let connector = TlsConnector::from(trust().await?);
-        Box::new(connector.connect(server, tcp).await.map_err(|error| insecure(&error))?)
-    } else {
-        Box::new(tcp)
+    let ask = Ask {
+        method: Method::POST,
+        accept: "application/json, text/plain",
+        bearer,
+        body: None,
+        longest: LONGEST,
+        ca_file: None,
     };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| format!("it does not speak HTTP: {error}"))?;
-    let path = match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    };
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(HOST, name)
-        .header(ACCEPT, "application/json, text/plain")
-        .header(CACHE_CONTROL, "no-store")
-        .header(CONTENT_LENGTH, 0)
-        .header(USER_AGENT, concat!("intercomd/", env!("CARGO_PKG_VERSION")));
-    if let Some(bearer) = bearer {
-        request = request.header(AUTHORIZATION, format!("Bearer {}", bearer.expose()));
-    }
-    let request = request
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| "the bearer cannot be sent; check token_bearer_file".to_owned())?;
-    let answer = async {
-        let answer = sender
-            .send_request(request)
-            .await
-            .map_err(|error| format!("it does not answer: {error}"))?;
-        let status = answer.status();
-        if status.is_redirection() {
-            return Err(format!(
-                "it answered with HTTP status {status}; redirects are not followed, write the final \
-                 address as token_url"
-            ));
-        }
-        if !status.is_success() {
-            return Err(format!(
-                "it answered with HTTP status {status}; check token_url and token_bearer_file"
-            ));
-        }
-        let body = Limited::new(answer.into_body(), LONGEST).collect().await;
-        let body =
-            body.map_err(|_| format!("its answer broke off or is longer than {LONGEST} bytes"))?;
-        read_answer(&body.to_bytes())
-    };
-    tokio::select! {
-        answered = answer => answered,
-        // Ends before the answer only when it fails.
-        Err(error) = connection => Err(format!("the connection broke: {error}")),
+    let answer = ask.of(address).await.map_err(|fault| fault.words("token_url"))?;
+    match answer.status {
+        status if status.is_redirection() => Err(format!(
+            "it answered with HTTP status {status}; redirects are not followed, write the final \
+             address as token_url"
+        )),
+        status if !status.is_success() => Err(format!(
+            "it answered with HTTP status {status}; check token_url and token_bearer_file"
+        )),
+        _ => read_answer(&answer.body),
     }
 }
 
@@ -292,21 +235,6 @@ fn read_answer(body: &[u8]) -> Result<Token, String> {
         Token::read(text)
     };
     read.map_err(|fault| format!("its answer holds no token: {fault}"))
-}
-
-/// The certificates this machine trusts. Read anew each time: it is rare, and they may have been renewed.
-async fn trust() -> Result<Arc<rustls::ClientConfig>, String> {
-    let loaded = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs)
-        .await
-        .map_err(|error| format!("the CA certificates cannot be read: {error}"))?;
-    let mut roots = rustls::RootCertStore::empty();
-    let (usable, _) = roots.add_parsable_certificates(loaded.certs);
-    if usable == 0 {
-        return Err("there are no CA certificates on this machine; install them".to_owned());
-    }
-    let config =
-        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Ok(Arc::new(config))
 }
 
 #[cfg(test)]

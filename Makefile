@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-page test-net test-lab test-install bench fuzz check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-install bench fuzz deny check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -39,6 +39,12 @@ bench:
 FUZZ_SECONDS ?= 60
 fuzz: setup
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) tools/fuzz.sh
+
+# Every dependency held to deny.toml. Known faults too where the advisory database can be had: DENY="advisories ...".
+DENY ?= licenses bans sources
+deny:
+	@tools/setup.sh deny
+	@target/deny-tools/bin/cargo-deny --locked check $(DENY)
 
 # The fast part of `make test`, for every save.
 check:

@@ -4,6 +4,7 @@
 #   tools/setup.sh test     that, and what `make test` needs
 #   tools/setup.sh lab      that of `build`, and what `make test-lab` needs
 #   tools/setup.sh bench    that of `build`, and what `make bench` needs
+#   tools/setup.sh deny     what `make deny` needs beside the first
 #   tools/setup.sh arm64    what `make arm64` needs beside the first
 #   tools/setup.sh dist     what `make dist` needs beside the first
 #   tools/setup.sh install  that, and what `make test-install` needs
@@ -133,6 +134,13 @@ if [ "$purpose" = test ]; then
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
   install_node_modules tests/browser tests/net
   install_test_python
+fi
+
+if [ "$purpose" = deny ]; then
+  # Kept out of the user's own folders.
+  if [ ! -x target/deny-tools/bin/cargo-deny ]; then
+    with_patience cargo install --quiet --locked --root target/deny-tools cargo-deny
+  fi
 fi
 
 if [ "$purpose" = bench ]; then

@@ -102,6 +102,66 @@ mod tests {
         assert_eq!(fs::read(&path).expect("there"), b"two");
     }
 
+    /// Where the program that is to be killed writes.
+    const TO_BE_KILLED: &str = "INTERCOM_TEST_WRITES_TO";
+    const CONTENTS: [u8; 2] = [b'a', b'b'];
+    const LENGTH: usize = 64 * 1024;
+
+    #[test]
+    #[ignore = "runs inside another test, which kills it"]
+    fn writes_until_it_is_killed() {
+        let Some(path) = std::env::var_os(TO_BE_KILLED) else { return };
+        // Nobody kills it when its test was.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while std::time::Instant::now() < end {
+            for content in CONTENTS {
+                write_private(Path::new(&path), &[content; LENGTH]).expect("written");
+            }
+        }
+    }
+
+    /// The disk's own promise, that what was synchronised is there after a power cut, cannot be tried here; that the
+    /// program asks for it in the right order, wherever it ends, can.
+    #[test]
+    fn a_program_that_is_killed_anywhere_in_a_write_leaves_the_old_or_the_new_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file.json");
+        let exe = std::env::current_exe().expect("a test is a program");
+        let mut seen = std::collections::BTreeSet::new();
+        for round in 0..40_u64 {
+            let mut program = std::process::Command::new(&exe)
+                .args([
+                    "--exact",
+                    "config::whole_file::tests::writes_until_it_is_killed",
+                    "--ignored",
+                ])
+                .env(TO_BE_KILLED, &path)
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .expect("it starts");
+            // It has begun when the file is another one than before.
+            let age = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
+            let before = age(&path);
+            while age(&path) == before && program.try_wait().expect("it is ours").is_none() {
+                std::thread::yield_now();
+            }
+            // Somewhere in a write: each round a little later.
+            for _ in 0..round * 997 {
+                std::hint::spin_loop();
+            }
+            program.kill().expect("it is killed");
+            program.wait().expect("it has ended");
+            let content = fs::read(&path).expect("there is always a file");
+            assert_eq!(content.len(), LENGTH, "round {round}");
+            assert!(content.iter().all(|byte| *byte == content[0]), "round {round}: half and half");
+            seen.insert(content[0]);
+        }
+        assert!(seen.len() == 2, "it was killed at one place only");
+        // What a killed run leaves beside it is in nobody's way.
+        write_private(&path, b"whole").expect("written");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1);
+    }
+
     #[test]
     fn what_cannot_be_written_leaves_the_old_file() {
         let folder = tempfile::tempdir().expect("a folder");

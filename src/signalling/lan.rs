@@ -690,6 +690,16 @@ mod tests {
         assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     }
 
+    #[tokio::test]
+    async fn without_the_pages_files_there_is_no_page_and_the_hub_works() {
+        let dir = tempfile::tempdir().expect("a folder for the test");
+        let lan = open(&dir, false, Timings::default(), None).await;
+        let house = House { lan, dir };
+        assert!(house.get("/").await.starts_with("HTTP/1.1 404 "));
+        let (mut door, mut guest) = (house.door().await, house.guest().await);
+        meet(&mut door, &mut guest).await;
+    }
+
     fn trusts(own: CertificateDer<'static>) -> tokio_rustls::TlsConnector {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(own).expect("a certificate to trust");

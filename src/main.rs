@@ -107,8 +107,10 @@ fn with_one_heap() {
         return;
     }
     let Ok(program) = std::env::current_exe() else { return };
-    let why =
-        std::process::Command::new(program).args(std::env::args_os().skip(1)).envs(HEAP).exec();
+    // What the owner has set stays.
+    let missing = HEAP.into_iter().filter(|(variable, _)| std::env::var_os(variable).is_none());
+    let mut again = std::process::Command::new(program);
+    let why = again.args(std::env::args_os().skip(1)).envs(missing).exec();
     warn!("cannot limit the heap ({why}); the daemon will use more memory with every call");
 }
 

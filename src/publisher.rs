@@ -3,7 +3,7 @@
 //! The server is no party to the call: it rings nowhere, answers nothing, opens nothing, and what becomes of it changes
 //! no call. Whether it hears the visitor follows the rule for phones (`[microphone] listen_in`).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -16,7 +16,7 @@ use crate::intercom::{
     Health, Input, LinkCommand, LinkEvent, LinkId, OpId, Outcome, PeerId, PeerKey, UplinkId,
 };
 use crate::rtc::{LinkHandle, Links, Played};
-use crate::service::control::PublishStatus;
+use crate::service::control::{PublishState, PublishStatus};
 use crate::signalling::whip::{self, Endpoint, Session, WhipError};
 
 /// For our own addresses to be found: the answer waits for the last of them.
@@ -27,8 +27,12 @@ const OPERATION: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(15);
 /// A server that is silent for so long is offered a new stream.
 const SILENCE: Duration = Duration::from_secs(10);
-/// For a link to close.
-const CLOSE: Duration = Duration::from_secs(3);
+/// A stream that went so long ends a row of failures.
+const STEADY: Duration = Duration::from_secs(30);
+/// For all that is left to do when the daemon ends.
+const LAST: Duration = Duration::from_secs(2);
+/// So many things that streams of before have still to do; each takes 20 s at most.
+const MOST_LEFTOVERS: usize = 8;
 /// Pauses between tries: the first, doubled up to the longest.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(30)];
 /// No server is left alone for longer, whatever it asks for.
@@ -64,7 +68,15 @@ impl Publisher {
         let (show, wish) = watch::channel(Show::default());
         let state = PublishStatus { server: endpoint.host(), ..PublishStatus::default() };
         let state = Arc::new(Mutex::new(state));
-        let work = Work { endpoint, links, wish, state: Arc::clone(&state), generation: 0 };
+        let work = Work {
+            endpoint,
+            links,
+            wish,
+            state: Arc::clone(&state),
+            generation: 0,
+            since: None,
+            leftovers: JoinSet::new(),
+        };
         (Self { show, state }, work.run())
     }
 
@@ -125,95 +137,147 @@ struct Work {
     wish: watch::Receiver<Show>,
     state: Arc<Mutex<PublishStatus>>,
     generation: u32,
+    /// When the present stream connected.
+    since: Option<Instant>,
+    /// What streams of before still have to do: a link that closes, a server that is told of the end. The next stream
+    /// waits for none of it.
+    leftovers: JoinSet<()>,
 }
 
 impl Work {
     async fn run(mut self) {
         let mut failures = 0;
         while self.wish.wait_for(|show| show.picture).await.is_ok() {
-            let error = match self.publish().await {
-                Ok(Ended::Dropped) => return,
+            let outcome = self.publish().await;
+            let steady = self.since.take().is_some_and(|since| since.elapsed() >= STEADY);
+            let error = match outcome {
+                Ok(Ended::Dropped) => break,
                 Ok(Ended::Wished) => {
                     failures = 0;
-                    self.tell("idle", None);
+                    self.tell(PublishState::Idle);
                     continue;
                 }
                 Err(error) => error,
             };
-            failures += 1;
+            failures = if steady { 1 } else { failures + 1 };
             let pause = error.pause(failures);
             if failures == 1 {
                 warn!(%error, ?pause, "the media server gets no picture; trying again");
             } else {
                 debug!(%error, ?pause, failures, "the media server still gets no picture");
             }
-            self.tell("failing", Some(error.to_string()));
+            self.tell(PublishState::Failing);
+            self.told().error = Some(error.to_string());
             let over = timeout(pause, self.wish.wait_for(|show| !show.picture)).await;
-            if let Ok(over) = over.map(|over| over.is_ok()) {
-                if !over {
-                    return;
+            match over.map(|over| over.is_ok()) {
+                Ok(true) => {
+                    failures = 0;
+                    self.tell(PublishState::Idle);
                 }
-                failures = 0;
+                Ok(false) => break,
+                Err(_) => {}
             }
+        }
+        let last = async { while self.leftovers.join_next().await.is_some() {} };
+        if timeout(LAST, last).await.is_err() {
+            debug!("the media server was not told of the end in time");
         }
     }
 
-    fn tell(&self, state: &str, error: Option<String>) {
-        let mut told = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.clone_into(&mut told.state);
-        told.error = error;
+    fn told(&self) -> MutexGuard<'_, PublishStatus> {
+        // Two texts and a word: valid after a panic elsewhere, too.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What went wrong stays until something goes well.
+    fn tell(&self, state: PublishState) {
+        let mut told = self.told();
+        told.state = state;
+        if state == PublishState::Connected {
+            told.error = None;
+        }
     }
 
     /// One stream, from its offer to its end.
     async fn publish(&mut self) -> Result<Ended, PublishError> {
-        self.tell("connecting", None);
+        self.tell(PublishState::Connecting);
+        while self.leftovers.try_join_next().is_some() {}
+        if self.leftovers.len() >= MOST_LEFTOVERS {
+            // Each ends by itself; so many at once are a server that answers nothing.
+            let _ = timeout(OPERATION, self.leftovers.join_next()).await;
+        }
         self.generation += 1;
         let peer = PeerKey { uplink: UplinkId::Lan, id: PeerId::from("media-server") };
         let id = LinkId { peer, generation: self.generation };
         // 256: as many as a link can report between two turns.
         let (inbox, events) = mpsc::channel(256);
-        let (link, task) = self.links.clone().reporting_to(inbox).open(id, Vec::new());
-        let mut running = JoinSet::new();
-        running.spawn(task);
+        let (link, task) = self.links.clone().for_an_audience(inbox).open(id, Vec::new());
+        // It ends when its handle is gone.
+        self.leftovers.spawn(task);
         let mut stream = Stream { link, events };
-        let outcome = self.stream(&mut stream).await;
+        let mut wish = self.wish.clone();
+        let offer = tokio::select! {
+            offer = stream.offer() => offer?,
+            over = wish.wait_for(|show| !show.picture) => return Ok(ended(over.is_ok())),
+        };
+        let endpoint = self.endpoint.clone();
+        let mut asking = JoinSet::new();
+        asking.spawn(async move { endpoint.publish(&offer).await });
+        let session = tokio::select! {
+            answered = asking.join_next() => match answered {
+                Some(Ok(session)) => session?,
+                _ => return Err(PublishError::Link("asking the server broke off".to_owned())),
+            },
+            over = wish.wait_for(|show| !show.picture) => {
+                // The server may take it all the same, and is then told that it is over.
+                let endpoint = self.endpoint.clone();
+                self.leftovers.spawn(async move {
+                    if let Some(Ok(Ok(session))) = asking.join_next().await {
+                        end(&endpoint, session).await;
+                    }
+                });
+                return Ok(ended(over.is_ok()));
+            }
+        };
+        let outcome = self.flow(&mut stream, &session, wish).await;
+        // Not a packet more once it is over, however long the server takes to hear of it.
         drop(stream);
-        if timeout(CLOSE, running.join_next()).await.is_err() {
-            warn!("the link to the media server does not close in time and is cut off");
-        }
+        let endpoint = self.endpoint.clone();
+        self.leftovers.spawn(async move { end(&endpoint, session).await });
         outcome
     }
 
-    async fn stream(&self, stream: &mut Stream) -> Result<Ended, PublishError> {
-        let mut wish = self.wish.clone();
-        let taken = async {
-            let offer = stream.offer().await?;
-            Ok::<_, PublishError>(self.endpoint.publish(&offer).await?)
-        };
-        let session = tokio::select! {
-            session = taken => session?,
-            // A server that took the offer meanwhile notices by itself that no media come.
+    /// The media of a stream that the server has taken.
+    async fn flow(
+        &mut self,
+        stream: &mut Stream,
+        session: &Session,
+        mut wish: watch::Receiver<Show>,
+    ) -> Result<Ended, PublishError> {
+        let connected = timeout(CONNECT, stream.connect(session));
+        tokio::select! {
+            connected = connected => connected.unwrap_or_else(|_| Err(PublishError::Link(
+                "media do not reach the server; is UDP to it let through?".to_owned(),
+            )))?,
             over = wish.wait_for(|show| !show.picture) => return Ok(ended(over.is_ok())),
-        };
-        let outcome = async {
-            timeout(CONNECT, stream.connect(&session)).await.unwrap_or_else(|_| {
-                Err(PublishError::Link(
-                    "media do not reach the server; is UDP to it let through?".to_owned(),
-                ))
-            })?;
-            info!(server = self.endpoint.host(), "the media server has the picture");
-            self.tell("connected", None);
-            stream.flow(&mut wish).await
-        };
-        let mut early = self.wish.clone();
-        let outcome = tokio::select! {
-            outcome = outcome => outcome,
-            over = early.wait_for(|show| !show.picture) => Ok(ended(over.is_ok())),
-        };
-        if let Err(error) = self.endpoint.end(session).await {
-            debug!(%error, "the media server was not told of the end");
         }
-        outcome
+        if stream.link.reading().video_codec.is_none() {
+            return Err(PublishError::Server(WhipError::Refused {
+                host: self.endpoint.host(),
+                why: "it takes no H.264".to_owned(),
+                remedy: "allow H.264 there; it is all that this door sends",
+            }));
+        }
+        info!(server = self.endpoint.host(), "the media server has the picture");
+        self.since = Some(Instant::now());
+        self.tell(PublishState::Connected);
+        stream.flow(&mut wish).await
+    }
+}
+
+async fn end(endpoint: &Endpoint, session: Session) {
+    if let Err(error) = endpoint.end(session).await {
+        debug!(%error, "the media server was not told of the end");
     }
 }
 
@@ -278,6 +342,12 @@ impl Stream {
     }
 
     async fn connect(&mut self, session: &Session) -> Result<(), PublishError> {
+        let sends = |line: &str| line == "a=sendrecv" || line == "a=sendonly";
+        if session.answer.lines().any(sends) {
+            return Err(PublishError::Link(
+                "the server wants to send, and nothing is played of it".to_owned(),
+            ));
+        }
         self.order(LinkCommand::TakeAnswer { op: OpId(2), sdp: session.answer.clone() })?;
         loop {
             match self.next().await? {

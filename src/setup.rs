@@ -168,8 +168,12 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
         let loaded = draft::check(&text, key.as_deref(), folder)?;
         if let Some(key) = &key {
             let path = folder.join(KEY_FILE);
-            whole_file::write_private(&path, format!("{key}\n").as_bytes())
-                .map_err(|source| file("write", &path, source))?;
+            // One that lies there already keeps its owner.
+            let lies_there = fs::read_to_string(&path).is_ok_and(|text| text.trim() == key);
+            if !lies_there {
+                whole_file::write_private(&path, format!("{key}\n").as_bytes())
+                    .map_err(|source| file("write", &path, source))?;
+            }
         }
         self.keep(path, before.as_deref(), &text)?;
         Ok(loaded)
@@ -212,7 +216,7 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
             };
             return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
         }
-        let own_way = has_own_way(text);
+        let own_way = has_own_way(text, folder);
         // A key that lies there is one to be used, unless the door gets in by other means.
         if !own_way && let Ok(text) = fs::read_to_string(folder.join(KEY_FILE)) {
             return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
@@ -330,12 +334,13 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
 }
 
 /// Whether the configuration says how the door gets in at the service in another way than set-up would.
-fn has_own_way(text: &str) -> bool {
+fn has_own_way(text: &str, folder: &Path) -> bool {
     let table = text.parse::<toml::Table>().ok();
     let uplink = table.as_ref().and_then(|table| table.get("uplink")?.as_table());
     uplink.is_some_and(|uplink| {
         let key_file = uplink.get("key_file").and_then(toml::Value::as_str);
-        key_file.is_some_and(|name| ![CREDENTIAL, KEY_FILE].contains(&name))
+        key_file
+            .is_some_and(|name| name != CREDENTIAL && folder.join(name) != folder.join(KEY_FILE))
             || ["token_command", "token_url"].iter().any(|way| uplink.contains_key(*way))
     })
 }

@@ -53,7 +53,10 @@ pub enum Step {
         trickles: bool,
     },
     /// The peer answered an offer other than the one whose answer was taken: the two sides do not agree.
-    Mismatched,
+    Mismatched {
+        /// It is the connection that our link is with, so that what still flows ends in a moment.
+        same_connection: bool,
+    },
     /// The input came at a time when it means nothing.
     Ignored,
 }
@@ -101,6 +104,14 @@ impl Remote {
             audio: section("m=audio "),
             video: section("m=video "),
         }
+    }
+}
+
+impl Remote {
+    /// Whether one connection of the peer's wrote both.
+    fn is_of_one_connection_with(&self, other: &Self) -> bool {
+        let session = |remote: &Self| remote.origin.as_ref().map(|origin| origin.session.clone());
+        self.fingerprint == other.fingerprint && session(self) == session(other)
     }
 }
 
@@ -152,6 +163,8 @@ pub struct Negotiation {
     newest: Option<(Origin, String)>,
     /// Whether candidates, or their end, have come since the peer's last description.
     trickled: bool,
+    /// An answer with other credentials came while one was being taken.
+    contradicted: bool,
     waiting: VecDeque<Candidate>,
     local: LocalSide,
 }
@@ -187,6 +200,7 @@ impl Negotiation {
             applied: None,
             newest: None,
             trickled: false,
+            contradicted: false,
             waiting: VecDeque::new(),
             local: LocalSide::Held(Vec::new()),
         }
@@ -316,10 +330,7 @@ impl Negotiation {
             return steps.push(Step::Ignored);
         }
         let State::AwaitingAnswer(_) = self.state else {
-            let is_other =
-                self.applied.as_ref().is_some_and(|applied| applied.ufrag != remote.ufrag);
-            let settled = self.state == State::Stable && is_other;
-            return steps.push(if settled { Step::Mismatched } else { Step::Ignored });
+            return self.unasked_answer(&remote, &sdp, steps);
         };
         if self.is_new_remote(&remote) {
             return steps.push(Step::Rebuild(Why::NewRemote, None));
@@ -328,6 +339,29 @@ impl Negotiation {
         self.take_up(&remote, &sdp);
         self.state = State::TakingAnswer(op, remote);
         steps.push(Step::Link(LinkCommand::TakeAnswer { op, sdp }));
+    }
+
+    /// An answer while none is awaited.
+    fn unasked_answer(&mut self, remote: &Remote, sdp: &str, steps: &mut Vec<Step>) {
+        let taken = match &self.state {
+            State::Stable => self.applied.as_ref(),
+            State::TakingAnswer(_, taken) => Some(taken),
+            _ => None,
+        };
+        let Some(taken) = taken.filter(|taken| taken.ufrag != remote.ufrag) else {
+            return steps.push(Step::Ignored);
+        };
+        let same_connection = taken.is_of_one_connection_with(remote);
+        let is_settled = self.state == State::Stable;
+        if same_connection {
+            // So that its double is none when the next answer is awaited.
+            self.take_up(remote, sdp);
+            self.contradicted = !is_settled;
+        }
+        steps.push(match is_settled {
+            true => Step::Mismatched { same_connection },
+            false => Step::Ignored,
+        });
     }
 
     /// A candidate of the peer's.
@@ -383,6 +417,9 @@ impl Negotiation {
             }
             (State::TakingAnswer(expected, remote), Outcome::Taken) if expected == op => {
                 self.applied(remote, steps);
+                if mem::take(&mut self.contradicted) {
+                    steps.push(Step::Mismatched { same_connection: true });
+                }
             }
             (
                 State::Offering(expected)

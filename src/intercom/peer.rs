@@ -363,7 +363,11 @@ impl Peer {
             // Told on; nothing follows from it.
             LinkEvent::Video(_) | LinkEvent::Reached(..) => {}
             LinkEvent::Health(health) => return self.health(cx, health),
-            LinkEvent::Closed => return self.useless(cx, Futile::Broken),
+            LinkEvent::Closed => {
+                // Nothing more comes of it, also where the remedy has to wait for the uplink.
+                link.health = Health::Failed;
+                return self.useless(cx, Futile::Broken);
+            }
         }
         self.carry_out(cx, steps);
     }

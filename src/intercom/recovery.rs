@@ -2,7 +2,7 @@
 //!
 //! Browsers do not repair a link by themselves (protocol.md section 6.5), so every rung is ours. A
 //! remedy needs the uplink to carry its offer: while the uplink is down the rung holds, and when it
-//! returns the same remedy is issued again with a fresh deadline.
+//! returns a new link is built, as what was under way is lost.
 
 use std::time::{Duration, Instant};
 

@@ -5,6 +5,9 @@
 //! The encoder follows the narrowest path that carries the whole picture. A path far narrower than the
 //! others is not followed: its link alone is reduced to keyframes, and below what these need to nothing.
 //! The voice is no part of this: it flows whatever is decided here.
+//!
+//! An audience, such as a media server, has no say while a phone is there: it gets what fits its path of what phones
+//! get, and neither its path nor its silence changes anything for them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,9 +33,23 @@ const STALE: Duration = Duration::from_secs(2);
 /// The encoder's rate grows at most by this factor per second.
 const GROWTH_PER_SECOND: f64 = 1.6;
 
+/// With less than this part of the encoder's rate an audience gets keyframes only, and with so much all again.
+const AUDIENCE_NEEDS: (f64, f64) = (0.8, 0.95);
+
+/// Whose link it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Party {
+    /// A phone's: it has a say.
+    #[default]
+    Phone,
+    /// Of somebody who only looks on.
+    Audience,
+}
+
 /// What one link has said and what was decided for it.
 #[derive(Debug)]
 struct Seat {
+    party: Party,
     mode: VideoMode,
     /// Room for video in bit/s, and when it was said; none until it first speaks.
     said: Option<(u32, Duration)>,
@@ -81,10 +98,11 @@ impl Allocator {
     }
 
     /// A link has come. It carries the whole picture and has no say until it first [speaks](Self::tell).
-    pub fn join(&mut self, link: u64) {
+    pub fn join(&mut self, link: u64, party: Party) {
         self.seats.insert(
             link,
             Seat {
+                party,
                 mode: VideoMode::Full,
                 said: None,
                 room_since: None,
@@ -139,8 +157,8 @@ impl Allocator {
         self.come_back(now);
         let full = self.rooms(now).filter(|(mode, _)| *mode == VideoMode::Full);
         let weakest = full.map(|(_, room)| room).min();
-        let reduced = self.seats.values().any(|seat| seat.mode != VideoMode::Full);
-        let carries = self.seats.values().any(|seat| seat.mode == VideoMode::Full);
+        let reduced = self.heard().any(|seat| seat.mode != VideoMode::Full);
+        let carries = self.heard().any(|seat| seat.mode == VideoMode::Full);
         let target = match weakest {
             Some(room) => room.clamp(self.floor(), self.configured),
             // Only keyframes are left to be sent, and small ones pass a narrow path sooner.
@@ -164,15 +182,32 @@ impl Allocator {
         FLOOR.min(self.configured)
     }
 
+    /// The links that have a say: phones, or everybody where there are none.
+    fn heard(&self) -> impl Iterator<Item = &Seat> {
+        let phones = self.seats.values().any(|seat| seat.party == Party::Phone);
+        self.seats.values().filter(move |seat| !phones || seat.party == Party::Phone)
+    }
+
+    /// Whether a link is one that only gets what fits.
+    fn looks_on(&self, party: Party) -> bool {
+        party == Party::Audience && self.seats.values().any(|seat| seat.party == Party::Phone)
+    }
+
     /// What the links that have a say carry, and their room.
     fn rooms(&self, now: Duration) -> impl Iterator<Item = (VideoMode, u32)> {
-        self.seats.values().filter_map(move |seat| seat.room(now).map(|room| (seat.mode, room)))
+        self.heard().filter_map(move |seat| seat.room(now).map(|room| (seat.mode, room)))
     }
 
     fn reduce(&mut self, now: Duration) {
-        let limit = self.full_needs(now, None).max(self.floor());
+        let of_phones = self.full_needs(now, None).max(self.floor());
+        let of_audience = (AUDIENCE_NEEDS.0 * self.bitrate) as u32;
+        let looks_on = self.looks_on(Party::Audience);
         for seat in self.seats.values_mut() {
             let Some(room) = seat.room(now) else { continue };
+            let limit = match looks_on && seat.party == Party::Audience {
+                true => of_audience,
+                false => of_phones,
+            };
             if seat.mode != VideoMode::Paused && room < KEYFRAMES_NEED {
                 seat.reduce(VideoMode::Paused, now);
             } else if seat.mode == VideoMode::Full && room < limit {
@@ -200,15 +235,19 @@ impl Allocator {
 
     fn come_back(&mut self, now: Duration) {
         let alone = !self.rooms(now).any(|(mode, _)| mode == VideoMode::Full);
-        let reduced: Vec<(u64, u32)> = self
+        let reduced: Vec<(u64, u32, Party)> = self
             .seats
             .iter()
             .filter(|(_, seat)| seat.mode != VideoMode::Full)
-            .filter_map(|(link, seat)| seat.room(now).map(|room| (*link, room)))
+            .filter_map(|(link, seat)| seat.room(now).map(|room| (*link, room, seat.party)))
             .collect();
-        for (link, room) in reduced {
-            let need = self.full_needs(now, Some(room)).max(self.floor());
-            let full = f64::from(room) >= MARGIN * f64::from(need);
+        for (link, room, party) in reduced {
+            let full = if self.looks_on(party) {
+                f64::from(room) >= AUDIENCE_NEEDS.1 * self.bitrate
+            } else {
+                let need = self.full_needs(now, Some(room)).max(self.floor());
+                f64::from(room) >= MARGIN * f64::from(need)
+            };
             let keyframes = f64::from(room) >= MARGIN * f64::from(KEYFRAMES_NEED);
             let Some(seat) = self.seats.get_mut(&link) else { continue };
             let fuller = match (full, keyframes, seat.mode) {
@@ -253,7 +292,7 @@ mod tests {
             let mut allocator = Allocator::new(CONFIGURED);
             let rooms: BTreeMap<u64, u32> =
                 rooms.iter().enumerate().map(|(link, room)| (link as u64, *room)).collect();
-            rooms.keys().for_each(|link| allocator.join(*link));
+            rooms.keys().for_each(|link| allocator.join(*link, Party::Phone));
             Self { allocator, now: Duration::ZERO, rooms }
         }
 
@@ -279,7 +318,7 @@ mod tests {
     fn without_links_the_encoder_keeps_the_configured_rate() {
         let mut allocator = Allocator::new(CONFIGURED);
         assert_eq!(allocator.bitrate(), CONFIGURED);
-        allocator.join(1);
+        allocator.join(1, Party::Phone);
         allocator.tell(1, 300_000, Duration::from_secs(1));
         assert_eq!(allocator.bitrate(), 300_000);
         allocator.leave(1, Duration::from_secs(1));
@@ -287,9 +326,52 @@ mod tests {
     }
 
     #[test]
+    fn an_audience_changes_nothing_for_phones_and_gets_what_fits() {
+        // A phone on a narrow path is followed, however wide that of a media server is.
+        for server in [30_000, 200_000, 300_000, 2_000_000] {
+            let mut door = Door::with(&[300_000]);
+            door.allocator.join(7, Party::Audience);
+            door.rooms.insert(7, server);
+            door.run(10);
+            assert_eq!(door.allocator.bitrate(), 300_000, "{server}");
+            assert_eq!(door.allocator.mode(0), Some(Full), "{server}");
+            let fits = if server >= 240_000 { Full } else { Keyframes };
+            let fits = if server < KEYFRAMES_NEED { Paused } else { fits };
+            assert_eq!(door.allocator.mode(7), Some(fits), "{server}");
+        }
+        // A silent one does not hold up the floor of a phone that gets keyframes only.
+        let mut door = Door::with(&[100_000]);
+        door.allocator.join(7, Party::Audience);
+        door.run(3);
+        assert_eq!(door.modes(), [Keyframes]);
+        assert_eq!(door.allocator.bitrate(), FLOOR);
+    }
+
+    #[test]
+    fn an_audience_gets_all_again_when_its_path_is_wide_enough() {
+        let mut door = Door::with(&[2_000_000]);
+        door.allocator.join(7, Party::Audience);
+        door.rooms.insert(7, 500_000);
+        door.run(3);
+        assert_eq!(door.allocator.mode(7), Some(Keyframes));
+        door.rooms.insert(7, 2_000_000);
+        door.run(5);
+        assert_eq!(door.allocator.mode(7), Some(Full));
+        assert_eq!(door.allocator.bitrate(), CONFIGURED);
+    }
+
+    #[test]
+    fn an_audience_by_itself_is_followed_like_a_phone() {
+        let mut allocator = Allocator::new(CONFIGURED);
+        allocator.join(7, Party::Audience);
+        allocator.tell(7, 500_000, Duration::from_secs(1));
+        assert_eq!((allocator.bitrate(), allocator.mode(7)), (500_000, Some(Full)));
+    }
+
+    #[test]
     fn a_link_that_has_not_spoken_changes_nothing() {
         let mut door = Door::with(&[1_800_000]);
-        door.allocator.join(9);
+        door.allocator.join(9, Party::Phone);
         door.run(2);
         assert_eq!(door.allocator.bitrate(), 1_800_000);
         assert_eq!(door.allocator.mode(9), Some(Full));
@@ -341,7 +423,7 @@ mod tests {
         assert_eq!(door.allocator.bitrate(), 300_000);
         // A third with a good path does not outvote them.
         door.rooms.insert(2, 2_000_000);
-        door.allocator.join(2);
+        door.allocator.join(2, Party::Phone);
         door.run(2);
         assert_eq!(door.modes(), [Full, Full, Full]);
         assert_eq!(door.allocator.bitrate(), 300_000);
@@ -453,7 +535,7 @@ mod tests {
     #[test]
     fn a_rate_configured_below_the_floor_is_kept() {
         let mut allocator = Allocator::new(100_000);
-        allocator.join(1);
+        allocator.join(1, Party::Phone);
         allocator.tell(1, 110_000, Duration::from_secs(1));
         assert_eq!((allocator.bitrate(), allocator.mode(1)), (100_000, Some(Full)));
     }
@@ -474,7 +556,7 @@ mod tests {
     #[test]
     fn the_rate_rises_again_for_links_that_never_say_anything() {
         let mut door = Door::with(&[200_000]);
-        door.allocator.join(9);
+        door.allocator.join(9, Party::Phone);
         door.run(5);
         assert!(door.allocator.bitrate() < 300_000);
         door.allocator.leave(0, door.now);

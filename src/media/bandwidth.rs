@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::allocator::Allocator;
+use super::allocator::{Allocator, Party};
 use super::bell::{Bell, lock};
 use crate::intercom::VideoMode;
 
@@ -63,12 +63,17 @@ impl Bandwidth {
         lock(&self.0.state).allocator.bitrate()
     }
 
-    /// A link's share; given back when dropped.
+    /// A phone's share; given back when dropped.
     pub fn join(&self) -> Share {
+        self.join_as(Party::Phone)
+    }
+
+    /// The share of such a link.
+    pub fn join_as(&self, party: Party) -> Share {
         let mut state = lock(&self.0.state);
         let link = state.next;
         state.next += 1;
-        state.allocator.join(link);
+        state.allocator.join(link, party);
         let (sender, mode) = watch::channel(VideoMode::Full);
         state.modes.push((link, sender));
         Share { link, mode, bandwidth: self.clone() }

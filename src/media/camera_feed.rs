@@ -147,12 +147,16 @@ fn pass_over_one(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
 
 /// Starts the camera. The crate would do so when it is asked for the first picture, and be in the wrong when that takes
 /// its time; the first picture of a call would be lost.
-fn start(stream: &mut Stream<'_>) -> io::Result<()> {
+fn start(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
     // All but the first: it is given to the driver when the first picture is taken.
     for index in 1..BUFFERS as usize {
         match CaptureStream::queue(stream, index) {
-            // The driver gave fewer.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput && index > 1 => break,
+            // The driver gave fewer, and may begin only with all of them. Then the first picture is the price.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                CaptureStream::queue(stream, 0)?;
+                stream.start()?;
+                return pass_over_one(stream, over);
+            }
             queued => queued?,
         }
     }
@@ -163,7 +167,7 @@ fn start(stream: &mut Stream<'_>) -> io::Result<()> {
 fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
     let clock = gst::SystemClock::obtain();
     let handle = stream.handle();
-    start(stream)?;
+    start(stream, over)?;
     while wait(&handle, over)? {
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,

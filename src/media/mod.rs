@@ -51,6 +51,7 @@ pub mod speed;
 pub mod tones;
 mod volume;
 
+pub use allocator::Party;
 pub use bandwidth::{Bandwidth, Share};
 pub use capture::{Capture, CaptureState, CaptureStatus, Sight};
 pub use echo::EchoReference;

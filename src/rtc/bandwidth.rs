@@ -42,7 +42,7 @@ const LEFT_OVER: u16 = 64;
 #[derive(Debug)]
 pub struct Gauge {
     origin: Instant,
-    /// The number after that of the last packet that left.
+    /// The number after that of the last packet that left, or a little more.
     next: Arc<AtomicU16>,
     state: Mutex<State>,
 }

@@ -30,7 +30,7 @@ use crate::config::names::IcePolicy;
 use crate::intercom::{
     Candidate, Description, DescriptionKind, Health, Input, LinkCommand, LinkEvent, LinkId, Outcome,
 };
-use crate::media::{Fanout, Kind, Playback, Share};
+use crate::media::{Fanout, Kind, Party, Playback, Share};
 
 /// How long closing may take; the driver is stopped by then or abandoned.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -56,6 +56,7 @@ pub struct Parts {
     pub orders: mpsc::Receiver<Order>,
     pub played: watch::Receiver<Played>,
     pub ears: Ears,
+    pub party: Party,
     pub targets: watch::Sender<Targets>,
     pub way: watch::Sender<Option<Way>>,
     pub stats: Arc<LinkStats>,
@@ -100,6 +101,7 @@ enum Stage {
 
 struct Link {
     ears: Ears,
+    party: Party,
     id: LinkId,
     numbers: Numbers,
     policy: IcePolicy,
@@ -166,6 +168,7 @@ impl Link {
             Arc::clone(&video.track),
             parts.fanout.clone(),
             Arc::clone(&parts.gauge),
+            parts.party,
         );
         tasks.spawn(async move {
             requests.await;
@@ -180,6 +183,7 @@ impl Link {
             id: parts.id,
             numbers: parts.numbers,
             ears: parts.ears,
+            party: parts.party,
             policy: parts.policy,
             taste: parts.picture.taste,
             servers: parts.servers,
@@ -411,6 +415,9 @@ impl Link {
                 self.report(LinkEvent::EndOfCandidates).await;
             }
             Event::Reached(what, at) => self.report(LinkEvent::Reached(what, at)).await,
+            Event::Track(_) if self.party == Party::Audience => {
+                debug!("link {}: sends something, which nobody listens to", self.id);
+            }
             Event::Track(track) => {
                 self.tasks.spawn(tracks::receive(track, self.receiving.clone()));
             }

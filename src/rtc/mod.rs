@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::config::names::IcePolicy;
 use crate::intercom::{Input, LinkCommand, LinkId, VideoMode};
-use crate::media::{Bandwidth, Fanout, Playback};
+use crate::media::{Bandwidth, Fanout, Party, Playback};
 
 pub use tracks::Played;
 
@@ -182,6 +182,7 @@ pub struct Links {
     numbers: numbers::Numbers,
     picture: Picture,
     ears: Ears,
+    party: Party,
 }
 
 /// One link, as its owner holds it. Dropping it closes the link.
@@ -224,6 +225,7 @@ impl Links {
             numbers: numbers::Numbers::default(),
             picture,
             ears: Ears::Open,
+            party: Party::Phone,
         }
     }
 
@@ -233,10 +235,11 @@ impl Links {
         Self { ears, ..self }
     }
 
-    /// Links of another owner, who hears of them at `inbox`.
+    /// Links to somebody who only looks on, reporting to `inbox`: what phones get is not changed by them, and what
+    /// they send is not listened to.
     #[must_use]
-    pub fn reporting_to(self, inbox: mpsc::Sender<Input>) -> Self {
-        Self { inbox, ..self }
+    pub fn for_an_audience(self, inbox: mpsc::Sender<Input>) -> Self {
+        Self { inbox, party: Party::Audience, ..self }
     }
 
     /// Begins to look up the names of these servers and of those of the configuration, so that no call
@@ -261,7 +264,7 @@ impl Links {
         let stats = Arc::new(LinkStats::default());
         let gauge = bandwidth::Gauge::new(self.bandwidth.configured());
         let gauge = Arc::new(gauge.numbering(self.numbers.packets(&id.peer)));
-        let share = self.bandwidth.join();
+        let share = self.bandwidth.join_as(self.party);
         let mode = share.mode();
         let task = link::run(link::Parts {
             id,
@@ -280,6 +283,7 @@ impl Links {
             numbers: self.numbers.clone(),
             picture: self.picture,
             ears: self.ears,
+            party: self.party,
         });
         (LinkHandle { orders, played, video, way, stats, mode, gauge }, task)
     }

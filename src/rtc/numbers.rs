@@ -38,7 +38,7 @@ pub struct Numbers(Arc<Mutex<Known>>);
 #[derive(Default)]
 struct Known {
     peers: BTreeMap<PeerKey, Theirs>,
-    /// Grows with every description, so that the peer unheard of for longest can be told.
+    /// Grows with every description and every link, so that the peer unheard of for longest can be told.
     clock: u64,
 }
 

@@ -27,7 +27,9 @@ use super::pace::Lane;
 use super::{Ears, LinkStats, Picture, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
 use crate::intercom::VideoMode;
-use crate::media::{AudioUnit, Fanout, Kind, Playback, RemoteStream, RtpInput, Unit, VideoUnit};
+use crate::media::{
+    AudioUnit, Fanout, Kind, Party, Playback, RemoteStream, RtpInput, Unit, VideoUnit,
+};
 
 /// How long one packet may wait for the connection's driver before it is dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -263,17 +265,25 @@ pub async fn answer_keyframe_requests(
     track: Arc<TrackLocalStaticRTP>,
     fanout: Fanout,
     gauge: Arc<Gauge>,
+    party: Party,
 ) {
+    let mut asked: Option<Instant> = None;
     while let Some(event) = track.poll().await {
         if matches!(event, TrackLocalEvent::OnRtcpPacket(_)) {
             let road = gauge.road();
             trace!(?road, "the peer asks for a keyframe");
-            if road.mode == VideoMode::Full && !road.congested {
+            let too_soon = asked.is_some_and(|at| at.elapsed() < AUDIENCE_PATIENCE);
+            let waits = party == Party::Audience && too_soon;
+            if road.mode == VideoMode::Full && !road.congested && !waits {
+                asked = Some(Instant::now());
                 fanout.request_keyframe();
             }
         }
     }
 }
+
+/// So often an audience may have a keyframe made: each costs all phones some of their picture, and people come and go.
+const AUDIENCE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What a receiver needs to know.
 #[derive(Clone)]

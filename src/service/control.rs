@@ -232,10 +232,25 @@ pub struct HookStatus {
 pub struct PublishStatus {
     /// Its host.
     pub server: String,
-    /// `idle` (empty before the first call), `connecting`, `connected` or `failing`.
-    pub state: String,
+    /// What it gets.
+    pub state: PublishState,
     /// What went wrong last, in words, if nothing went well since.
     pub error: Option<String>,
+}
+
+/// How far a media server has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishState {
+    /// Nobody is at the door.
+    #[default]
+    Idle,
+    /// It was offered the stream.
+    Connecting,
+    /// It has the stream.
+    Connected,
+    /// It does not; it is asked again.
+    Failing,
 }
 
 /// The call that goes on.

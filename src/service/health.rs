@@ -81,9 +81,8 @@ pub fn of(status: &Status) -> Health {
         }
     }
     if let Some(publish) = &status.publish
-        && publish.state == "failing"
+        && let Some(why) = &publish.error
     {
-        let why = publish.error.as_deref().unwrap_or("it cannot be reached");
         found.push((Grade::Degraded, format!("the media server gets no picture: {why}")));
     }
     found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));

@@ -68,8 +68,9 @@ fn addresses(text: &str) -> String {
             if after.starts_with('[') { after.find(']').map_or(0, |end| end + 1) } else { 0 };
         let end = after[from..].find(ends).map_or(after.len(), |end| from + end);
         let address = &after[..end];
-        // A password may hold a slash.
-        let address = match address.rsplit_once('@') {
+        // A password may hold a slash; but what stands behind a whole host and its slash is a path, whatever is in it.
+        let head = address.find(['/', '?', '#']).map_or(address, |at| &address[..at]);
+        let address = match address.rsplit_once('@').filter(|_| !is_place(head)) {
             Some((_, place)) => {
                 out.push_str(HIDDEN);
                 out.push('@');
@@ -90,6 +91,21 @@ fn addresses(text: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether this is a host, with or without a port, and no user before it.
+fn is_place(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !host.contains('[') || host.ends_with(']') => (host, port),
+        _ => (text, ""),
+    };
+    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let letters = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let is_host = match inner {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(letters),
+    };
+    is_host && port.chars().all(|c| c.is_ascii_digit())
 }
 
 fn beginnings(text: &str) -> String {
@@ -193,6 +209,8 @@ mod tests {
             ("\"https://ntfy.example/topic\", next", "\"https://ntfy.example/[hidden]\", next"),
             ("https://[2001:db8::1]:8443/#k", "https://[2001:db8::1]:8443/[hidden]"),
             ("turn:t.example:443?transport=tcp", "turn:t.example:443?transport=tcp"),
+            ("https://hooks.example/T0/abc@tail", "https://hooks.example/[hidden]"),
+            ("https://hooks.example:8443?user=@name", "https://hooks.example:8443/[hidden]"),
             ("rtsp://u:p/w@cam.example/live", "rtsp://[hidden]@cam.example/[hidden]"),
             ("https://a/ https://b?q", "https://a/ https://b/[hidden]"),
         ] {

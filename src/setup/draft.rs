@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use super::{CREDENTIAL, KEY_FILE, SetupError, file};
 use crate::config::{self, LoadArgs, Loaded, Surroundings, edit, whole_file};
 
-/// In the place of a secret that only systemd hands over, and that set-up need not know.
-const STAND_IN: &[u8] = b"stand-in";
+/// In the place of what only systemd hands over, and set-up need not know: long enough for any secret, and of the look of
+/// certificates where some are asked for.
+const STAND_IN: &[u8] = b"stand-in-for-a-secret-that-systemd-hands-over";
+const STAND_IN_AUTHORITY: &[u8] = b"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
 
 /// The key, if it can be one; else why not, without repeating it.
 pub fn good_key(text: &str) -> Result<String, String> {
@@ -52,8 +54,9 @@ fn check_in(
     let key = key.map(str::to_owned).or(present);
     let own = CREDENTIAL.split_once(':').map_or(CREDENTIAL, |(_, name)| name);
     let mut others = credentials(&text);
-    others.retain(|name| name != own);
-    let stand_ins = others.iter().map(|name| (name.as_str(), STAND_IN));
+    others.retain(|(name, _)| name != own);
+    let stand_in = |authority: bool| if authority { STAND_IN_AUTHORITY } else { STAND_IN };
+    let stand_ins = others.iter().map(|(name, authority)| (name.as_str(), stand_in(*authority)));
     for (name, secret) in stand_ins.chain(key.iter().map(|key| (own, key.as_bytes()))) {
         let path = draft.join(name);
         whole_file::write_private(&path, secret).map_err(|source| file("write", &path, source))?;
@@ -68,7 +71,7 @@ fn check_in(
     match config::load_within(&args, &around) {
         Ok(mut loaded) => {
             loaded.warnings = loaded.warnings.into_iter().map(named).collect();
-            loaded.warnings.extend(others.iter().map(|name| {
+            loaded.warnings.extend(others.iter().map(|(name, _)| {
                 format!(
                     "the secret {name} is handed over by systemd alone: what needs it is tried in vain here"
                 )
@@ -79,25 +82,27 @@ fn check_in(
     }
 }
 
-/// The names of the credentials a configuration asks for, as far as they are plain.
-fn credentials(text: &str) -> Vec<String> {
-    fn collect(value: &toml::Value, names: &mut Vec<String>) {
+/// The names of the credentials a configuration asks for, and whether they are to hold certificates.
+fn credentials(text: &str) -> Vec<(String, bool)> {
+    fn collect(key: &str, value: &toml::Value, names: &mut Vec<(String, bool)>) {
         match value {
             toml::Value::String(text) => {
                 let name = text.strip_prefix("credential:");
-                let plain = |name: &&str| {
-                    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-                };
-                names.extend(name.filter(|name| !name.is_empty()).filter(plain).map(str::to_owned));
+                let plain = |name: &&str| !["", ".", ".."].contains(name) && !name.contains('/');
+                names.extend(name.filter(plain).map(|name| (name.to_owned(), key == "ca_file")));
             }
-            toml::Value::Array(values) => values.iter().for_each(|value| collect(value, names)),
-            toml::Value::Table(table) => table.values().for_each(|value| collect(value, names)),
+            toml::Value::Array(values) => {
+                values.iter().for_each(|value| collect(key, value, names));
+            }
+            toml::Value::Table(table) => {
+                table.iter().for_each(|(key, value)| collect(key, value, names));
+            }
             _ => {}
         }
     }
     let mut names = Vec::new();
     if let Ok(table) = text.parse::<toml::Table>() {
-        collect(&toml::Value::Table(table), &mut names);
+        collect("", &toml::Value::Table(table), &mut names);
     }
     names
 }

@@ -183,13 +183,15 @@ fn secrets_that_systemd_hands_over_are_no_reason_to_refuse() {
     let folder = folder();
     let key = folder.path().join("key");
     fs::write(&key, KEY).expect("written");
-    let text = "channel = \"d\"\n[[ice.servers]]\nurls = [\"turn:turn.example\"]\nusername = \"u\"\ncredential_file = \"credential:turn\"\n";
+    let text = "channel = \"d\"\n[[ice.servers]]\nurls = [\"turn:turn.example\"]\nusername = \"u\"\ncredential_file = \"credential:turn.password\"\n\
+        [[hooks.webhook]]\nurl = \"https://owner.example/door\"\nsecret_file = \"credential:hook\"\n\
+        ca_file = \"credential:authority\"\n";
     fs::write(folder.path().join("config.toml"), text).expect("written");
     let args = SetupArgs { yes: true, key_file: Some(key), ..SetupArgs::default() };
     let (outcome, _) = talk(&args, folder.path(), "", &machine());
     let loaded = outcome.unwrap_or_else(|why| panic!("{why}"));
     assert_eq!(loaded.settings.ice.servers.len(), 1);
-    assert!(loaded.warnings.iter().any(|line| line.contains("the secret turn")));
+    assert!(loaded.warnings.iter().any(|line| line.contains("the secret turn.password ")));
     assert_eq!(files(folder.path()), ["channel.key", "config.toml", "config.toml.old", "key"]);
 }
 

@@ -133,6 +133,11 @@ fn kept(cert: &Path, key: &Path, now: SystemTime) -> Result<Arc<ServerConfig>, L
     if since_epoch(now) + RENEW_BEFORE > ends {
         return Err(certificate(cert, "is about to expire"));
     }
+    // Made while the clock was years ahead. A clock that was never set says nothing.
+    let begins = chain.first().and_then(begins_at).unwrap_or_default();
+    if since_epoch(now) >= EARLIEST && begins > since_epoch(now) {
+        return Err(certificate(cert, "is not valid yet"));
+    }
     let config = server_config(chain, read_key(key)?).map_err(|error| certificate(cert, error))?;
     tighten(key)?;
     Ok(config)

@@ -20,7 +20,7 @@ use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
@@ -278,7 +278,10 @@ impl Doorway {
                 _ = looks.tick(), if look.is_empty() => {
                     look.extend(papers.clone().map(Papers::read));
                 }
-                Some(Ok(found)) = look.join_next() => self.renew(found),
+                Some(found) = look.join_next() => {
+                    let broke_off = |error: JoinError| LanError::MakeCertificate { problem: error.to_string() };
+                    self.renew(found.unwrap_or_else(|error| Err(broke_off(error))));
+                }
                 Some(pipe) = pipes.recv() => {
                     let doorway = self.clone();
                     let door = self.visitor(Identity::Door, "door", None);

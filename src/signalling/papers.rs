@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use rustls::ServerConfig;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::address::{host_names, interface_addresses};
 use super::cert;
@@ -14,6 +15,9 @@ use super::lan::{LanError, TlsFiles};
 
 /// Between two looks. Certificates are replaced weeks before they end.
 pub const LOOK: Duration = Duration::from_secs(24 * 3600);
+
+/// For the files to be read, or made.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The owner's files, or the door's own in its state directory.
 #[derive(Debug, Clone)]
@@ -37,6 +41,10 @@ impl Papers {
                 cert::own(&self.state_dir, &names, &addresses, SystemTime::now())
             }
         });
-        reading.await.map_err(|error| LanError::MakeCertificate { problem: error.to_string() })?
+        let failed = |problem: String| LanError::MakeCertificate { problem };
+        let read = timeout(PATIENCE, reading)
+            .await
+            .map_err(|_| failed("the disk does not give the files".to_owned()))?;
+        read.map_err(|error| failed(error.to_string()))?
     }
 }

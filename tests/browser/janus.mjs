@@ -33,6 +33,8 @@ export class Janus {
   asked = [];
   /** The endpoint says this instead of taking a stream, while set. */
   refuses = null;
+  /** The endpoint takes no stream before this is done. */
+  holds = null;
 
   /** @param {{token: string}} wishes what the endpoint wants as bearer */
   static async start({ token }) {
@@ -49,22 +51,32 @@ transports: { disable = "libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so
     put("janus.transport.http.jcfg", `general: { json = "compact"\n base_path = "/janus"\n http = true\n port = ${port}\n ip = "127.0.0.1"\n https = false }
 admin: { admin_http = false\n admin_https = false }\n`);
     put("janus.plugin.videoroom.jcfg", `room-${ROOM}: { description = "doors"\n publishers = 8\n videocodec = "h264"\n audiocodec = "opus"\n fir_freq = 10 }\n`);
-    janus.#child = spawn("janus", ["-F", janus.folder, "-C", join(janus.folder, "janus.jcfg"), "-o"], { stdio: ["ignore", "pipe", "pipe"] });
-    for (const stream of [janus.#child.stdout, janus.#child.stderr]) stream.on("data", (data) => (janus.#out = (janus.#out + data).slice(-100_000)));
-    await until(() => fetch(`${janus.api}/info`).then((answer) => answer.ok, () => false), "Janus", START_MS, () => janus.#out.slice(-3000));
-    janus.#server = createServer((request, response) => void janus.#whip(request, response)).listen(0, "127.0.0.1");
-    await once(janus.#server, "listening");
-    janus.endpoint = `http://127.0.0.1:${janus.#server.address().port}/whip/door`;
+    try {
+      await janus.#begin();
+    } catch (error) {
+      await janus.stop();
+      throw error;
+    }
     return janus;
   }
 
+  async #begin() {
+    this.#child = spawn("janus", ["-F", this.folder, "-C", join(this.folder, "janus.jcfg"), "-o"], { stdio: ["ignore", "pipe", "pipe"] });
+    for (const stream of [this.#child.stdout, this.#child.stderr]) stream.on("data", (data) => (this.#out = (this.#out + data).slice(-100_000)));
+    await until(() => fetch(`${this.api}/info`).then((answer) => answer.ok, () => false), "Janus", START_MS, () => this.#out.slice(-3000));
+    this.#server = createServer((request, response) => void this.#whip(request, response)).listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.endpoint = `http://127.0.0.1:${this.#server.address().port}/whip/door`;
+  }
+
   async stop() {
-    this.#server.closeAllConnections();
-    this.#server.close();
-    const gone = once(this.#child, "exit");
-    this.#child.kill("SIGTERM");
-    await Promise.race([gone, new Promise((resolve) => setTimeout(resolve, EXIT_MS).unref())]);
-    this.#child.kill("SIGKILL");
+    this.#server?.closeAllConnections();
+    this.#server?.close();
+    const lives = () => this.#child.exitCode === null && this.#child.signalCode === null;
+    if (lives()) {
+      this.#child.kill("SIGTERM");
+      await until(() => !lives(), "the end of Janus", EXIT_MS).catch(() => this.#child.kill("SIGKILL"));
+    }
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -75,7 +87,12 @@ admin: { admin_http = false\n admin_https = false }\n`);
   /** WHIP as RFC 9725 has it, as far as a door needs it. */
   async #whip(request, response) {
     const parts = [];
-    for await (const part of request) parts.push(part);
+    try {
+      for await (const part of request) parts.push(part);
+    } catch {
+      // The door went away in the middle of it.
+      return;
+    }
     const known = request.headers.authorization === `Bearer ${this.token}`;
     const say = (status, headers = {}, body = "") => {
       this.asked.push({ method: request.method, known, status, type: request.headers["content-type"] ?? null });
@@ -90,6 +107,7 @@ admin: { admin_http = false\n admin_https = false }\n`);
         return say(handle ? 200 : 404);
       }
       if (this.refuses) return say(this.refuses);
+      if (this.holds) await this.holds;
       if (request.method !== "POST" || request.headers["content-type"] !== "application/sdp") return say(415);
       const handle = await Handle.attach(this.api);
       const jsep = { type: "offer", sdp: Buffer.concat(parts).toString() };

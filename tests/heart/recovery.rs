@@ -43,6 +43,22 @@ fn an_sdk_that_rebuilt_its_connection_is_answered_at_once() {
 }
 
 #[test]
+fn who_hangs_up_while_the_line_is_away_is_not_kept_for_media_that_have_ended() {
+    let mut world = talking("-door");
+    world.line_goes(SERVICE);
+    world.run(ms(500));
+    world.link_ends("7phone");
+    world.run(ms(500));
+    assert!(!world.connected("7phone"));
+    assert_eq!(world.lamp, Lamp::Reconnecting);
+    world.browsers.get_mut("7phone").expect("just made").in_channel = false;
+    world.line_returns(SERVICE, "-door");
+    // The rule lets a call whose last phone is gone linger for a while.
+    world.run(ms(12_000));
+    assert_ne!(world.state(), CallState::Talking, "nobody is there any more");
+}
+
+#[test]
 fn keys_that_no_restart_brings_back_are_made_anew_within_half_a_minute() {
     for door in ["-door", "zdoor"] {
         let mut world = talking(door);

@@ -382,7 +382,17 @@ impl World {
 
     /// The socket is lost and back under the same id, and nobody in the channel was told.
     pub fn uplink_blinks(&mut self, uplink: UplinkId, own: &str) {
+        self.line_goes(uplink);
+        self.line_returns(uplink, own);
+    }
+
+    /// The socket is lost, and nobody in the channel is told.
+    pub fn line_goes(&mut self, uplink: UplinkId) {
         self.input(Input::Uplink(uplink, UplinkEvent::Down));
+    }
+
+    /// It is back under the same id.
+    pub fn line_returns(&mut self, uplink: UplinkId, own: &str) {
         self.input(Input::Uplink(uplink, UplinkEvent::Up { own: own.into() }));
         self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Joined)));
         let there = self.members(uplink);
@@ -504,6 +514,17 @@ impl World {
         self.cut_session(id);
         for (_, fake) in self.links.iter_mut().filter(|(link, _)| link.peer.id.as_str() == id) {
             fake.over = true;
+        }
+    }
+
+    /// The browser closes its connection, and the door hears that.
+    pub fn link_ends(&mut self, id: &str) {
+        let theirs = |link: &&LinkId| link.peer.id.as_str() == id;
+        let ended: Vec<LinkId> = self.links.keys().filter(theirs).cloned().collect();
+        for link in ended {
+            let fake = self.links.get_mut(&link).expect("just listed");
+            (fake.connected, fake.over) = (false, true);
+            self.link_later(ms(0), &link, LinkEvent::Closed);
         }
     }
 

@@ -322,7 +322,8 @@ impl Call {
             }
         };
         let waited = tokio::time::timeout(Duration::from_secs(60), flowing).await;
-        assert!(waited.is_ok(), "no frames come: {:?}", self.ends[1].handle.reading());
+        let readings = self.ends.each_ref().map(|end| end.handle.reading());
+        assert!(waited.is_ok(), "no frames come: {readings:?}");
     }
 
     fn assert_relayed(&self) {

@@ -56,11 +56,14 @@ impl Peer {
                 }
                 // What still flows ends in a moment: the peer has turned to a link that is not there any more,
                 // and an ICE restart would offer it keys that both sides have thrown away (RFC 8842 section 5.5).
-                Step::Mismatched => {
+                // A late word of a connection it had before changes nothing while the present one works.
+                Step::Mismatched { same_connection }
+                    if same_connection || link.health != Health::Connected =>
+                {
                     self.recovery.restarted(cx.now);
                     return self.rebuild(cx, Why::Mismatched, None);
                 }
-                Step::Ignored => cx.acts.push(Act::Ignored),
+                Step::Mismatched { .. } | Step::Ignored => cx.acts.push(Act::Ignored),
                 Step::Rebuild(Why::Broken, offer) => {
                     match self.recovery.useless(cx.now, Futile::Broken) {
                         Some(Remedy::Rebuild) => self.rebuild(cx, Why::Broken, offer),

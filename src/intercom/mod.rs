@@ -25,6 +25,7 @@ mod negotiation;
 mod page;
 mod peer;
 mod recovery;
+mod remote;
 mod roster;
 mod settle;
 mod types;

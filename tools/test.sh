@@ -72,6 +72,7 @@ check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
 check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
+check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs

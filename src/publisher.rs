@@ -342,12 +342,6 @@ impl Stream {
     }
 
     async fn connect(&mut self, session: &Session) -> Result<(), PublishError> {
-        let sends = |line: &str| line == "a=sendrecv" || line == "a=sendonly";
-        if session.answer.lines().any(sends) {
-            return Err(PublishError::Link(
-                "the server wants to send, and nothing is played of it".to_owned(),
-            ));
-        }
         self.order(LinkCommand::TakeAnswer { op: OpId(2), sdp: session.answer.clone() })?;
         loop {
             match self.next().await? {
@@ -355,6 +349,10 @@ impl Stream {
                     return Err(PublishError::Link(format!(
                         "the server's answer is of no use: {why}"
                     )));
+                }
+                LinkEvent::RemoteMedia { audio, video } if audio || video => {
+                    let words = "the server wants to send, and nothing is played of it";
+                    return Err(PublishError::Link(words.to_owned()));
                 }
                 LinkEvent::Health(Health::Connected) => return Ok(()),
                 _ => {}

@@ -184,13 +184,12 @@ impl Allocator {
 
     /// The links that have a say: phones, or everybody where there are none.
     fn heard(&self) -> impl Iterator<Item = &Seat> {
-        let phones = self.seats.values().any(|seat| seat.party == Party::Phone);
+        let phones = self.has_phones();
         self.seats.values().filter(move |seat| !phones || seat.party == Party::Phone)
     }
 
-    /// Whether a link is one that only gets what fits.
-    fn looks_on(&self, party: Party) -> bool {
-        party == Party::Audience && self.seats.values().any(|seat| seat.party == Party::Phone)
+    fn has_phones(&self) -> bool {
+        self.seats.values().any(|seat| seat.party == Party::Phone)
     }
 
     /// What the links that have a say carry, and their room.
@@ -201,10 +200,10 @@ impl Allocator {
     fn reduce(&mut self, now: Duration) {
         let of_phones = self.full_needs(now, None).max(self.floor());
         let of_audience = (AUDIENCE_NEEDS.0 * self.bitrate) as u32;
-        let looks_on = self.looks_on(Party::Audience);
+        let phones = self.has_phones();
         for seat in self.seats.values_mut() {
             let Some(room) = seat.room(now) else { continue };
-            let limit = match looks_on && seat.party == Party::Audience {
+            let limit = match phones && seat.party == Party::Audience {
                 true => of_audience,
                 false => of_phones,
             };
@@ -242,7 +241,7 @@ impl Allocator {
             .filter_map(|(link, seat)| seat.room(now).map(|room| (*link, room, seat.party)))
             .collect();
         for (link, room, party) in reduced {
-            let full = if self.looks_on(party) {
+            let full = if party == Party::Audience && self.has_phones() {
                 f64::from(room) >= AUDIENCE_NEEDS.1 * self.bitrate
             } else {
                 let need = self.full_needs(now, Some(room)).max(self.floor());

@@ -24,8 +24,8 @@ use v4l::{Device, Format, FourCC, Fraction};
 use super::devices_video::not_opened;
 use super::plan_camera::CameraFeed;
 
-/// Buffers: four for the driver, as some do not start with fewer, and the one that is read.
-const BUFFERS: u32 = 5;
+/// Buffers in the driver: one is filled, one waits, one is read, one to spare.
+const BUFFERS: u32 = 4;
 /// How long one wait for a picture lasts at most: so late the end of the feed is noticed.
 const WAIT: Duration = Duration::from_millis(200);
 /// A picture older than this has a time stamp of another clock.
@@ -145,29 +145,16 @@ fn pass_over_one(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
     Ok(())
 }
 
-/// Starts the camera. The crate would do so when it is asked for the first picture, and be in the wrong when that takes
-/// its time; the first picture of a call would be lost.
-fn start(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
-    // All but the first: it is given to the driver when the first picture is taken.
-    for index in 1..BUFFERS as usize {
-        match CaptureStream::queue(stream, index) {
-            // The driver gave fewer, and may begin only with all of them. Then the first picture is the price.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-                CaptureStream::queue(stream, 0)?;
-                stream.start()?;
-                return pass_over_one(stream, over);
-            }
-            queued => queued?,
-        }
-    }
-    stream.start()
-}
-
 /// Reads until it is over or the camera fails.
 fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
     let clock = gst::SystemClock::obtain();
     let handle = stream.handle();
-    start(stream, over)?;
+    // The first call starts the camera, which may take its time.
+    match stream.next() {
+        Ok(_) => {}
+        Err(error) if is_wait(&error) => pass_over_one(stream, over)?,
+        Err(error) => return Err(error),
+    }
     while wait(&handle, over)? {
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,

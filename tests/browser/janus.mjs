@@ -6,23 +6,14 @@ import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { createServer as createPlain } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { until } from "./wait.mjs";
+import { freePort, until } from "./wait.mjs";
 
 const ROOM = 1234;
 const START_MS = 20_000;
 const ANSWER_MS = 15_000;
 const EXIT_MS = 5_000;
-
-async function freePort() {
-  const server = createPlain().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 export class Janus {
   #child = null;

@@ -6,25 +6,17 @@ import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
-import { connect, createServer as createPlain } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, before, describe, test } from "node:test";
 import { Door } from "./door.mjs";
-import { until } from "./wait.mjs";
+import { freePort, until } from "./wait.mjs";
 
 const SECRET = "a-secret-of-sixteen-letters-or-more";
 const TEST_MS = 90_000;
 const SOON_MS = 20_000;
-
-async function freePort() {
-  const server = createPlain().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** A web address that keeps what it is sent. */
 class Receiver {

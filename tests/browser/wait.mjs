@@ -1,5 +1,8 @@
 // Waiting for observable things, always with a deadline.
 
+import { once } from "node:events";
+import { createServer } from "node:net";
+
 /** Pause between two looks at the same thing, in milliseconds. */
 const LOOK_MS = 100;
 
@@ -41,4 +44,13 @@ export function within(promise, what, ms) {
     timer = setTimeout(() => reject(new Error(`${what} did not happen within ${ms} ms`)), ms);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+/** A port of this machine that was free a moment ago. */
+export async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
 }

@@ -106,6 +106,7 @@ mod tests {
     const TO_BE_KILLED: &str = "INTERCOM_TEST_WRITES_TO";
     const CONTENTS: [u8; 2] = [b'a', b'b'];
     const LENGTH: usize = 64 * 1024;
+    const ROUNDS: u32 = 40;
 
     #[test]
     #[ignore = "runs inside another test, which kills it"]
@@ -128,7 +129,7 @@ mod tests {
         let path = folder.path().join("file.json");
         let exe = std::env::current_exe().expect("a test is a program");
         let mut seen = std::collections::BTreeSet::new();
-        for round in 0..40_u64 {
+        for round in 0..ROUNDS {
             let mut program = std::process::Command::new(&exe)
                 .args([
                     "--exact",
@@ -139,14 +140,21 @@ mod tests {
                 .stdout(std::process::Stdio::null())
                 .spawn()
                 .expect("it starts");
-            // It has begun when the file is another one than before.
+            // It has written once when the file is another one than before; every second program writes twice, so that
+            // both contents are there to be replaced, however long this disk takes.
             let age = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
-            let before = age(&path);
-            while age(&path) == before && program.try_wait().expect("it is ours").is_none() {
-                std::thread::yield_now();
+            let mut write = std::time::Duration::ZERO;
+            for _ in 0..=round % 2 {
+                let (before, began) = (age(&path), std::time::Instant::now());
+                while age(&path) == before && program.try_wait().expect("it is ours").is_none() {
+                    std::thread::yield_now();
+                }
+                write = began.elapsed();
             }
-            // Somewhere in a write: each round a little later.
-            for _ in 0..round * 997 {
+            // Somewhere in the next write: each round a little later, by what the last one took.
+            let wait = write.min(std::time::Duration::from_millis(50)) * round / ROUNDS;
+            let end = std::time::Instant::now() + wait;
+            while std::time::Instant::now() < end {
                 std::hint::spin_loop();
             }
             program.kill().expect("it is killed");

@@ -6,15 +6,24 @@
 //! falls to what really arrives. Loss without a queue is a narrow path only if sending less makes it less;
 //! else it is the path's nature, and sending less would help nobody (media.md section "Rate control").
 
+mod arrivals;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use arrivals::Arrivals;
+
 /// The least this ever says, in bit/s: a voice.
 const LEAST: f64 = 30_000.0;
 /// So much of what arrived is sent after the path turned out too narrow; the rest lets the queue drain.
 const BACK_OFF: f64 = 0.85;
+/// Whoever sends less than this part of the rate does not test it: a queue then says that the path is narrower, or
+/// stood still for a moment, but not how narrow it is.
+const TESTING: f64 = 0.4;
+/// What is left of a rate that nobody tested, for each queue that is too long.
+const DOUBT: f64 = 0.5;
 /// Growth per second far from what was too much, near it, and just past it.
 const GROWTH_FAR: f64 = 1.4;
 const GROWTH_NEAR: f64 = 1.08;
@@ -33,8 +42,6 @@ const TOO_LONG_QUEUE: f64 = 0.12;
 const REDUCTION_PAUSE: Duration = Duration::from_millis(300);
 /// The time without a queue after a reduction before the rate grows again.
 const REST: Duration = Duration::from_millis(500);
-/// What arrived is measured over this much of the receiver's time.
-const MEASURE: Duration = Duration::from_millis(150);
 /// Losses are counted over this time.
 const LOSS_WINDOW: Duration = Duration::from_secs(1);
 /// Fewer packets say nothing about loss.
@@ -112,7 +119,7 @@ pub struct Estimator {
     queue: f64,
     /// Since when the queue is long, and how long it was then.
     long_since: Option<(Duration, f64)>,
-    arrivals: VecDeque<(Duration, usize)>,
+    arrivals: Arrivals,
     outcomes: VecDeque<Outcome>,
     natural_loss: f64,
     /// When the path was last lossy.
@@ -144,7 +151,7 @@ impl Estimator {
             base: Base::default(),
             queue: 0.0,
             long_since: None,
-            arrivals: VecDeque::new(),
+            arrivals: Arrivals::default(),
             outcomes: VecDeque::new(),
             natural_loss: 0.0,
             lossy: None,
@@ -270,9 +277,6 @@ impl Estimator {
     }
 
     fn count(&mut self, now: Duration, fates: &[Fate]) {
-        let mut arrived: Vec<(Duration, usize)> =
-            fates.iter().filter_map(|fate| Some((fate.arrived?, fate.size))).collect();
-        arrived.sort_unstable();
         // What was sent before a reduction says nothing about the rate after it.
         let counted = |fate: &&Fate| self.reduced.is_none_or(|at| fate.sent >= at);
         let counted: Vec<&Fate> = fates.iter().filter(counted).collect();
@@ -293,25 +297,10 @@ impl Estimator {
         if loss >= VOICE_LOSS.0 || (was_lossy && loss >= VOICE_LOSS.1) {
             self.lossy = Some(now);
         }
-        self.arrivals.extend(arrived);
-        let Some((last, _)) = self.arrivals.back().copied() else { return };
-        while self.arrivals.len() > 10
-            && self.arrivals.front().is_some_and(|(at, _)| last.saturating_sub(*at) > MEASURE)
-        {
-            self.arrivals.pop_front();
-        }
-        if let (Some(tested), Some(rate)) = (self.tested, self.arrival_rate()) {
+        self.arrivals.take(fates);
+        if let (Some(tested), Some(rate)) = (self.tested, self.arrivals.rate()) {
             self.tested = Some(rate.max(tested * 0.995));
         }
-    }
-
-    /// Bits per second that arrived lately, by the receiver's clock.
-    fn arrival_rate(&self) -> Option<f64> {
-        let (first, last) = (self.arrivals.front()?, self.arrivals.back()?);
-        let span = last.0.saturating_sub(first.0).as_secs_f64();
-        // The first packet only starts the clock.
-        let bytes: usize = self.arrivals.iter().skip(1).map(|(_, size)| size).sum();
-        (span > 0.02).then(|| bytes as f64 * 8.0 / span)
     }
 
     fn lost_of(&self) -> (u32, u32) {
@@ -363,9 +352,16 @@ impl Estimator {
 
     /// Down to less than what arrives, and to `most` of the present rate.
     fn back_off(&mut self, now: Duration, most: f64) {
-        let arrives = self.arrival_rate().unwrap_or(self.rate);
-        self.rate = (BACK_OFF * arrives).min(most * self.rate).max(LEAST);
-        self.too_much = Some(arrives.max(self.rate));
+        let arrives = self.arrivals.rate().unwrap_or(self.rate);
+        let doubted = DOUBT * self.rate;
+        let untested = self.arrivals.sending_rate().is_some_and(|sent| sent < TESTING * self.rate);
+        if untested && BACK_OFF * arrives < doubted {
+            self.rate = doubted.max(LEAST);
+            self.too_much = None;
+        } else {
+            self.rate = (BACK_OFF * arrives).min(most * self.rate).max(LEAST);
+            self.too_much = Some(arrives.max(self.rate));
+        }
         self.reduced = Some(now);
         self.outcomes.clear();
     }
@@ -556,6 +552,8 @@ mod tests {
         now: Duration,
         sent: Duration,
         under_way: VecDeque<Fate>,
+        /// Only the voice is sent.
+        quiet: bool,
         /// The longest travelling time of the voice in the last run, and its losses.
         slowest: Duration,
         voice_lost: u32,
@@ -570,6 +568,7 @@ mod tests {
                 now: Duration::ZERO,
                 sent: Duration::ZERO,
                 under_way: VecDeque::new(),
+                quiet: false,
                 slowest: Duration::ZERO,
                 voice_lost: 0,
                 pictures: 0,
@@ -599,7 +598,8 @@ mod tests {
                         None => self.voice_lost += 1,
                     }
                 }
-                if ms.is_multiple_of(33) && !self.estimator.is_congested(self.now, self.sent) {
+                let may = !self.quiet && !self.estimator.is_congested(self.now, self.sent);
+                if ms.is_multiple_of(33) && may {
                     self.pictures += 1;
                     let bytes = (self.estimator.rate() - 48_000.0).max(0.0) * 0.93 * 0.033 / 8.0;
                     for _ in 0..(bytes / 1000.0).ceil() as u32 {
@@ -641,6 +641,50 @@ mod tests {
             assert_eq!(talk.run(1.0), CEILING);
         }
         assert!(talk.estimator.is_at_ceiling());
+    }
+
+    #[test]
+    fn a_path_that_stops_for_a_moment_while_only_the_voice_flows_is_not_taken_for_a_narrow_one() {
+        for stop in [80, 130, 200, 400] {
+            let mut talk = Talk::over(Path::new(20_000_000.0));
+            talk.quiet = true;
+            talk.run(0.3);
+            talk.path.free_at = talk.now.as_secs_f64() + f64::from(stop) / 1000.0;
+            talk.run(0.6);
+            talk.quiet = false;
+            let rate = talk.run(1.0);
+            assert!(rate > 0.4 * CEILING, "a stop of {stop} ms: {rate}");
+            assert_eq!(talk.run(4.0), CEILING);
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_long_for_a_moment_while_only_the_voice_flows_is_not_taken_for_a_narrow_one() {
+        for longer in [100, 150, 250] {
+            let mut talk = Talk::over(Path::new(20_000_000.0));
+            talk.quiet = true;
+            talk.run(0.2);
+            talk.path.delay += longer * MS;
+            talk.run(0.7);
+            talk.path.delay -= longer * MS;
+            talk.run(0.3);
+            talk.quiet = false;
+            let rate = talk.run(0.1);
+            assert!(rate > 0.2 * CEILING, "{longer} ms longer: {rate}");
+            assert_eq!(talk.run(6.0), CEILING);
+        }
+    }
+
+    #[test]
+    fn a_path_that_turns_narrow_for_the_voice_alone_is_found_out_within_two_seconds() {
+        let mut talk = Talk::over(Path::new(20_000_000.0));
+        talk.quiet = true;
+        talk.run(2.0);
+        talk.path.capacity = 25_000.0;
+        talk.run(2.5);
+        talk.quiet = false;
+        let rate = talk.run(0.1);
+        assert!(rate < 0.1 * CEILING, "{rate}");
     }
 
     #[test]

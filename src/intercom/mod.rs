@@ -330,11 +330,10 @@ impl Intercom {
             // A page that joined a moment ago may have lost the first telling (protocol.md 5.7).
             self.tell(now, &link.peer, &telling);
         }
-        if let LinkEvent::Reached(what, at) = event {
-            return match self.is_current(link) {
-                true => self.reached(at, Some(&link.peer), what),
-                false => self.counters.ignored += 1,
-            };
+        if let LinkEvent::Reached(what, at) = event
+            && self.is_current(link)
+        {
+            self.reached(at, Some(&link.peer), what);
         }
         let is_end = matches!(
             event,

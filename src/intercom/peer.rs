@@ -360,6 +360,9 @@ impl Peer {
                 self.video = mode;
                 cx.acts.push(Act::Picture(mode));
             }
+            LinkEvent::Reached(Milestone::Ice, _) if link.health != Health::Connected => {
+                self.recovery.handshaking(cx.now);
+            }
             // Told on; nothing follows from it.
             LinkEvent::Video(_) | LinkEvent::Reached(..) => {}
             LinkEvent::Health(health) => return self.health(cx, health),

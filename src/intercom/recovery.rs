@@ -8,6 +8,10 @@ use std::time::{Duration, Instant};
 
 /// How long a new link may take to connect before the next rung.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the two sides may take to agree on keys once ICE has found a way between them; a link that was built anew
+/// has all of [`REBUILD_TIMEOUT`], for paths that are slow. On a path that loses packets the crate's handshake comes
+/// through within a second or never: half a flight of the browser's stops its timer (docs/recovery.md).
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a disconnected link may heal by itself. Its keepalives go on, and find a path that is whole again
 /// within a second; a restart gives up the addresses both sides had through their routers, and cannot learn
 /// new ones before the hole is over (docs/recovery.md).
@@ -180,6 +184,13 @@ impl Recovery {
         if self.rung == Rung::Steady {
             self.rung = Rung::Connecting;
             self.due = Some(now + CONNECT_TIMEOUT);
+        }
+    }
+
+    /// ICE has found a way, and the keys are being agreed on.
+    pub fn handshaking(&mut self, now: Instant) {
+        if self.rung == Rung::Connecting {
+            self.due = self.due.map(|due| due.min(now + HANDSHAKE_TIMEOUT));
         }
     }
 

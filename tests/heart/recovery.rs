@@ -469,6 +469,37 @@ fn a_link_that_looks_for_a_way_in_vain_is_not_left_alone() {
 }
 
 #[test]
+fn a_handshake_that_stalls_costs_its_own_patience_and_not_that_of_a_connection() {
+    for door in ["-door", "zdoor"] {
+        let mut world = World::up(door);
+        world.browser("7phone", true);
+        world.browsers.get_mut("7phone").expect("just made").stalled_handshakes = 1;
+        world.press();
+        world.run_until(CallState::Talking, ms(4_000));
+        assert!(world.connected("7phone"), "{door}");
+        assert_eq!(
+            world.heart.snapshot().counters.rejoins,
+            0,
+            "{door}: nobody has to leave for it"
+        );
+    }
+}
+
+#[test]
+fn a_path_that_is_slow_gets_the_time_it_needs_with_a_new_link() {
+    let mut world = World::up("-door");
+    world.browser("7phone", true);
+    world.browsers.get_mut("7phone").expect("just made").stalled_handshakes = u32::MAX;
+    world.press();
+    world.run(ms(5_000));
+    let link = world.link_to("7phone");
+    world.run(ms(12_000));
+    assert_eq!(world.link_to("7phone"), link, "its handshake goes on");
+    world.input(Input::Link(link, LinkEvent::Health(Health::Connected)));
+    assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
 fn who_answers_while_the_door_is_full_takes_the_place_of_one_who_watches() {
     let mut world = World::up("-door");
     for phone in 1..=7 {

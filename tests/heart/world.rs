@@ -98,6 +98,8 @@ pub struct Browser {
     pub deaf: bool,
     /// The browser sends no candidates and never connects until it makes a new connection.
     pub stuck: bool,
+    /// So many of its next connections find a way and never agree on keys.
+    pub stalled_handshakes: u32,
     /// Its network carries no media.
     pub in_a_hole: bool,
     /// It takes nothing and says nothing; what comes is waiting for it.
@@ -444,6 +446,7 @@ impl World {
             mute: false,
             deaf: false,
             stuck: false,
+            stalled_handshakes: 0,
             in_a_hole: false,
             frozen: None,
             video: Vec::new(),
@@ -771,8 +774,14 @@ impl World {
             && !fake.over
             && fake.checks_until.is_some_and(|until| now <= until)
         {
-            fake.connected = true;
             let link = link.clone();
+            if browser.stalled_handshakes > 0 {
+                fake.over = true;
+                self.browsers.get_mut(id).expect("just looked at").stalled_handshakes -= 1;
+                let found = LinkEvent::Reached(Milestone::Ice, now);
+                return self.link_later(ms(30), &link, found);
+            }
+            fake.connected = true;
             self.link_later(ms(30), &link, LinkEvent::Health(Health::Connected));
         }
     }

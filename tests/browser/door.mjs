@@ -60,7 +60,7 @@ export class Door {
   #spawn([program, ...words]) {
     this.#child = spawn(program, words, {
       stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, RUST_LOG: process.env.RUST_LOG ?? "intercomd=debug,warn", HOME: this.folder },
+      env: { ...process.env, INTERCOMD_LOG: process.env.INTERCOMD_LOG ?? "debug", HOME: this.folder },
     });
     this.#child.stdout.on("data", (data) => (this.#out += data));
     this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-2_000_000)));

@@ -36,7 +36,10 @@ const PAST: f64 = 1.35;
 const SHORT_QUEUE: f64 = 0.03;
 /// A queue longer than this that does not fall is too long.
 const LONG_QUEUE: f64 = 0.06;
-/// A queue longer than this is too long at once, and pictures wait until it is shorter.
+/// And so long it must have been too long: a board or a phone that does something else for a moment, as at the
+/// beginning of a call, or a radio that listens elsewhere, is no narrow path.
+const LASTING: Duration = Duration::from_millis(200);
+/// While a queue is longer than this, pictures wait.
 const TOO_LONG_QUEUE: f64 = 0.12;
 /// The shortest time between two reductions, in which the first shows its effect.
 const REDUCTION_PAUSE: Duration = Duration::from_millis(300);
@@ -340,9 +343,8 @@ impl Estimator {
             self.long_since = Some((now, self.queue));
         }
         let falls = self.queue < before - 0.005;
-        let sudden = self.queue > TOO_LONG_QUEUE && before <= TOO_LONG_QUEUE;
-        let stays = before > SHORT_QUEUE && !falls;
-        if (sudden || stays) && self.may_reduce(now) {
+        let stays = before > SHORT_QUEUE && !falls && now.saturating_sub(since) >= LASTING;
+        if stays && self.may_reduce(now) {
             // Reports on what was sent before the last reduction can only correct it.
             let again = self.reduced.is_some_and(|at| self.reached > at);
             self.back_off(now, if again || self.reduced.is_none() { 0.95 } else { 1.0 });

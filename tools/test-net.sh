@@ -14,7 +14,7 @@ status=0
   lab.test.mjs nat.test.mjs signalling.test.mjs media.test.mjs soak.test.mjs) >"$out" 2>&1 &
 tests=$!
 # Told as it goes: the whole takes long.
-tail --pid=$tests -n +1 -f "$out" 2>/dev/null | grep --line-buffered -E '^ *(not ok|ok) |^ *# seed' | cut -c1-160
+tail --pid=$tests -n +1 -f "$out" 2>/dev/null | grep --line-buffered -E '^ *(not ok|ok) |^ *# seed' | sed -u 's/^\(.\{160\}\).*/\1/'
 wait $tests || status=$?
 passed=$(sed -nE 's/^# pass ([0-9]+)/\1/p' "$out" | tail -n 1); failed=$(sed -nE 's/^# fail ([0-9]+)/\1/p' "$out" | tail -n 1)
 if [ "$status" -ne 0 ]; then

@@ -26,6 +26,7 @@ use super::bandwidth::{self, Gauge};
 use super::keyframes::KeyframeRequests;
 use super::numbers::Extensions;
 use super::servers::Ready;
+use super::sockets::Sockets;
 use super::{Picture, RtcError};
 use crate::config::names::IcePolicy;
 
@@ -179,6 +180,7 @@ async fn build_with(
         .with_media_engine(media_engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings)
+        .with_runtime(Arc::new(Sockets::default()))
         .with_handler(handler)
         .with_udp_addrs(udp.to_vec())
         .with_tcp_addrs(tcp.to_vec())

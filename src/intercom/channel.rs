@@ -35,7 +35,7 @@ impl Intercom {
                 self.line_down(now, uplink);
                 self.leaving.remove(&uplink);
                 for (_, peer) in self.peers.iter_mut().filter(|(key, _)| key.uplink == uplink) {
-                    peer.hold();
+                    peer.hold(now);
                 }
             }
             UplinkEvent::Joined if self.call.is_live() => {
@@ -110,6 +110,10 @@ impl Intercom {
                     peer.resume(cx);
                 }
             });
+            // What was told while the line was away is lost; who knows it already takes no harm from it.
+            if let Some(telling) = self.told.clone() {
+                self.tell(now, &key, &telling);
+            }
         }
         for id in reconciled.came {
             self.welcome(now, PeerKey { uplink, id }, false);

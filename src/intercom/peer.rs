@@ -192,9 +192,9 @@ impl Peer {
         self.link.as_ref().is_some_and(|link| link.health == Health::Connected)
     }
 
-    /// Whether the link worked before and is being repaired.
-    pub fn is_repairing(&self) -> bool {
-        self.recovery.is_repairing()
+    /// Whether the link worked before and is being repaired, or does not come about as it should.
+    pub fn is_in_trouble(&self) -> bool {
+        self.recovery.is_repairing() || self.recovery.is_in_trouble()
     }
 
     /// Whether the peer sends audio or video.
@@ -238,8 +238,11 @@ impl Peer {
     }
 
     /// The uplink is gone.
-    pub fn hold(&mut self) {
+    pub fn hold(&mut self, now: Instant) {
         self.recovery.hold();
+        if self.link.is_some() && !self.is_connected() {
+            self.recovery.silent(now);
+        }
     }
 
     /// The uplink is back with the same id of ours and the peer is still there.
@@ -317,7 +320,8 @@ impl Peer {
                 return cx.acts.push(Act::Ignored);
             };
             if description.kind != DescriptionKind::Offer {
-                return cx.acts.push(Act::Ignored);
+                // The answer of a phone that slept, to an offer of before: it is awake now.
+                return cx.acts.push(Act::Retry);
             }
             self.recovery = Recovery::new(cx.now);
             self.recovery.heard();
@@ -369,6 +373,7 @@ impl Peer {
             LinkEvent::Closed => {
                 // Nothing more comes of it, also where the remedy has to wait for the uplink.
                 link.health = Health::Failed;
+                self.recovery.silent(cx.now);
                 return self.useless(cx, Futile::Broken);
             }
         }
@@ -378,6 +383,10 @@ impl Peer {
     /// When `wakeup` is due.
     pub fn deadline(&self) -> Option<Instant> {
         if self.recovery.is_held() {
+            return self.recovery.stranded();
+        }
+        // Its ladder begins with its link.
+        if self.is_waiting() {
             return None;
         }
         let link = self.link.as_ref();
@@ -393,7 +402,12 @@ impl Peer {
 
     /// Time passed.
     pub fn wakeup(&mut self, cx: &mut Context<'_>) {
-        if self.recovery.is_held() {
+        if self.recovery.is_held() || self.is_waiting() {
+            if self.recovery.stranded().is_some_and(|at| at <= cx.now) {
+                self.recovery.abandoned();
+                self.close(cx);
+                cx.acts.push(Act::GaveUp);
+            }
             return;
         }
         if let Some(link) = self.link.as_mut() {
@@ -443,6 +457,9 @@ impl Peer {
     fn health(&mut self, cx: &mut Context<'_>, health: Health) {
         let Some(link) = self.link.as_mut() else { return };
         link.health = health;
+        if health != Health::Connected {
+            self.recovery.silent(cx.now);
+        }
         match health {
             Health::Connecting => self.recovery.connecting(cx.now),
             Health::Connected => {

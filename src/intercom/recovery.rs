@@ -29,6 +29,9 @@ pub const RESTARTS: u32 = 20;
 /// Each so-manieth of them is a new link instead. A restart keeps the keys; where the two sides do not agree about
 /// those any more, no restart ever helps, and the door cannot see it when the peer's word of it was lost.
 pub const REBUILT_EACH: u32 = 4;
+/// How long somebody who talked is waited for while neither media nor signalling reach them. Their page gives up sooner
+/// (30 s), and as long as the call waits, nobody who presses the button is heard.
+pub const STRANDED: Duration = Duration::from_secs(60);
 /// Longest time an offer of the ladder waits for its answer.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(15);
 /// Rebuilds before leave-and-join.
@@ -115,6 +118,8 @@ pub struct Recovery {
     past: Past,
     /// Restarts in a row that nobody answered.
     unanswered: u32,
+    /// When a peer that nothing reaches is given up.
+    stranded: Option<Instant>,
 }
 
 impl Recovery {
@@ -126,6 +131,7 @@ impl Recovery {
             line: Line::Up,
             past: Past::Silent,
             unanswered: 0,
+            stranded: None,
         }
     }
 
@@ -147,6 +153,16 @@ impl Recovery {
     /// Whether the uplink is down, so that nothing can be done.
     pub fn is_held(&self) -> bool {
         self.line == Line::Down
+    }
+
+    /// When a peer is given up that neither media nor signalling reach.
+    pub fn stranded(&self) -> Option<Instant> {
+        self.stranded
+    }
+
+    /// Whether something had to be done about the link, before or after it worked.
+    pub fn is_in_trouble(&self) -> bool {
+        !matches!(self.rung, Rung::Steady | Rung::Connecting)
     }
 
     /// Whether the link is being brought back by ICE restarts.
@@ -177,6 +193,7 @@ impl Recovery {
         self.rung = Rung::Steady;
         self.due = None;
         self.past = Past::Connected;
+        self.stranded = None;
     }
 
     /// A link that worked is looking for a way again, on the peer's wish or ours.
@@ -278,9 +295,22 @@ impl Recovery {
         self.line = Line::Down;
     }
 
+    /// Media does not flow.
+    pub fn silent(&mut self, now: Instant) {
+        if self.is_held() {
+            self.stranded.get_or_insert(now + STRANDED);
+        }
+    }
+
+    /// It was given up.
+    pub fn abandoned(&mut self) {
+        self.stranded = None;
+    }
+
     /// The uplink is back: the held remedy, to be issued again.
     #[must_use]
     pub fn resume(&mut self, now: Instant) -> Option<Remedy> {
+        self.stranded = None;
         if std::mem::replace(&mut self.line, Line::Up) == Line::Up {
             return None;
         }
@@ -298,6 +328,7 @@ impl Recovery {
     /// A new link is being built whatever was before, and the uplink is there to carry its offer.
     pub fn renewed(&mut self, now: Instant) {
         self.line = Line::Up;
+        self.stranded = None;
         self.restarted(now);
     }
 

@@ -250,7 +250,7 @@ impl Intercom {
         };
         let here: Vec<&Peer> = self.peers.values().filter(|peer| is_here(peer)).collect();
         let seen = here.iter().any(|peer| peer.is_connected());
-        let repairing = !seen && (here.is_empty() || here.iter().any(|peer| peer.is_repairing()));
+        let repairing = !seen && (here.is_empty() || here.iter().any(|peer| peer.is_in_trouble()));
         let going = match self.call.state() {
             CallState::Talking if repairing => Going::Repairing,
             CallState::Ringing if self.peers.values().any(Peer::rings) => Going::Seen,

@@ -2,7 +2,7 @@
 
 use intercomd::intercom::{
     CallState, Cause, Description, DescriptionKind, Health, Input, Lamp, LinkEvent, NetworkChange,
-    PageId, PageMessage, Path, Rules, Signal, UplinkEvent, VideoMode,
+    PageId, PageMessage, Path, Rules, Signal, Stage, UplinkEvent, UplinkId, VideoMode,
 };
 
 use crate::world::{Fault, Mishap, SERVICE, World, ms};
@@ -497,6 +497,70 @@ fn a_path_that_is_slow_gets_the_time_it_needs_with_a_new_link() {
     assert_eq!(world.link_to("7phone"), link, "its handshake goes on");
     world.input(Input::Link(link, LinkEvent::Health(Health::Connected)));
     assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
+fn who_waits_for_a_place_gets_no_link_before_there_is_one() {
+    let mut world = World::up("-door");
+    for phone in 1..=8 {
+        world.browser(&format!("{phone}phone"), true);
+        world.run(ms(100));
+    }
+    world.press();
+    world.run(ms(40_000));
+    assert_eq!(world.open_links(), 6);
+    assert_eq!(world.heart.snapshot().counters.rejoins, 0);
+    assert_eq!(world.heart.snapshot().counters.given_up, 0);
+}
+
+#[test]
+fn somebody_whom_neither_media_nor_signalling_reach_is_waited_for_a_minute_and_not_till_the_talk_is_too_long()
+ {
+    let mut world = talking("-door");
+    world.line_goes(SERVICE);
+    world.hole("7phone");
+    world.run(ms(55_000));
+    assert_eq!(world.state(), CallState::Talking, "it may come back");
+    world.run(ms(30_000));
+    assert_ne!(world.state(), CallState::Talking, "the button works again");
+    world.mend("7phone");
+    world.uplink_up(SERVICE, "-door");
+    world.run(ms(3_000));
+    world.press();
+    world.run_until(CallState::Talking, ms(5_000));
+}
+
+#[test]
+fn a_link_that_does_not_come_about_is_no_talk_on_the_lamp() {
+    let mut world = World::up("-door");
+    world.browser("7phone", true);
+    world.hole("7phone");
+    world.press();
+    world.run(ms(500));
+    world.page("7phone", PageMessage::Answer(None));
+    world.run(ms(500));
+    assert_eq!(world.state(), CallState::Talking, "an answer counts");
+    world.run(ms(15_000));
+    assert_eq!(world.lamp, Lamp::Reconnecting);
+}
+
+#[test]
+fn what_was_told_while_the_line_was_away_is_told_again() {
+    let mut world = World::new(&[SERVICE, UplinkId::Lan]);
+    world.uplink_up(SERVICE, "-door");
+    world.uplink_up(UplinkId::Lan, "-door");
+    world.browser_on(SERVICE, "7phone", false);
+    world.browser_on(UplinkId::Lan, "8house", true);
+    world.run(ms(100));
+    world.press();
+    world.run(ms(100));
+    world.line_goes(SERVICE);
+    world.page("8house", PageMessage::Answer(None));
+    world.run(ms(2_000));
+    assert_eq!(world.state(), CallState::Talking);
+    world.line_returns(SERVICE, "-door");
+    world.run(ms(2_000));
+    assert_eq!(world.stages("7phone").last(), Some(&Stage::Talking));
 }
 
 #[test]

@@ -390,12 +390,14 @@ impl World {
 
     /// The socket is lost, and nobody in the channel is told.
     pub fn line_goes(&mut self, uplink: UplinkId) {
+        self.uplinks.get_mut(&uplink).expect("an uplink of this world").joined = false;
         self.input(Input::Uplink(uplink, UplinkEvent::Down));
     }
 
     /// It is back under the same id.
     pub fn line_returns(&mut self, uplink: UplinkId, own: &str) {
         self.input(Input::Uplink(uplink, UplinkEvent::Up { own: own.into() }));
+        self.uplinks.get_mut(&uplink).expect("an uplink of this world").joined = true;
         self.later(ms(20), Event::Input(Input::Uplink(uplink, UplinkEvent::Joined)));
         let there = self.members(uplink);
         let list = there.iter().map(|id| PeerId::from(id.as_str())).collect();
@@ -490,7 +492,9 @@ impl World {
 
     /// The SDK drops its connection and makes another inside the same peer (protocol.md 6.6).
     pub fn browser_swaps_connection(&mut self, id: &str) {
-        let door = self.browsers[id].pc.as_ref().map(|pc| pc.door.clone()).expect("a connection");
+        // A phone that came back on the other uplink under its name has none yet, while its old media goes on.
+        let Some(pc) = self.browsers[id].pc.as_ref() else { return };
+        let door = pc.door.clone();
         self.browser_meets(id, &door);
     }
 

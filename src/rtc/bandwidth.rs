@@ -173,6 +173,12 @@ impl Gauge {
         over && state.mode == VideoMode::Full
     }
 
+    /// Packets take another way from now on.
+    pub fn path_changed(&self) {
+        let now = self.now();
+        self.lock().estimator.path_changed(now);
+    }
+
     /// The link is to carry so much from now on.
     pub fn set_mode(&self, mode: VideoMode) {
         let mut state = self.lock();

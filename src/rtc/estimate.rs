@@ -213,6 +213,13 @@ impl Estimator {
         self.whole_again(sent);
     }
 
+    /// Packets that are sent after `now` take another way, which may be longer or shorter.
+    pub fn path_changed(&mut self, now: Duration) {
+        self.base = Base::default();
+        self.arrivals = Arrivals::default();
+        self.whole_again(now);
+    }
+
     fn whole_again(&mut self, sent: Duration) {
         self.whole_since = self.whole_since.max(sent);
         self.queue = 0.0;
@@ -687,6 +694,21 @@ mod tests {
         talk.quiet = false;
         let rate = talk.run(0.1);
         assert!(rate < 0.1 * CEILING, "{rate}");
+    }
+
+    #[test]
+    fn a_longer_way_that_is_known_to_be_another_costs_no_picture() {
+        for known in [true, false] {
+            let mut talk = Talk::over(Path::new(20_000_000.0));
+            talk.run(5.0);
+            talk.path.delay += 160 * MS;
+            if known {
+                talk.estimator.path_changed(talk.now);
+            }
+            talk.run(2.0);
+            let whole = talk.pictures >= 58 && talk.estimator.rate() > 0.9 * CEILING;
+            assert_eq!(whole, known, "{} pictures, {}", talk.pictures, talk.estimator);
+        }
     }
 
     #[test]

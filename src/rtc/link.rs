@@ -371,6 +371,7 @@ impl Link {
                     return;
                 }
                 debug!("link {}: goes from {} to {}", self.id, way.local, way.remote);
+                self.gauge.path_changed();
                 let path = way.path.clone();
                 self.way.send_replace(Some(way));
                 self.report(LinkEvent::Path(path)).await;

@@ -9,6 +9,8 @@ use super::Fate;
 const MEASURE: Duration = Duration::from_millis(150);
 /// And over so many packets at least.
 const MEASURE_PACKETS: usize = 10;
+/// No packet is overtaken by another by so much.
+const NEW_CLOCK: Duration = Duration::from_secs(60);
 /// Packets that come within a shorter time, in seconds, say nothing about a rate.
 const SHORTEST: f64 = 0.02;
 
@@ -32,6 +34,12 @@ impl Arrivals {
             |fate: &Fate| Some(Packet { arrived: fate.arrived?, sent: fate.sent, size: fate.size });
         let mut arrived: Vec<Packet> = fates.iter().filter_map(arrived).collect();
         arrived.sort_unstable();
+        // The receiver's clock has 24 bits of 64 ms and begins anew every 12 days.
+        if let (Some(known), Some(new)) = (self.packets.back(), arrived.first())
+            && known.arrived.saturating_sub(new.arrived) > NEW_CLOCK
+        {
+            self.packets.clear();
+        }
         self.packets.extend(arrived);
         let Some(last) = self.packets.back().map(|last| last.arrived) else { return };
         let old = |first: &Packet| last.saturating_sub(first.arrived) > MEASURE;
@@ -57,5 +65,36 @@ impl Arrivals {
         // The first packet only starts the clock.
         let bytes: usize = self.packets.iter().skip(1).map(|packet| packet.size).sum();
         (span > SHORTEST).then(|| bytes as f64 * 8.0 / span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Packets of 100 bytes each 20 ms, which arrive in the same order from `clock` on.
+    fn voice(clock: Duration, from: u32) -> Vec<Fate> {
+        let fate =
+            |n: u32| Fate { sent: n * 20 * MS, arrived: Some(clock + n * 20 * MS), size: 100 };
+        (from..from + 20).map(fate).collect()
+    }
+
+    #[test]
+    fn a_voice_is_sent_as_fast_as_it_arrives() {
+        let mut arrivals = Arrivals::default();
+        assert_eq!((arrivals.rate(), arrivals.sending_rate()), (None, None));
+        arrivals.take(&voice(Duration::from_secs(5), 0));
+        assert_eq!(arrivals.rate(), Some(40_000.0));
+        assert_eq!(arrivals.sending_rate(), Some(40_000.0));
+    }
+
+    #[test]
+    fn the_turn_of_the_receivers_clock_stops_no_measurement() {
+        let mut arrivals = Arrivals::default();
+        arrivals.take(&voice(Duration::from_secs(1_000_000), 0));
+        arrivals.take(&voice(Duration::ZERO, 20));
+        assert_eq!(arrivals.rate(), Some(40_000.0));
     }
 }

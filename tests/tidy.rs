@@ -73,6 +73,8 @@ const PURE: &[&str] = &[
     "src/memory/proof.rs",
     "src/rtc/candidates.rs",
     "src/rtc/estimate.rs",
+    "src/rtc/estimate/arrivals.rs",
+    "src/rtc/flights.rs",
     "src/rtc/pace.rs",
     "src/rtc/sdp.rs",
     "src/rtc/turn_frames.rs",

@@ -170,6 +170,8 @@ async fn build_with(
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(400)))
+        // An allocation whose refresh meets a stale nonce is asked for again only at the next one (media.md trap 19).
+        .with_turn_allocation_refresh_interval_cap(Duration::from_secs(60))
         // A restart binds anew: only so it finds the addresses of a network that has changed. Media
         // pauses during a restart either way.
         .with_discard_local_candidates_during_ice_restart(true)

@@ -11,14 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Sleep, sleep_until};
 use tracing::debug;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime,
     TokioRuntime, Transmit,
 };
 
-use super::flights::{self, Flights, PAUSE};
+use super::flights::{self, Flights};
 
 /// Where a datagram goes: the socket it leaves by, and its destination.
 type To = (Arc<dyn AsyncUdpSocket>, SocketAddr);
@@ -39,8 +39,8 @@ impl Default for Sockets {
 struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
     flights: Arc<Mutex<Flights<To>>>,
-    /// Runs while the crate may still answer what came here.
-    pause: Mutex<Option<Pin<Box<Sleep>>>>,
+    /// When to look again; none before there is a handshake.
+    alarm: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
 impl fmt::Debug for Socket {
@@ -58,40 +58,44 @@ impl Socket {
     fn sent(&self, transmit: &Transmit<'_>) {
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         for datagram in transmit.contents.chunks(size) {
-            if flights::is_handshake(datagram) {
+            if let Some(part) = flights::part(datagram) {
                 let to = (Arc::clone(&self.inner), transmit.destination);
-                lock(&self.flights).sends(to, datagram);
+                lock(&self.flights).sends(Instant::now(), to, (datagram, part));
             }
         }
     }
 
     fn heard(&self, datagrams: &[u8], stride: usize) {
-        let handshake = datagrams.chunks(stride.max(1)).any(flights::is_handshake);
-        if handshake && lock(&self.flights).hears() {
-            *lock(&self.pause) = Some(Box::pin(sleep(PAUSE)));
+        for part in datagrams.chunks(stride.max(1)).filter_map(flights::part) {
+            lock(&self.flights).hears(Instant::now(), part);
         }
     }
 
-    /// Says the last flight again if the pause is over. Also sees to it that the reader is woken when it will be.
-    fn look_at_the_pause(&self, cx: &mut Context<'_>) {
-        let mut pause = lock(&self.pause);
-        let over = pause.as_mut().is_some_and(|pause| pause.as_mut().poll(cx).is_ready());
-        if !over {
+    /// Says the last flight again if it is due. Also sees to it that the reader is woken when it will be.
+    fn look_at_the_clock(&self, cx: &mut Context<'_>) {
+        let Some(due) = lock(&self.flights).due() else { return };
+        let mut alarm = lock(&self.alarm);
+        let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
+        if alarm.deadline() != due.into() {
+            alarm.as_mut().reset(due.into());
+        }
+        if alarm.as_mut().poll(cx).is_pending() {
             return;
         }
-        *pause = None;
-        drop(pause);
-        let again = lock(&self.flights).repeat();
+        let again = lock(&self.flights).repeat(Instant::now());
         if !again.is_empty() {
             debug!("a handshake stands still: {} datagrams are sent again", again.len());
         }
         for ((socket, destination), contents) in &again {
+            let (contents, destination) = (contents.as_slice(), *destination);
             let (ecn, segment_size, src_ip) = (None, None, None);
-            let contents = contents.as_slice();
-            let destination = *destination;
-            // What does not go out now, the peer asks for again.
-            let _ = socket
-                .poll_send(cx, &Transmit { destination, ecn, contents, segment_size, src_ip });
+            let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
+            // What does not go out now does so in the next round.
+            let _ = socket.poll_send(cx, &transmit);
+        }
+        if let Some(due) = lock(&self.flights).due() {
+            alarm.as_mut().reset(due.into());
+            let _ = alarm.as_mut().poll(cx);
         }
     }
 }
@@ -115,7 +119,7 @@ impl AsyncUdpSocket for Socket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        self.look_at_the_pause(cx);
+        self.look_at_the_clock(cx);
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = received {
             for (buffer, meta) in bufs.iter().zip(meta.iter()).take(count) {
@@ -150,7 +154,7 @@ impl Runtime for Sockets {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let inner = self.runtime.wrap_udp_socket(socket)?;
         let flights = Arc::clone(&self.flights);
-        Ok(Arc::new(Socket { inner, flights, pause: Mutex::default() }))
+        Ok(Arc::new(Socket { inner, flights, alarm: Mutex::default() }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -194,7 +194,7 @@ impl Peer {
 
     /// Whether the link worked before and is being repaired, or does not come about as it should.
     pub fn is_in_trouble(&self) -> bool {
-        self.recovery.is_repairing() || self.recovery.is_in_trouble()
+        self.recovery.is_in_trouble()
     }
 
     /// Whether the peer sends audio or video.

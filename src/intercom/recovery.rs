@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// How long a new link may take to connect before the next rung.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the two sides may take to agree on keys once ICE has found a way between them; a link that was built anew
-/// has all of [`REBUILD_TIMEOUT`], for paths that are slow. On a path that loses packets the crate's handshake comes
-/// through within a second or never: half a flight of the browser's stops its timer (docs/recovery.md).
+/// has all of [`REBUILD_TIMEOUT`], for paths that are slow. On a path that loses packets a handshake
+/// comes through within a second, or hangs where nothing that is said again helps it (docs/recovery.md, "Handshakes").
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a disconnected link may heal by itself. Its keepalives go on, and find a path that is whole again
 /// within a second; a restart gives up the addresses both sides had through their routers, and cannot learn
@@ -160,9 +160,9 @@ impl Recovery {
         self.stranded
     }
 
-    /// Whether something had to be done about the link, before or after it worked.
+    /// Whether the link worked before and is being repaired, or does not come about as it should.
     pub fn is_in_trouble(&self) -> bool {
-        !matches!(self.rung, Rung::Steady | Rung::Connecting)
+        self.is_repairing() || !matches!(self.rung, Rung::Steady | Rung::Connecting)
     }
 
     /// Whether the link is being brought back by ICE restarts.

@@ -19,7 +19,7 @@ const FLIGHT: Duration = Duration::from_millis(100);
 
 /// Datagrams of one flight; longer ones are not repeated. Certificates of browsers make two or three.
 const LONGEST: usize = 8;
-/// How often flights are repeated for one connection. The peer's own timer doubles, so these are enough for minutes.
+/// How often flights are repeated for one connection: in silence for longer than any link may take to connect.
 const MOST: u32 = 20;
 
 /// DTLS content types (RFC 5246 section 6.2.1, RFC 6347 section 4.1).

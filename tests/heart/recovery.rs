@@ -531,6 +531,23 @@ fn somebody_whom_neither_media_nor_signalling_reach_is_waited_for_a_minute_and_n
 }
 
 #[test]
+fn a_phone_that_was_given_up_is_served_at_once_when_it_wakes() {
+    let mut world = World::up("-door");
+    world.browser("7phone", true);
+    world.press();
+    world.run_until(CallState::Talking, ms(2_000));
+    world.browser("8sleeper", true);
+    world.freeze("8sleeper");
+    world.run(ms(20_000));
+    assert_eq!(world.heart.snapshot().counters.given_up, 1);
+    world.thaw("8sleeper");
+    world.run(ms(1_000));
+    assert!(world.connected("8sleeper"));
+    assert!(world.connected("7phone"), "at nobody's cost");
+    assert_eq!(world.heart.snapshot().counters.rejoins, 0);
+}
+
+#[test]
 fn a_link_that_does_not_come_about_is_no_talk_on_the_lamp() {
     let mut world = World::up("-door");
     world.browser("7phone", true);

@@ -6,7 +6,8 @@ import { isMissed } from "./past.js";
 /** @typedef {import("./language.js").Say} Say */
 
 const ENDED = [
-  "no-answer", "declined", "hung-up", "peer-gone", "visitor", "control", "too-long", "cannot-join", "shutdown", "quiet",
+  "no-answer", "declined", "hung-up", "peer-gone", "unreached", "visitor", "control", "too-long", "cannot-join", "shutdown",
+  "quiet",
   "you-hung-up", "you-declined", "answered-elsewhere", "taken-over", "not-taken", "door-left", "ended",
 ];
 const REFUSED = [

@@ -5,6 +5,7 @@
 //! Idle ────────► Joining ───────────────► Ringing ──────────────► Talking ⟲ linger
 //!  ▲                │ join_timeout           │ no_answer, declined   │ hung up, left, too long
 //!  └──── freed ─── Ending ◄──────────────────┴───────────────────────┘
+//!                                                  nobody was ever met
 //! ```
 //! It knows no peers and no links, only what they amount to; `Intercom` tells it and carries out
 //! its effects. Every (phase, input) pair has its answer in `handle`.
@@ -20,6 +21,10 @@ pub const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 /// A visitor who presses again within this time is in a hurry, and calls nothing off.
 pub const STUTTER: Duration = Duration::from_secs(3);
 
+/// How long whoever answered may take until pictures and sound can go. Their page gives up a little later; until then
+/// the phones of the others are silent, and the visitor talks to nobody.
+pub const UNREACHED: Duration = Duration::from_secs(25);
+
 /// What the call is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallInput {
@@ -29,8 +34,10 @@ pub enum CallInput {
     End(Cause),
     /// An uplink let us into the channel.
     Entered,
-    /// At least one person has answered and is within reach.
+    /// At least one person has answered, and no link to any of them is connected now.
     Accompanied,
+    /// At least one person who answered can be seen and heard.
+    Met,
     /// Nobody who answered is within reach any more.
     Alone,
     /// Every link is closed and every channel left.
@@ -61,6 +68,8 @@ pub enum Effect {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Company {
+    /// Somebody answered who was never seen or heard; that may take until then.
+    Expected(Instant),
     Here,
     /// The last one left; it may come back until then.
     Awaited(Instant),
@@ -128,7 +137,9 @@ impl Call {
             | Phase::Ringing { until, .. }
             | Phase::Ending { until, .. }
             | Phase::Talking { until, company: Company::Here, .. } => Some(*until),
-            Phase::Talking { until, company: Company::Awaited(at), .. } => Some((*until).min(*at)),
+            Phase::Talking {
+                until, company: Company::Expected(at) | Company::Awaited(at), ..
+            } => Some((*until).min(*at)),
         }
     }
 
@@ -145,7 +156,13 @@ impl Call {
             // Nothing to end, nobody expected: late reports of a call that is over.
             (
                 Phase::Idle,
-                In::End(_) | In::Entered | In::Accompanied | In::Alone | In::Freed | In::Wakeup,
+                In::End(_)
+                | In::Entered
+                | In::Accompanied
+                | In::Met
+                | In::Alone
+                | In::Freed
+                | In::Wakeup,
             ) => Phase::Idle,
 
             (Phase::Joining { call, since, .. }, In::Entered) => {
@@ -166,7 +183,7 @@ impl Call {
             // Nobody can be met before the channel is entered, and nothing is being freed.
             (
                 phase @ Phase::Joining { .. },
-                In::Accompanied | In::Alone | In::Freed | In::Wakeup,
+                In::Accompanied | In::Met | In::Alone | In::Freed | In::Wakeup,
             ) => phase,
 
             (Phase::Ringing { call, since, .. }, In::Press(_))
@@ -178,14 +195,13 @@ impl Call {
                 effects.push(Effect::Ring { again: true });
                 Phase::Ringing { call, since, until: now + rules.no_answer }
             }
-            (Phase::Ringing { call, since, .. }, In::Accompanied) => {
+            (Phase::Ringing { call, since, .. }, input @ (In::Accompanied | In::Met)) => {
                 effects.push(Effect::Talk);
-                Phase::Talking {
-                    call,
-                    since,
-                    until: now + rules.longest_talk,
-                    company: Company::Here,
-                }
+                let company = match input {
+                    In::Met => Company::Here,
+                    _ => Company::Expected(now + UNREACHED),
+                };
+                Phase::Talking { call, since, until: now + rules.longest_talk, company }
             }
             (Phase::Ringing { call, since, .. }, In::End(cause)) => {
                 end(now, call, since, cause, &mut effects)
@@ -208,14 +224,31 @@ impl Call {
             (Phase::Talking { call, since, .. }, In::End(cause)) => {
                 end(now, call, since, cause, &mut effects)
             }
-            (Phase::Talking { call, since, until, company: Company::Here }, In::Alone) => {
+            (
+                Phase::Talking {
+                    call,
+                    since,
+                    until,
+                    company: Company::Here | Company::Expected(_),
+                },
+                In::Alone,
+            ) => {
                 Phase::Talking { call, since, until, company: Company::Awaited(now + rules.linger) }
             }
-            (Phase::Talking { call, since, until, .. }, In::Accompanied) => {
+            (
+                Phase::Talking { call, since, until, company: Company::Expected(at) },
+                In::Accompanied,
+            ) => Phase::Talking { call, since, until, company: Company::Expected(at) },
+            (Phase::Talking { call, since, until, .. }, In::Accompanied | In::Met) => {
                 Phase::Talking { call, since, until, company: Company::Here }
             }
             (Phase::Talking { call, since, until, .. }, In::Wakeup) if until <= now => {
                 end(now, call, since, Cause::TooLong, &mut effects)
+            }
+            (Phase::Talking { call, since, company: Company::Expected(at), .. }, In::Wakeup)
+                if at <= now =>
+            {
+                end(now, call, since, Cause::Unreached, &mut effects)
             }
             (Phase::Talking { call, since, company: Company::Awaited(at), .. }, In::Wakeup)
                 if at <= now =>
@@ -241,7 +274,7 @@ impl Call {
             // It is ending already, and who comes or goes no longer matters.
             (
                 phase @ Phase::Ending { .. },
-                In::End(_) | In::Entered | In::Accompanied | In::Alone | In::Wakeup,
+                In::End(_) | In::Entered | In::Accompanied | In::Met | In::Alone | In::Wakeup,
             ) => phase,
         };
         effects

@@ -59,10 +59,11 @@ impl Intercom {
         self.admit_waiting(now);
         self.door.tick(now);
         self.watch_over_lines(now);
-        let company = if self.peers.values().any(is_here) {
-            CallInput::Accompanied
-        } else {
-            CallInput::Alone
+        let here = self.peers.values().filter(|peer| is_here(peer));
+        let company = match here.map(Peer::is_connected).max() {
+            None => CallInput::Alone,
+            Some(false) => CallInput::Accompanied,
+            Some(true) => CallInput::Met,
         };
         self.call(now, company);
         if self.call.state() == CallState::Ending

@@ -256,6 +256,8 @@ pub enum Cause {
     HungUp,
     /// The last person who talked went away and did not come back within `linger`.
     PeerGone,
+    /// Somebody answered, and no picture or sound ever went to or from them.
+    Unreached,
     /// The visitor pressed again and `press_ends_call` is set.
     Visitor,
     /// `intercomd ctl hangup`.
@@ -278,6 +280,7 @@ impl Cause {
             Self::Declined => "declined",
             Self::HungUp => "hung-up",
             Self::PeerGone => "peer-gone",
+            Self::Unreached => "unreached",
             Self::Visitor => "visitor",
             Self::Control => "control",
             Self::TooLong => "too-long",
@@ -290,7 +293,7 @@ impl Cause {
     /// Whether a visitor whose call ended so is left with nobody.
     pub fn disappoints(self) -> bool {
         match self {
-            Self::NoAnswer | Self::Declined | Self::CannotJoin => true,
+            Self::NoAnswer | Self::Declined | Self::Unreached | Self::CannotJoin => true,
             Self::HungUp
             | Self::PeerGone
             | Self::Visitor

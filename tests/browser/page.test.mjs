@@ -354,7 +354,7 @@ describe("the words", () => {
   test("cover every state and every cause of the door protocol", () => {
     const states = [start(), run([connecting]), armed(), ringing(), talking(), run([down], armed()), run([left()], talking()), run([hangup], talking())];
     for (const state of states) assert.notEqual(statusWords(say, state, media).head, "");
-    const causes = ["no-answer", "declined", "hung-up", "peer-gone", "visitor", "control", "too-long", "cannot-join", "shutdown"];
+    const causes = ["no-answer", "declined", "hung-up", "peer-gone", "unreached", "visitor", "control", "too-long", "cannot-join", "shutdown"];
     const sentences = new Set(causes.map((cause) => endWords(say, cause)));
     assert.equal(sentences.size, causes.length);
     assert.equal(endWords(say, "something new"), endWords(say, "ended"));

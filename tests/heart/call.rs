@@ -65,6 +65,28 @@ fn a_viewer_that_answers_talks_even_without_a_microphone() {
 }
 
 #[test]
+fn a_phone_that_answers_and_has_no_way_for_its_media_does_not_keep_the_visitor_for_long() {
+    let mut world = World::up("-door");
+    world.browser("1nowhere", true);
+    world.browsers.get_mut("1nowhere").expect("it is there").in_a_hole = true;
+    world.press();
+    world.run(ms(3_000));
+    world.page("1nowhere", PageMessage::Answer(None));
+    world.run(ms(20_000));
+    assert_eq!((world.state(), world.lamp), (CallState::Talking, Lamp::Reconnecting));
+    world.run(ms(6_000));
+    assert_eq!(world.causes(), [Cause::Unreached]);
+    assert_eq!(world.lamp, Lamp::Sorry, "the visitor is not left to guess");
+    world.run(ms(3_000));
+    // The next press reaches whoever else is there.
+    world.browser("2near", true);
+    world.press();
+    world.run_until(CallState::Talking, ms(2_000));
+    world.run(ms(60_000));
+    assert_eq!(world.state(), CallState::Talking, "the one who was met has all the time");
+}
+
+#[test]
 fn nobody_answers_and_everything_is_free_again() {
     let mut world = World::up("-door");
     world.browser("1viewer", false);

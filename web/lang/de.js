@@ -51,6 +51,7 @@ export default {
   "end-declined": "Das Gespräch wurde abgelehnt.",
   "end-hung-up": "Das Gespräch wurde aufgelegt.",
   "end-peer-gone": "Die Verbindung zu dem, der angenommen hatte, ging verloren.",
+  "end-unreached": "Das Telefon, das angenommen hat, war nicht zu erreichen.",
   "end-visitor": "Der Besucher hat das Gespräch beendet.",
   "end-control": "Das Gespräch wurde an der Türstation beendet.",
   "end-too-long": "Die längste erlaubte Gesprächszeit ist um.",

@@ -55,6 +55,7 @@ export default {
   "end-declined": "The call was declined.",
   "end-hung-up": "The call was hung up.",
   "end-peer-gone": "The connection of whoever answered was lost.",
+  "end-unreached": "The phone that answered could not be reached.",
   "end-visitor": "The visitor ended the call.",
   "end-control": "The call was ended at the door station.",
   "end-too-long": "The call reached its longest allowed time.",

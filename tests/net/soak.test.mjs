@@ -77,6 +77,7 @@ for (const seed of SEEDS) {
       const mending = names.some((name) => name.includes("message")) ? MENDING_MS : 0;
       try {
         const times = await lab.flowing(Date.now(), WHOLE_MS + mending, async () => whole(await lab.door.status()));
+        process.stdout.write(`# whole after ${JSON.stringify(times)}\n`);
         for (const [sense, ms] of Object.entries(times)) worst[sense] = Math.max(worst[sense] ?? 0, ms);
       } catch (error) {
         error.message = `seed ${seed}, after ${story.join("; ")}: ${error.message}`;

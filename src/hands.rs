@@ -443,6 +443,7 @@ impl Hands {
             Report::TurnedAway(peer) => {
                 warn!("{peer} sent far more than a call needs and is turned away");
             }
+            Report::OtherDoor(peer) => info!("{peer} is another door and is left alone"),
             Report::Picture(peer, mode) => {
                 info!("{peer} gets the picture {}: so much its network takes", mode.name());
             }

@@ -56,6 +56,7 @@ impl Intercom {
                 self.ask(now, key, purpose);
             }
             PageMessage::Proof(proof) => self.proof(now, key, proof),
+            PageMessage::OtherDoor => self.leave_alone(now, key),
             // Late news of another call, or what this door does not offer.
             PageMessage::Ringing(_)
             | PageMessage::Answer(_)

@@ -131,7 +131,7 @@ impl Intercom {
         let Some(own) = roster.own() else { return };
         let role = Role::between(own, &key.id);
         let early = roster.take_signals(&key.id);
-        self.turned_away.remove(&key);
+        self.forget_refusal(&key);
         let is_linked = self.peers.get(&key).is_some_and(|peer| peer.generation().is_some());
         if known && is_linked {
             // It joined once more, so it has dropped the connection it had for us.
@@ -178,8 +178,13 @@ impl Intercom {
         }
     }
 
+    fn forget_refusal(&mut self, key: &PeerKey) {
+        self.turned_away.remove(key);
+        self.doors.remove(key);
+    }
+
     fn gone(&mut self, now: Instant, key: PeerKey) {
-        self.turned_away.remove(&key);
+        self.forget_refusal(&key);
         let Some(roster) = self.rosters.get_mut(&key.uplink) else { return };
         // A person whose page lost its signalling only is seen and heard until its media ends, or until
         // the page is back under another id and takes its place.
@@ -299,6 +304,18 @@ impl Intercom {
         }
         self.command(Command::Uplink(uplink, UplinkCommand::Leave));
         self.command(Command::Uplink(uplink, UplinkCommand::Join));
+    }
+
+    /// Two doors that share a channel and are rung at would take each other's media for an answer. They go on telling
+    /// each other where they stand, as the other may not know yet whom it meets.
+    pub(super) fn leave_alone(&mut self, now: Instant, key: &PeerKey) {
+        self.drop_peer(now, key);
+        self.turned_away.insert(key.clone());
+        self.doors.insert(key.clone());
+        self.report(Report::OtherDoor(key.clone()));
+        if let Some(telling) = self.told.clone() {
+            self.tell(now, key, &telling);
+        }
     }
 
     pub(super) fn drop_peer(&mut self, now: Instant, key: &PeerKey) {

@@ -246,6 +246,8 @@ pub enum Report {
     Waits(PeerKey),
     /// A peer sent far more than a call needs and is not listened to any more.
     TurnedAway(PeerKey),
+    /// Another door is in the channel; it is not called.
+    OtherDoor(PeerKey),
     /// How much of the picture a peer gets.
     Picture(PeerKey, VideoMode),
 }

@@ -80,6 +80,8 @@ pub struct Intercom {
     rejoined: BTreeMap<UplinkId, Instant>,
     /// Peers that are not listened to any more, until they leave or the call is over.
     turned_away: BTreeSet<PeerKey>,
+    /// Those of them that are doors.
+    doors: BTreeSet<PeerKey>,
     /// What persons had decided whose pages are away at present.
     away: BTreeMap<PageId, Stance>,
     max_peers: u32,
@@ -123,6 +125,7 @@ impl Intercom {
             leaving: BTreeSet::new(),
             rejoined: BTreeMap::new(),
             turned_away: BTreeSet::new(),
+            doors: BTreeSet::new(),
             away: BTreeMap::new(),
             arrivals: 0,
             generations: 0,
@@ -289,6 +292,7 @@ impl Intercom {
             self.drop_peer(now, &key);
         }
         self.turned_away.clear();
+        self.doors.clear();
         self.away.clear();
         for (uplink, roster) in &mut self.rosters {
             roster.clear();

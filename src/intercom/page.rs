@@ -33,6 +33,8 @@ pub enum PageMessage {
     Ask(CallId, Purpose),
     /// The proof.
     Proof(Proof),
+    /// It speaks of a call of its own: it is no page but another door.
+    OtherDoor,
 }
 
 /// What a person has to prove a right for.

@@ -212,7 +212,7 @@ impl Intercom {
     fn tell_all(&mut self, now: Instant, telling: Telling) {
         self.seq += 1;
         let telling = Telling { seq: self.seq, ..telling };
-        for key in self.peers.keys().cloned().collect::<Vec<_>>() {
+        for key in self.peers.keys().chain(&self.doors).cloned().collect::<Vec<_>>() {
             self.tell(now, &key, &telling);
         }
         self.told = Some(telling);

@@ -105,6 +105,7 @@ pub(super) fn sentence(event: &Event) -> String {
                 PeerChange::CameBack => "came back under this id",
                 PeerChange::Waits => "waits, the door is full",
                 PeerChange::TurnedAway => "sent too much and is turned away",
+                PeerChange::OtherDoor => "is another door and is left alone",
                 PeerChange::PictureFull => "gets the whole picture",
                 PeerChange::PictureStills => "gets stills only, its network is slow",
                 PeerChange::PicturePaused => "gets sound only, its network is too slow",

@@ -199,6 +199,8 @@ pub enum PeerChange {
     Waits,
     /// It sent far more than a call needs.
     TurnedAway,
+    /// It is a door itself.
+    OtherDoor,
     /// It gets the whole picture again.
     PictureFull,
     /// It gets still pictures only: its network is too slow.
@@ -261,6 +263,7 @@ impl From<&Report> for Happening {
             Report::CameBack { now, .. } => peer(now, PeerChange::CameBack),
             Report::Waits(key) => peer(key, PeerChange::Waits),
             Report::TurnedAway(key) => peer(key, PeerChange::TurnedAway),
+            Report::OtherDoor(key) => peer(key, PeerChange::OtherDoor),
             Report::Picture(key, VideoMode::Full) => peer(key, PeerChange::PictureFull),
             Report::Picture(key, VideoMode::Keyframes) => peer(key, PeerChange::PictureStills),
             Report::Picture(key, VideoMode::Paused) => peer(key, PeerChange::PicturePaused),

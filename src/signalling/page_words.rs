@@ -32,6 +32,8 @@ pub fn read(fields: &Map<String, Value>) -> Option<PageMessage> {
         Some(_) => call().map(Some),
     };
     Some(match text("type")? {
+        // Only doors tell where a call stands.
+        "call" => call().map(|_| PageMessage::OtherDoor)?,
         "hello" => {
             PageMessage::Hello(PageId::new(text("page")?)?, text("name").and_then(Name::new))
         }
@@ -157,6 +159,7 @@ mod tests {
                 json!({"type": "hello", "page": "7c0e", "name": "Anna"}),
                 PageMessage::Hello(page, Some(name("Anna"))),
             ),
+            (json!({"type": "call", "call": "c-1", "stage": "ended"}), PageMessage::OtherDoor),
             (json!({"type": "ringing", "call": "c-1"}), PageMessage::Ringing(call())),
             (json!({"type": "answer"}), PageMessage::Answer(None)),
             (json!({"type": "answer", "call": "c-1"}), PageMessage::Answer(Some(call()))),
@@ -200,6 +203,7 @@ mod tests {
         for text in [
             json!({"type": "hello", "page": ""}),
             json!({"type": "ringing"}),
+            json!({"type": "call", "stage": "ringing"}),
             json!({"type": "answer", "call": 7}),
             json!({"type": "hangup", "call": null}),
             json!({"type": "take", "call": long}),

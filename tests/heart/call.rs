@@ -31,6 +31,31 @@ fn a_press_rings_and_a_phone_in_the_channel_makes_the_call() {
 }
 
 #[test]
+fn another_door_that_rings_in_the_same_channel_is_no_answer() {
+    let mut world = World::up("-door");
+    world.browser("1back", true);
+    world.press();
+    world.run(ms(30));
+    // As the other door does as soon as it sees this one.
+    world.page("1back", PageMessage::OtherDoor);
+    world.run(ms(10_000));
+    assert_eq!((world.state(), world.open_links()), (CallState::Ringing, 0));
+    let told = world.stages("1back").len();
+    assert!(told > 0, "the other door learns whom it has met");
+    world.browser("2phone", true);
+    world.run_until(CallState::Talking, ms(2_000));
+    world.run(ms(100));
+    assert_eq!(world.shown.as_ref().map(|link| link.peer.id.as_str()), Some("2phone"));
+    assert!(world.stages("1back").len() > told, "it goes on hearing where this one stands");
+    // Whoever has that id next is whoever it says it is.
+    world.browser_leaves("1back");
+    world.run(ms(100));
+    world.browser("1back", false);
+    world.run(ms(2_000));
+    assert!(world.connected("1back"));
+}
+
+#[test]
 fn a_phone_that_comes_during_the_ring_makes_the_call() {
     let mut world = World::up("-door");
     world.press();

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,18 +115,20 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 /// The one kind of socket both transports end in.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Bytes>>>;
 
-/// Opens one WebSocket. Dropping the future drops the attempt.
+/// Opens one WebSocket, and tells which address of this board it goes out by; a pipe has none. Dropping the future drops
+/// the attempt.
 pub(super) async fn open(
     transport: Transport,
     credential: Credential,
-) -> Result<Socket, SignallingError> {
-    let (bytes, origin, host): (Box<dyn Bytes>, _, _) = match transport {
+) -> Result<(Socket, Option<IpAddr>), SignallingError> {
+    let (bytes, from, origin, host): (Box<dyn Bytes>, _, _, _) = match transport {
         Transport::Pipe(make) => {
-            (Box::new(make()), "ws://localhost".to_owned(), "the hub".to_owned())
+            (Box::new(make()), None, "ws://localhost".to_owned(), "the hub".to_owned())
         }
         Transport::Url { origin } => {
             let (tcp, host) = dial(&origin).await?;
-            (Box::new(tcp), origin, host)
+            let from = tcp.local_addr().ok().map(|address| address.ip());
+            (Box::new(tcp), from, origin, host)
         }
     };
     let request = format!("{origin}/v1?{}", credential.query());
@@ -137,9 +139,15 @@ pub(super) async fn open(
         .max_message_size(Some(MAX_INBOUND))
         .max_frame_size(Some(MAX_INBOUND));
     match client_async_tls_with_config(request, bytes, Some(config), None).await {
-        Ok((socket, _response)) => Ok(socket),
+        Ok((socket, _response)) => Ok((socket, from)),
         Err(error) => Err(explain(error, host)),
     }
+}
+
+/// Whether this board has that address. Where the kernel does not say, it has.
+pub(super) fn is_ours(address: IpAddr) -> bool {
+    let refused = UdpSocket::bind((address, 0)).err();
+    refused.is_none_or(|error| error.kind() != io::ErrorKind::AddrNotAvailable)
 }
 
 fn explain(error: WsError, host: String) -> SignallingError {
@@ -255,6 +263,14 @@ mod tests {
         let token = Credential::Token(token);
         assert_eq!(token.query(), "token=ey.a_b-c%3D");
         assert_eq!(format!("{token:?}"), "Token(Token(...))");
+    }
+
+    #[test]
+    fn an_address_is_ours_as_long_as_this_board_has_it() {
+        let ours = |text: &str| is_ours(text.parse().expect("an address"));
+        assert!(ours("127.0.0.1"));
+        // For documentation (RFC 5737): nobody has it.
+        assert!(!ours("192.0.2.1"));
     }
 
     #[test]

@@ -78,7 +78,7 @@ pub async fn service(origin: &str, login: &Login, channel: &str) -> Tried {
     };
     let transport = Transport::Url { origin: origin.to_owned() };
     let socket = match timeout(OPENING, open(transport, credential)).await {
-        Ok(Ok(socket)) => socket,
+        Ok(Ok((socket, _))) => socket,
         Ok(Err(error)) => {
             let remedy = match &error {
                 super::error::SignallingError::Http { status, .. } => {

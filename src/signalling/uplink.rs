@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::mem;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -21,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, error, info_span, trace};
 
 use super::advice::Pass;
-use super::connect::{Credential, Socket, open};
+use super::connect::{Credential, Socket, is_ours, open};
 pub use super::connect::{Key, PipeMaker, Transport};
 use super::error::SignallingError;
 use super::session::{Input, Output, Session, Setup, Ticket, Wire};
@@ -207,6 +208,12 @@ impl Uplink {
                 () = self.retired.end() => Input::Retired,
                 () = self.network.notified() => Input::NetworkChanged,
             };
+            if matches!(input, Input::NetworkChanged) && self.line.is_stranded() {
+                debug!("the address of this board that the socket goes out by is gone");
+                self.line = Line::Cut;
+                let closed = Input::Wire(Wire::Closed { code: None });
+                self.session.handle(Instant::now().into_std(), closed);
+            }
             self.session.handle(Instant::now().into_std(), input);
         }
     }
@@ -299,7 +306,8 @@ fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-type Attempt = Pin<Box<dyn Future<Output = Result<Socket, SignallingError>> + Send>>;
+type Attempt =
+    Pin<Box<dyn Future<Output = Result<(Socket, Option<IpAddr>), SignallingError>> + Send>>;
 
 /// The socket, or what there is of it.
 enum Line {
@@ -310,6 +318,8 @@ enum Line {
 
 struct OpenLine {
     socket: Socket,
+    /// The address of this board that it goes out by.
+    from: Option<IpAddr>,
     /// Frames not handed to the socket yet. Bounded by the session, which keeps at most 512 requests open
     /// and gives up a socket that answers nothing.
     queue: VecDeque<Message>,
@@ -323,6 +333,14 @@ impl Line {
     fn send(&mut self, message: Message) {
         if let Self::Open(line) = self {
             line.queue.push_back(message);
+        }
+    }
+
+    /// Whether what comes to it can reach this board no more: nobody would ever say so.
+    fn is_stranded(&self) -> bool {
+        match self {
+            Self::Open(line) => line.from.is_some_and(|from| !is_ours(from)),
+            Self::Cut | Self::Opening(_) => false,
         }
     }
 
@@ -341,10 +359,11 @@ impl Line {
         match self {
             Self::Cut => pending().await,
             Self::Opening(attempt) => match attempt.await {
-                Ok(socket) => {
+                Ok((socket, from)) => {
                     let queue = VecDeque::new();
                     *self = Self::Open(Box::new(OpenLine {
                         socket,
+                        from,
                         queue,
                         needs_flush: false,
                         is_deaf: false,

@@ -75,6 +75,7 @@ const PURE: &[&str] = &[
     "src/rtc/estimate.rs",
     "src/rtc/estimate/arrivals.rs",
     "src/rtc/flights.rs",
+    "src/rtc/nudges.rs",
     "src/rtc/pace.rs",
     "src/rtc/sdp.rs",
     "src/rtc/turn_frames.rs",

@@ -25,6 +25,7 @@ use webrtc::peer_connection::{
 use super::bandwidth::{self, Gauge};
 use super::keyframes::KeyframeRequests;
 use super::numbers::Extensions;
+use super::reports::Reports;
 use super::servers::Ready;
 use super::sockets::Sockets;
 use super::{Picture, RtcError};
@@ -229,7 +230,9 @@ pub fn media(
         None,
     )?;
     configure_simulcast_extension_headers(&mut engine)?;
-    let registry = configure_twcc_receiver_only(Registry::new(), &mut engine)?;
+    // Only what it says in descriptions is of use: its reports are made by `Reports`.
+    configure_twcc_receiver_only(Registry::new(), &mut engine)?;
+    let registry = Registry::new().with(Slot::TwccReceiver, Reports::default());
     let registry = bandwidth::register(configure_rtcp_reports(registry), gauge);
     Ok((engine, registry.with(Slot::from(LAST), KeyframeRequests::default())))
 }

@@ -31,12 +31,12 @@ const DTLS: u8 = 254;
 const RECORD_HEADER: usize = 13;
 
 /// First bytes of ChannelData (RFC 8656 section 12.4), and the length of its header.
-const CHANNEL_DATA: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
-const CHANNEL_HEADER: usize = 4;
+pub(super) const CHANNEL_DATA: std::ops::RangeInclusive<u8> = 0x40..=0x4f;
+pub(super) const CHANNEL_HEADER: usize = 4;
 /// STUN (RFC 8489 section 5), the indications of TURN that carry data, and the attribute they carry it in (RFC 8656
 /// sections 17 and 18).
-const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-const STUN_HEADER: usize = 20;
+pub(super) const STUN_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+pub(super) const STUN_HEADER: usize = 20;
 const INDICATIONS: [[u8; 2]; 2] = [[0x00, 0x16], [0x00, 0x17]];
 const DATA: [u8; 2] = [0x00, 0x13];
 
@@ -132,15 +132,7 @@ pub enum Part {
 
 /// What a datagram carries of a handshake, by itself or through a TURN server.
 pub fn part(datagram: &[u8]) -> Option<Part> {
-    let mut rest = match datagram {
-        [first, ..] if CHANNEL_DATA.contains(first) => datagram.get(CHANNEL_HEADER..)?,
-        [a, b, _, _, cookie @ ..]
-            if INDICATIONS.contains(&[*a, *b]) && cookie.starts_with(&STUN_COOKIE) =>
-        {
-            data_of(datagram)?
-        }
-        _ => datagram,
-    };
+    let mut rest = carried(datagram)?;
     let mut part = None;
     // A datagram may carry several records.
     while let [HANDSHAKE | CHANGE_CIPHER_SPEC, DTLS, _, epoch @ ..] = rest
@@ -156,12 +148,25 @@ pub fn part(datagram: &[u8]) -> Option<Part> {
     part
 }
 
-/// What an indication carries.
-fn data_of(message: &[u8]) -> Option<&[u8]> {
+/// What goes to the peer or came from it: the datagram, or what it carries through a TURN server.
+pub(super) fn carried(datagram: &[u8]) -> Option<&[u8]> {
+    match datagram {
+        [first, ..] if CHANNEL_DATA.contains(first) => datagram.get(CHANNEL_HEADER..),
+        [a, b, _, _, cookie @ ..]
+            if INDICATIONS.contains(&[*a, *b]) && cookie.starts_with(&STUN_COOKIE) =>
+        {
+            attribute(datagram, DATA)
+        }
+        _ => Some(datagram),
+    }
+}
+
+/// The value of a STUN message's first attribute of that type (RFC 8489 section 14).
+pub(super) fn attribute(message: &[u8], name: [u8; 2]) -> Option<&[u8]> {
     let mut rest = message.get(STUN_HEADER..)?;
     while let [a, b, c, d, value @ ..] = rest {
         let length = usize::from(u16::from_be_bytes([*c, *d]));
-        if [*a, *b] == DATA {
+        if [*a, *b] == name {
             return value.get(..length);
         }
         rest = value.get(length.next_multiple_of(4)..)?;

@@ -27,6 +27,7 @@ mod flights;
 mod keyframes;
 mod link;
 mod names;
+mod nudges;
 mod numbers;
 mod pace;
 mod path;
@@ -34,6 +35,7 @@ mod path;
 #[doc(hidden)]
 pub mod promises;
 mod repair;
+mod reports;
 mod sdp;
 mod servers;
 mod sockets;

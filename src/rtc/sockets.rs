@@ -1,6 +1,6 @@
-//! The crate's UDP sockets, with an ear for its handshake.
+//! The crate's UDP sockets, with an ear for its handshake and its nominations.
 //!
-//! All else is the crate's own runtime. See `flights` for why.
+//! All else is the crate's own runtime. See `flights` and `nudges` for why.
 
 use std::fmt;
 use std::future::Future;
@@ -19,6 +19,7 @@ use webrtc::runtime::{
 };
 
 use super::flights::{self, Flights};
+use super::nudges::{self, Nudges};
 
 /// Where a datagram goes: the socket it leaves by, and its destination.
 type To = (Arc<dyn AsyncUdpSocket>, SocketAddr);
@@ -27,19 +28,41 @@ type To = (Arc<dyn AsyncUdpSocket>, SocketAddr);
 #[derive(Debug)]
 pub struct Sockets {
     runtime: TokioRuntime,
-    flights: Arc<Mutex<Flights<To>>>,
+    ear: Arc<Mutex<Ear>>,
+}
+
+/// What is said besides what the crate says.
+#[derive(Debug, Default)]
+struct Ear {
+    flights: Flights<To>,
+    nudges: Nudges<To>,
+}
+
+impl Ear {
+    fn due(&self) -> Option<Instant> {
+        self.flights.due().into_iter().chain(self.nudges.due()).min()
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<(To, Vec<u8>)> {
+        let mut taken = self.flights.repeat(now);
+        if !taken.is_empty() {
+            debug!("a handshake stands still: {} datagrams are sent again", taken.len());
+        }
+        taken.extend(self.nudges.take(now));
+        taken
+    }
 }
 
 impl Default for Sockets {
     fn default() -> Self {
-        Self { runtime: TokioRuntime, flights: Arc::default() }
+        Self { runtime: TokioRuntime, ear: Arc::default() }
     }
 }
 
 struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
-    flights: Arc<Mutex<Flights<To>>>,
-    /// When to look again; none before there is a handshake.
+    ear: Arc<Mutex<Ear>>,
+    /// When to look again; none before there is something to say.
     alarm: Mutex<Option<Pin<Box<Sleep>>>>,
 }
 
@@ -57,23 +80,27 @@ fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Socket {
     fn sent(&self, transmit: &Transmit<'_>) {
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
+        let to = || (Arc::clone(&self.inner), transmit.destination);
         for datagram in transmit.contents.chunks(size) {
             if let Some(part) = flights::part(datagram) {
-                let to = (Arc::clone(&self.inner), transmit.destination);
-                lock(&self.flights).sends(Instant::now(), to, (datagram, part));
+                lock(&self.ear).flights.sends(Instant::now(), to(), (datagram, part));
+            } else if let Some(nudge) = nudges::after(datagram) {
+                lock(&self.ear).nudges.nominates(Instant::now(), to(), nudge);
             }
         }
     }
 
     fn heard(&self, datagrams: &[u8], stride: usize) {
         for part in datagrams.chunks(stride.max(1)).filter_map(flights::part) {
-            lock(&self.flights).hears(Instant::now(), part);
+            let mut ear = lock(&self.ear);
+            ear.flights.hears(Instant::now(), part);
+            ear.nudges.hears();
         }
     }
 
-    /// Says the last flight again if it is due. Also sees to it that the reader is woken when it will be.
+    /// Says what is due. Also sees to it that the reader is woken when it will be.
     fn look_at_the_clock(&self, cx: &mut Context<'_>) {
-        let Some(due) = lock(&self.flights).due() else { return };
+        let Some(due) = lock(&self.ear).due() else { return };
         let mut alarm = lock(&self.alarm);
         let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(due.into())));
         if alarm.deadline() != due.into() {
@@ -82,18 +109,15 @@ impl Socket {
         if alarm.as_mut().poll(cx).is_pending() {
             return;
         }
-        let again = lock(&self.flights).repeat(Instant::now());
-        if !again.is_empty() {
-            debug!("a handshake stands still: {} datagrams are sent again", again.len());
-        }
-        for ((socket, destination), contents) in &again {
+        let now_due = lock(&self.ear).take(Instant::now());
+        for ((socket, destination), contents) in &now_due {
             let (contents, destination) = (contents.as_slice(), *destination);
             let (ecn, segment_size, src_ip) = (None, None, None);
             let transmit = Transmit { destination, ecn, contents, segment_size, src_ip };
-            // What does not go out now does so in the next round.
+            // What does not go out now may do so in the next round.
             let _ = socket.poll_send(cx, &transmit);
         }
-        if let Some(due) = lock(&self.flights).due() {
+        if let Some(due) = lock(&self.ear).due() {
             alarm.as_mut().reset(due.into());
             let _ = alarm.as_mut().poll(cx);
         }
@@ -153,8 +177,8 @@ impl Runtime for Sockets {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let inner = self.runtime.wrap_udp_socket(socket)?;
-        let flights = Arc::clone(&self.flights);
-        Ok(Arc::new(Socket { inner, flights, alarm: Mutex::default() }))
+        let ear = Arc::clone(&self.ear);
+        Ok(Arc::new(Socket { inner, ear, alarm: Mutex::default() }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

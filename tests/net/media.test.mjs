@@ -30,6 +30,18 @@ for (const seconds of [3, 10, 30, 90]) {
   }
 }
 
+row("no keys for the first link, as all it says of them is swallowed", home, async (lab) => {
+  lab.net.dropKeys("door");
+  await lab.join();
+  await lab.door.press();
+  await lab.door.until(({ counters }) => counters.link_rebuilds > 0, "a link that is built anew", 30_000);
+  lab.net.passUdp("door");
+  const whole = Date.now();
+  const times = await lab.flowing(whole, WHOLE_MS);
+  await lab.sound();
+  return Object.fromEntries(Object.entries(times).map(([sense, at]) => [sense, at || lab.senses.first(sense, whole)]));
+});
+
 row("the door's address changes", { ...home, short: true }, async (lab) => {
   await lab.call();
   const since = Date.now();

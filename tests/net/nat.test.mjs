@@ -80,6 +80,18 @@ row("TURN credentials expire mid-call", { group, door: "symmetric", phone: "symm
   return times;
 });
 
+row("TURN credentials are renewed, and the phone's answer to that is lost", { group, roles: ["impolite"], tokenSeconds: 20, door: "symmetric", phone: "symmetric", doorServers: ["udp"], phoneServers: ["stun"] }, async (lab) => {
+  await callBy(lab, relayed);
+  const fault = lab.service.tamper({ who: "phone", way: "from", is: ({ data }) => data?.type === "rtc-description" && data.description.type === "answer", act: "lose" });
+  // Media goes on over the former pair meanwhile.
+  await lab.door.until(({ counters }) => counters.link_rebuilds > 0, "a link that is built anew", 60_000);
+  const since = Date.now();
+  const times = await lab.flowing(since, WHOLE_MS);
+  assert.equal(fault.hits, 1);
+  await lab.sound();
+  return times;
+});
+
 row("TURN credentials of a few seconds outlive themselves", { group, door: "symmetric", phone: "symmetric", doorServers: ["udp"], phoneServers: ["stun"], ms: 300_000 }, async (lab) => {
   lab.credentialSeconds = 20;
   const before = lab.service.idsOf("door").length;

@@ -215,10 +215,19 @@ export class Topology {
     const rules = [];
     if (way !== "in") rules.push(`iif "in" meta l4proto udp ${chance}drop`);
     if (way !== "out") rules.push(`oif "in" meta l4proto udp ${chance}drop`);
+    this.#fault(house, rules);
+  }
+
+  /** Drops all DTLS records at a house's router; what ICE and media send passes. */
+  dropKeys(house) {
+    this.#fault(house, ["meta l4proto udp @th,64,8 { 20-23 } drop"]);
+  }
+
+  #fault(house, rules) {
     this.nft(`${house}nat`, `table inet fault\ndelete table inet fault\ntable inet fault {\nchain forward {\ntype filter hook forward priority -10\n${rules.join("\n")}\n}\n}\n`);
   }
 
-  /** Ends what `dropUdp` began. */
+  /** Ends what `dropUdp` or `dropKeys` began. */
   passUdp(house) {
     this.nft(`${house}nat`, "table inet fault\ndelete table inet fault\n");
   }

@@ -75,12 +75,15 @@ export class Lab {
     };
     await wire("wan", outside, { path: path("service.sock") });
     await wire("phone", { host: "127.0.0.1", port: PAGE_PORT }, { path: path("page.sock") });
-    this.doorWire = await wire("door", near, outside);
+    // In the router, as the door's own address has to count; the page of the phone needs a secure context.
+    this.doorWire = await wire("doornat", { host: this.net.router("door"), port: SIGNALLING_PORT }, outside, this.turn.certificate);
     this.phoneWire = await wire("phone", near, outside);
     const trusting = ["sh", "-c", `mount --bind "$0" /etc/ssl/certs/ca-certificates.crt && exec "$@"`, this.turn.bundle];
     const url = `ws://127.0.0.1:${SIGNALLING_PORT}`;
+    const router = this.net.router("door");
+    const atRouter = `wss://${router.includes(":") ? `[${router}]` : router}:${SIGNALLING_PORT}`;
     this.door = await Door.start({
-      service: tokenSeconds ? { url, tokenCommand: this.#backend(tokenSeconds) } : { url, key: KEYS.door },
+      service: tokenSeconds ? { url: atRouter, tokenCommand: this.#backend(tokenSeconds) } : { url: atRouter, key: KEYS.door },
       rules,
       more,
       inside: [...this.net.inside("door"), ...trusting],

@@ -74,6 +74,11 @@ export class Topology {
     return SERVICE[this.#family];
   }
 
+  /** Address of a house's router in the house, wherever in it the house's own address is. */
+  router(house) {
+    return this.#member(HOUSES[house].inner, 1);
+  }
+
   /** The words before a command that make it run in a place. */
   inside(place) {
     if (!PLACES.includes(place)) throw new Error(`there is no place ${place}`);
@@ -195,6 +200,8 @@ export class Topology {
       ...known,
       "  }",
       "  chain input { type filter hook input priority 0; policy accept;",
+      // The wire of signalling ends in the router.
+      '    iif "out" ct state established,related accept',
       '    iif "out" meta l4proto { tcp, udp } drop',
       "  }",
       "}",

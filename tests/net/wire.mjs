@@ -2,7 +2,9 @@
 // A process of its own, started by `lay`; told what to do over the channel to its parent, ends with it.
 
 import { fork } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
+import { TLSSocket, createSecureContext } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { within } from "../browser/wait.mjs";
 
@@ -15,10 +17,11 @@ const START_MS = 10_000;
  * @param {string} place
  * @param {{host: string, port: number}} from
  * @param {{host: string, port: number} | {path: string}} to
+ * @param {{cert: string, key: string}} [certificate] files; with them it speaks TLS where it comes from
  */
-export async function lay(net, place, from, to) {
+export async function lay(net, place, from, to, certificate) {
   const [program, ...words] = net.inside(place);
-  const child = fork(fileURLToPath(import.meta.url), [JSON.stringify({ from, to })], {
+  const child = fork(fileURLToPath(import.meta.url), [JSON.stringify({ from, to, certificate })], {
     execPath: program,
     execArgv: [...words, process.execPath],
     stdio: ["ignore", "inherit", "inherit", "ipc"],
@@ -47,11 +50,14 @@ export async function lay(net, place, from, to) {
 }
 
 if (process.env.INTERCOMD_WIRE && process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { from, to } = JSON.parse(process.argv[2]);
+  const { from, to, certificate } = JSON.parse(process.argv[2]);
+  const read = (file) => readFileSync(file, "utf8");
+  const context = certificate && createSecureContext({ cert: read(certificate.cert), key: read(certificate.key) });
   const pairs = new Set();
-  const server = createServer((near) => {
+  const server = createServer((raw) => {
+    const near = context ? new TLSSocket(raw, { isServer: true, secureContext: context }) : raw;
     const far = connect(to);
-    const pair = { near, far, deaf: new Set() };
+    const pair = { near, raw, far, deaf: new Set() };
     pairs.add(pair);
     const pass = (way, source, sink) => {
       source.setNoDelay(true);
@@ -82,9 +88,10 @@ if (process.env.INTERCOMD_WIRE && process.argv[1] === fileURLToPath(import.meta.
     }
   }
   const reset = () => {
-    for (const { near, far, deaf } of pairs) {
+    for (const { near, raw, far, deaf } of pairs) {
       deaf.clear();
-      abort(near);
+      abort(raw);
+      near.destroy();
       abort(far);
     }
   };

@@ -102,7 +102,7 @@ pub struct Negotiation {
     newest: Option<(Origin, String)>,
     /// Whether candidates, or their end, have come since the peer's last description.
     trickled: bool,
-    /// An answer with other credentials came while one was being taken.
+    /// An answer with other credentials came while another description was being taken.
     contradicted: bool,
     waiting: VecDeque<Candidate>,
     local: LocalSide,
@@ -284,7 +284,8 @@ impl Negotiation {
     fn unasked_answer(&mut self, remote: &Remote, sdp: &str, steps: &mut Vec<Step>) {
         let taken = match &self.state {
             State::Stable => self.applied.as_ref(),
-            State::TakingAnswer(_, taken) => Some(taken),
+            // It has taken back the offer that we are answering, for one of ours that came from a link before.
+            State::TakingAnswer(_, taken) | State::Answering(_, taken) => Some(taken),
             _ => None,
         };
         let Some(taken) = taken.filter(|taken| taken.ufrag != remote.ufrag) else {
@@ -352,13 +353,10 @@ impl Negotiation {
                 steps.push(Step::Send(Outgoing::TrackMetadata));
                 steps.push(Step::Send(Outgoing::Description(answer)));
                 self.local.open(steps);
-                self.applied(remote, steps);
+                self.applied_unless_contradicted(remote, steps);
             }
             (State::TakingAnswer(expected, remote), Outcome::Taken) if expected == op => {
-                self.applied(remote, steps);
-                if mem::take(&mut self.contradicted) {
-                    steps.push(Step::Mismatched { same_connection: true });
-                }
+                self.applied_unless_contradicted(remote, steps);
             }
             (
                 State::Offering(expected)
@@ -372,6 +370,13 @@ impl Negotiation {
                 self.state = state;
                 steps.push(Step::Ignored);
             }
+        }
+    }
+
+    fn applied_unless_contradicted(&mut self, remote: Remote, steps: &mut Vec<Step>) {
+        self.applied(remote, steps);
+        if mem::take(&mut self.contradicted) {
+            steps.push(Step::Mismatched { same_connection: true });
         }
     }
 

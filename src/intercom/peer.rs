@@ -29,6 +29,15 @@ struct Link {
     /// Set when a description was applied and nothing has come of it yet.
     candidates_due: Option<Instant>,
     path: Option<Path>,
+    servers: Servers,
+}
+
+/// Whether a link over a relay still hangs on credentials that are not the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Servers {
+    Present,
+    /// There are new ones, and they wait for the line to carry the offer.
+    Outdated,
 }
 
 /// Whether a peer is served.
@@ -260,6 +269,9 @@ impl Peer {
             self.recovery.restarted(cx.now);
             self.rebuild(cx, Why::NoAnswer, None);
         } else if let Some(link) = self.link.as_mut() {
+            if std::mem::replace(&mut link.servers, Servers::Present) == Servers::Outdated {
+                return self.configure(cx);
+            }
             // The peer may have seen us leave and come, and then has a new connection that waits for an
             // offer; one that has not just confirms what there is (protocol.md section 6.6).
             link.negotiation.offer_at(cx.now + DEFERENCE);
@@ -295,6 +307,12 @@ impl Peer {
         cx.acts.push(Act::Configure(link.generation));
         let relayed = link.path.as_ref().is_some_and(|path| path.relayed);
         if relayed && link.health == Health::Connected {
+            if self.recovery.is_held() {
+                // Who we are now to the peer is not known yet. An offer of this link that left under a new id would be
+                // taken for the first of a new one, and stand in the way of that.
+                link.servers = Servers::Outdated;
+                return;
+            }
             // The relay of the old credentials ends with them; a restart moves over without a gap.
             let mut steps = Vec::new();
             link.negotiation.want_offer(true, &mut steps);

@@ -1,8 +1,9 @@
 //! Links and uplinks that fail and come back.
 
 use intercomd::intercom::{
-    CallState, Cause, Description, DescriptionKind, Health, Input, Lamp, LinkEvent, NetworkChange,
-    PageId, PageMessage, Path, Rules, Signal, Stage, UplinkEvent, UplinkId, VideoMode,
+    CallState, Cause, Command, Description, DescriptionKind, Health, Input, Lamp, LinkEvent,
+    NetworkChange, PageId, PageMessage, Path, Report, Rules, Signal, Stage, UplinkEvent, UplinkId,
+    VideoMode, Why,
 };
 
 use crate::world::{Fault, Mishap, SERVICE, World, ms};
@@ -331,6 +332,57 @@ fn new_credentials_reach_every_link_and_move_the_relayed_one() {
     assert_eq!((world.configured, world.restarts), (2, 1));
     assert!(world.connected("7phone") && world.connected("8direct"));
     assert_eq!(world.heart.snapshot().counters.rebuilds, 0);
+}
+
+#[test]
+fn new_credentials_that_come_with_a_new_line_wait_until_it_is_known_who_we_are() {
+    for own in ["-door", "-other"] {
+        let mut world = talking("-door");
+        let link = world.shown.clone().expect("somebody is shown");
+        world.input(Input::Link(link, LinkEvent::Path(Path { local: None, relayed: true })));
+        match own {
+            "-door" => world.uplink_blinks(SERVICE, own),
+            _ => {
+                world.uplink_down(SERVICE);
+                world.uplink_up(SERVICE, own);
+            }
+        }
+        world.input(Input::Uplink(SERVICE, UplinkEvent::ServersChanged));
+        world.run(ms(15));
+        assert_eq!(world.restarts, 0, "{own}: we are not in the channel yet");
+        world.run(ms(2_000));
+        assert!(world.connected("7phone"));
+        // Under a new id there is a new link, which has the new credentials from the start.
+        assert_eq!(world.restarts, u32::from(own == "-door"), "{own}");
+    }
+}
+
+#[test]
+fn an_offer_that_the_phone_takes_back_while_we_answer_it_is_not_waited_for() {
+    let mut world = World::up("zdoor");
+    world.browser("7raw", false);
+    world.browsers.get_mut("7raw").expect("just made").mute = true;
+    world.press();
+    world.run(ms(100));
+    let description = |kind, version: u32, ufrag: &str| {
+        let sdp = format!(
+            "v=0\r\no=- 7 {version} IN IP4 127.0.0.1\r\nm=audio 9 X 111\r\na=ice-ufrag:{ufrag}\r\na=fingerprint:7raw\r\n"
+        );
+        Input::Uplink(
+            SERVICE,
+            UplinkEvent::Signal {
+                from: "7raw".into(),
+                signal: Signal::Description(Description { kind, sdp }),
+            },
+        )
+    };
+    // It made an offer, then saw one that a link of ours had sent before it was replaced, and answered that.
+    world.input(description(DescriptionKind::Offer, 1, "taken.back"));
+    world.input(description(DescriptionKind::Answer, 2, "stands"));
+    world.run(ms(200));
+    let rebuilt =
+        |command: &Command| matches!(command, Command::Report(Report::Rebuilt(_, Why::Mismatched)));
+    assert!(world.transcript.iter().any(rebuilt));
 }
 
 #[test]

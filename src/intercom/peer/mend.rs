@@ -2,7 +2,7 @@
 //!
 //! Decides nothing by itself; `recovery` and `negotiation` have.
 
-use super::{Link, Peer};
+use super::{Link, Peer, Servers};
 use crate::intercom::act::{Act, Context};
 use crate::intercom::negotiation::{Negotiation, Step};
 use crate::intercom::recovery::{CANDIDATE_TIMEOUT, Futile, Remedy};
@@ -108,6 +108,7 @@ impl Peer {
             health: Health::Connecting,
             candidates_due: None,
             path: None,
+            servers: Servers::Present,
         });
         cx.acts.push(Act::Open(*cx.generations));
     }

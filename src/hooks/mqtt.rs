@@ -32,6 +32,10 @@ use crate::config::MqttHook;
 
 /// How often the broker is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// The same where it may ask for the door to be opened. A connection on which two such questions in a row get no answer
+/// is given up, and what was on its way to the door with it: no request is carried out later than two of these after
+/// it was made.
+const KEEP_ALIVE_TO_OPEN: Duration = Duration::from_secs(5);
 /// How long a connection may take, in seconds.
 const CONNECT: u64 = 10;
 /// A connection that held so long makes the next pause a short one.
@@ -322,7 +326,7 @@ impl Station {
         let mut options = MqttOptions::new(id, hook.host.as_str(), hook.port);
         let offline = LastWill::new(self.topics.availability(), "offline", QoS::AtLeastOnce, true);
         options
-            .set_keep_alive(KEEP_ALIVE)
+            .set_keep_alive(if hook.open.is_some() { KEEP_ALIVE_TO_OPEN } else { KEEP_ALIVE })
             .set_clean_session(true)
             .set_max_packet_size(LARGEST_IN, LARGEST_OUT)
             .set_last_will(offline);

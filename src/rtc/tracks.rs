@@ -274,16 +274,27 @@ pub async fn answer_keyframe_requests(
     party: Party,
 ) {
     let mut asked: Option<Instant> = None;
-    while let Some(event) = track.poll().await {
-        if matches!(event, TrackLocalEvent::OnRtcpPacket(_)) {
-            let road = gauge.road();
-            trace!(?road, "the peer asks for a keyframe");
-            let too_soon = asked.is_some_and(|at| at.elapsed() < AUDIENCE_PATIENCE);
-            let waits = party == Party::Audience && too_soon;
-            if road.mode == VideoMode::Full && !road.congested && !waits {
-                asked = Some(Instant::now());
-                fanout.request_keyframe();
-            }
+    // When a request is passed on that came too soon: it is that of another viewer, who sees nothing until then.
+    let mut due: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            event = track.poll() => match event {
+                Some(TrackLocalEvent::OnRtcpPacket(_)) => {}
+                Some(_) => continue,
+                None => return,
+            },
+            () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => due = None,
+        }
+        let road = gauge.road();
+        trace!(?road, "the peer asks for a keyframe");
+        if party == Party::Audience
+            && let Some(at) = asked
+            && at.elapsed() < AUDIENCE_PATIENCE
+        {
+            due = Some(at + AUDIENCE_PATIENCE);
+        } else if road.mode == VideoMode::Full && !road.congested {
+            asked = Some(Instant::now());
+            fanout.request_keyframe();
         }
     }
 }

@@ -399,6 +399,14 @@ fn each_crate_stays_in_its_room() {
 }
 
 #[test]
+fn nothing_carries_what_the_webrtc_crates_log_into_our_log() {
+    let locked = read("Cargo.lock");
+    assert!(locked.contains("name = \"rtc-ice\""), "they are there, under this name");
+    let bridge = "name = \"tracing-log\"";
+    assert!(!locked.contains(bridge), "they print ICE passwords (src/service/logging.rs)");
+}
+
+#[test]
 fn every_board_profile_is_toml_and_is_listed() {
     let readme = read("board/README.md");
     let mut faults = Vec::new();

@@ -13,7 +13,7 @@ test-page:
 	@tools/setup.sh test
 	@tools/test.sh page
 
-# Every row of the network fault lab in both roles, about an hour; `make test` runs the short form. Needs root.
+# Every row of the network fault lab in both roles, almost two hours; `make test` runs the short form. Needs root.
 test-net:
 	@tools/setup.sh test
 	cargo build --locked --quiet

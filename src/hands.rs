@@ -351,7 +351,8 @@ impl Hands {
 
     /// Tells the visitor how the call ended, in the owner's words where there are any.
     fn part(&mut self, cause: Cause) {
-        let own = self.messages.get(cause.name());
+        let told_as = if cause == Cause::Unreached { Cause::NoAnswer } else { cause };
+        let own = self.messages.get(told_as.name());
         self.parting = own.and_then(|own| own.text.clone());
         match own.and_then(|own| own.sound.clone()) {
             Some(file) => self.playback.say(file),

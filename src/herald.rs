@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use crate::clerk::clock;
 use crate::hooks::{Event, Hooks, OutletStatus, What};
-use crate::intercom::{CallId, Denial, Report};
+use crate::intercom::{CallId, Cause, Denial, Report};
 use crate::memory::calls::{Entry, News};
 
 /// See the file's head.
@@ -64,7 +64,7 @@ impl Herald {
             (Report::Answered { name, .. }, News::Answered) => {
                 What::Answered { name: name.as_ref().map(ToString::to_string) }
             }
-            (Report::Ended { cause, .. }, News::Ended(entry)) => ended(cause.name(), entry),
+            (Report::Ended { cause, .. }, News::Ended(entry)) => ended(*cause, entry),
             (Report::Opened { by, length }, _) => What::Opened {
                 by: by.who(),
                 for_ms: u64::try_from(length.as_millis()).unwrap_or(u64::MAX),
@@ -80,12 +80,12 @@ impl Herald {
     }
 }
 
-fn ended(cause: &'static str, entry: &Entry) -> What {
-    if entry.answered_by.is_empty() {
-        return What::Missed { cause };
+fn ended(cause: Cause, entry: &Entry) -> What {
+    if entry.answered_by.is_empty() || cause == Cause::Unreached {
+        return What::Missed { cause: cause.name() };
     }
     What::Ended {
-        cause,
+        cause: cause.name(),
         talk_s: entry.talk_s,
         answered_by: entry.answered_by.first().cloned(),
         opened_by: entry.opened_by.first().cloned(),

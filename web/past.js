@@ -19,6 +19,7 @@ const NOT_MISSED = new Set(["declined", "you-declined", "you-hung-up", "hung-up"
 
 /** Whether a visitor stood there in vain. @param {Past} past @param {string|null} present the call that goes on */
 export function isMissed(past, present = null) {
+  if (past.outcome === "unreached") return true;
   return past.answered === "nobody" && past.call !== present && !NOT_MISSED.has(past.outcome);
 }
 

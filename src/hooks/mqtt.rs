@@ -33,8 +33,8 @@ use crate::config::MqttHook;
 /// How often the broker is asked whether it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// The same where it may ask for the door to be opened. A connection on which two such questions in a row get no answer
-/// is given up, and what was on its way to the door with it: no request is carried out later than two of these after
-/// it was made.
+/// is given up, and what was on its way to the door with it. Only what [`CONNECT`] allows a packet of ours to take can
+/// come on top.
 const KEEP_ALIVE_TO_OPEN: Duration = Duration::from_secs(5);
 /// How long a connection may take, in seconds.
 const CONNECT: u64 = 10;

@@ -36,10 +36,13 @@ impl Intercom {
             PageMessage::Hangup(call) if call.as_ref().is_none_or(|call| self.is_present(call)) => {
                 self.hung_up(now, key);
             }
-            PageMessage::Take(call) if self.is_present(&call) && self.is_talk() => self.take(key),
+            PageMessage::Take(call) if self.is_present(&call) && self.is_talk() => {
+                self.take(now, key);
+            }
             PageMessage::Join(call)
                 if self.is_present(&call) && self.is_talk() && self.call.rules().second_speaker =>
             {
+                self.call(now, CallInput::Renewed);
                 self.answered(key);
             }
             PageMessage::Text(call, note) if self.is_present(&call) && self.call.rules().texts => {
@@ -106,10 +109,11 @@ impl Intercom {
         }
     }
 
-    fn take(&mut self, key: &PeerKey) {
+    fn take(&mut self, now: Instant, key: &PeerKey) {
         if !self.peers.contains_key(key) {
             return;
         }
+        self.call(now, CallInput::Renewed);
         for (_, peer) in self.peers.iter_mut().filter(|(other, _)| *other != key) {
             if matches!(peer.stance(), Stance::Answered(_)) {
                 peer.set_stance(Stance::Elsewhere);

@@ -21,8 +21,8 @@ pub const ENDING_TIMEOUT: Duration = Duration::from_secs(2);
 /// A visitor who presses again within this time is in a hurry, and calls nothing off.
 pub const STUTTER: Duration = Duration::from_secs(3);
 
-/// How long whoever answered may take until pictures and sound can go. Their page gives up a little later; until then
-/// the phones of the others are silent, and the visitor talks to nobody.
+/// How long whoever answered may take until pictures and sound can go. Until then the phones of the others are silent,
+/// and the visitor talks to nobody.
 pub const UNREACHED: Duration = Duration::from_secs(25);
 
 /// What the call is told.
@@ -40,6 +40,8 @@ pub enum CallInput {
     Met,
     /// Nobody who answered is within reach any more.
     Alone,
+    /// Somebody else has come in, or the line back: who was not met yet has all the time again.
+    Renewed,
     /// Every link is closed and every channel left.
     Freed,
     /// Time passed.
@@ -73,6 +75,35 @@ enum Company {
     Here,
     /// The last one left; it may come back until then.
     Awaited(Instant),
+    /// The last one left and was never seen or heard; it may come back until the first, and be met until the second.
+    Missed(Instant, Instant),
+}
+
+impl Company {
+    /// The company after one of the inputs that tell of it.
+    fn after(self, now: Instant, input: &CallInput, linger: Duration) -> Self {
+        use CallInput as In;
+        match (self, input) {
+            (_, In::Met) => Self::Here,
+            (Self::Here, In::Alone) => Self::Awaited(now + linger),
+            (Self::Expected(met), In::Alone) => Self::Missed(now + linger, met),
+            (Self::Awaited(_), In::Accompanied) => Self::Here,
+            // Whoever comes back without having been met has no more time than before.
+            (Self::Missed(_, met), In::Accompanied) => Self::Expected(met),
+            (Self::Expected(_), In::Renewed) => Self::Expected(now + UNREACHED),
+            (Self::Missed(back, _), In::Renewed) => Self::Missed(back, now + UNREACHED),
+            (company, _) => company,
+        }
+    }
+
+    /// Whether those who answered were never met, and their time is up.
+    fn is_given_up(&self, now: Instant) -> bool {
+        match self {
+            Self::Expected(met) => *met <= now,
+            Self::Missed(back, met) => *back.min(met) <= now,
+            Self::Here | Self::Awaited(_) => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +171,9 @@ impl Call {
             Phase::Talking {
                 until, company: Company::Expected(at) | Company::Awaited(at), ..
             } => Some((*until).min(*at)),
+            Phase::Talking { until, company: Company::Missed(back, met), .. } => {
+                Some((*until).min(*back).min(*met))
+            }
         }
     }
 
@@ -161,6 +195,7 @@ impl Call {
                 | In::Accompanied
                 | In::Met
                 | In::Alone
+                | In::Renewed
                 | In::Freed
                 | In::Wakeup,
             ) => Phase::Idle,
@@ -183,7 +218,7 @@ impl Call {
             // Nobody can be met before the channel is entered, and nothing is being freed.
             (
                 phase @ Phase::Joining { .. },
-                In::Accompanied | In::Met | In::Alone | In::Freed | In::Wakeup,
+                In::Accompanied | In::Met | In::Alone | In::Renewed | In::Freed | In::Wakeup,
             ) => phase,
 
             (Phase::Ringing { call, since, .. }, In::Press(_))
@@ -210,9 +245,10 @@ impl Call {
                 end(now, call, since, Cause::NoAnswer, &mut effects)
             }
             // A second uplink entered; nobody had answered; nothing is being freed.
-            (phase @ Phase::Ringing { .. }, In::Entered | In::Alone | In::Freed | In::Wakeup) => {
-                phase
-            }
+            (
+                phase @ Phase::Ringing { .. },
+                In::Entered | In::Alone | In::Renewed | In::Freed | In::Wakeup,
+            ) => phase,
 
             (Phase::Talking { call, since, .. }, In::Press(_)) if rules.press_ends_call => {
                 end(now, call, since, Cause::Visitor, &mut effects)
@@ -225,28 +261,17 @@ impl Call {
                 end(now, call, since, cause, &mut effects)
             }
             (
-                Phase::Talking {
-                    call,
-                    since,
-                    until,
-                    company: Company::Here | Company::Expected(_),
-                },
-                In::Alone,
+                Phase::Talking { call, since, until, company },
+                input @ (In::Alone | In::Accompanied | In::Met | In::Renewed),
             ) => {
-                Phase::Talking { call, since, until, company: Company::Awaited(now + rules.linger) }
-            }
-            (
-                Phase::Talking { call, since, until, company: Company::Expected(at) },
-                In::Accompanied,
-            ) => Phase::Talking { call, since, until, company: Company::Expected(at) },
-            (Phase::Talking { call, since, until, .. }, In::Accompanied | In::Met) => {
-                Phase::Talking { call, since, until, company: Company::Here }
+                let company = company.after(now, &input, rules.linger);
+                Phase::Talking { call, since, until, company }
             }
             (Phase::Talking { call, since, until, .. }, In::Wakeup) if until <= now => {
                 end(now, call, since, Cause::TooLong, &mut effects)
             }
-            (Phase::Talking { call, since, company: Company::Expected(at), .. }, In::Wakeup)
-                if at <= now =>
+            (Phase::Talking { call, since, company, .. }, In::Wakeup)
+                if company.is_given_up(now) =>
             {
                 end(now, call, since, Cause::Unreached, &mut effects)
             }
@@ -255,10 +280,8 @@ impl Call {
             {
                 end(now, call, since, Cause::PeerGone, &mut effects)
             }
-            // Already waiting for a come-back; a further uplink entered; nothing is being freed.
-            (phase @ Phase::Talking { .. }, In::Alone | In::Entered | In::Freed | In::Wakeup) => {
-                phase
-            }
+            // A further uplink entered; nothing is being freed.
+            (phase @ Phase::Talking { .. }, In::Entered | In::Freed | In::Wakeup) => phase,
 
             // The visitor does not wait for our clean-up: the press counts as soon as it is done.
             (Phase::Ending { call, since, until, .. }, In::Press(next)) => {
@@ -274,7 +297,13 @@ impl Call {
             // It is ending already, and who comes or goes no longer matters.
             (
                 phase @ Phase::Ending { .. },
-                In::End(_) | In::Entered | In::Accompanied | In::Met | In::Alone | In::Wakeup,
+                In::End(_)
+                | In::Entered
+                | In::Accompanied
+                | In::Met
+                | In::Alone
+                | In::Renewed
+                | In::Wakeup,
             ) => phase,
         };
         effects

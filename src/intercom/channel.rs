@@ -29,6 +29,7 @@ impl Intercom {
             UplinkEvent::Up { own } => {
                 roster.up(own);
                 self.line_up(uplink);
+                self.call(now, CallInput::Renewed);
             }
             UplinkEvent::Down => {
                 roster.down();

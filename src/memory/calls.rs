@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::budget::Budget;
-use crate::intercom::{LogLine, Report};
+use crate::intercom::{Cause, LogLine, Report};
 
 /// What is remembered of a call whose end nobody saw: the daemon ended before.
 pub const INTERRUPTED: &str = "interrupted";
@@ -118,7 +118,7 @@ impl Scribe {
                     answered: None,
                 });
                 cause.name().clone_into(&mut draft.entry.outcome);
-                if let Some(at) = draft.answered {
+                if let Some(at) = draft.answered.filter(|_| *cause != Cause::Unreached) {
                     draft.entry.talk_s = now.saturating_sub(at).as_secs();
                 }
                 News::Ended(draft.entry)

@@ -291,7 +291,10 @@ pub async fn answer_keyframe_requests(
             && let Some(at) = asked
             && at.elapsed() < AUDIENCE_PATIENCE
         {
-            due = Some(at + AUDIENCE_PATIENCE);
+            // A viewer repeats itself until the keyframe is there.
+            if at.elapsed() > KEYFRAME_COMES {
+                due = Some(at + AUDIENCE_PATIENCE);
+            }
         } else if road.mode == VideoMode::Full && !road.congested {
             asked = Some(Instant::now());
             fanout.request_keyframe();
@@ -301,6 +304,8 @@ pub async fn answer_keyframe_requests(
 
 /// So often an audience may have a keyframe made: each costs all phones some of their picture, and people come and go.
 const AUDIENCE_PATIENCE: Duration = Duration::from_secs(3);
+/// A keyframe that was asked for has come by then.
+const KEYFRAME_COMES: Duration = Duration::from_millis(500);
 
 /// What a receiver needs to know.
 #[derive(Clone)]

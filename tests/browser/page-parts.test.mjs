@@ -263,6 +263,12 @@ describe("past calls", () => {
     }
   });
 
+  test("are missed when whoever answered was not reached", () => {
+    const mine = [notice("ringing"), { type: "answer" }, notice("ended", { cause: "unreached" })];
+    const theirs = [notice("ringing"), notice("talking", { answeredBy: "x", answeredName: "Anna" }), notice("ended", { cause: "unreached" })];
+    for (const events of [mine, theirs]) assert.equal(isMissed(lived(events)[0]), true);
+  });
+
   test("are not missed when anybody answered or declined", () => {
     for (const events of [
       [notice("ringing"), { type: "answer" }, { type: "hangup" }],

@@ -112,6 +112,46 @@ fn a_phone_that_answers_and_has_no_way_for_its_media_does_not_keep_the_visitor_f
 }
 
 #[test]
+fn a_phone_without_a_way_gets_no_more_time_by_leaving_and_coming_back() {
+    let mut world = World::up("-door");
+    world.press();
+    world.run(ms(1_000));
+    for round in 0..3 {
+        let id = format!("{round}nowhere");
+        world.browser(&id, true);
+        world.browsers.get_mut(&id).expect("it is there").in_a_hole = true;
+        world.run(ms(1_000));
+        world.page(&id, PageMessage::Answer(None));
+        world.run(ms(8_000));
+        world.browser_leaves(&id);
+        world.run(ms(500));
+    }
+    assert_eq!(world.causes(), [Cause::Unreached]);
+    assert_eq!(world.lamp, Lamp::Sorry);
+}
+
+#[test]
+fn whoever_takes_a_call_over_that_nobody_was_met_in_has_all_the_time() {
+    let mut world = World::up("-door");
+    world.browser("1nowhere", true);
+    world.browsers.get_mut("1nowhere").expect("it is there").in_a_hole = true;
+    world.browser("2late", false);
+    world.browsers.get_mut("2late").expect("it is there").in_a_hole = true;
+    world.press();
+    world.run(ms(1_000));
+    world.page("1nowhere", PageMessage::Answer(None));
+    world.run(ms(20_000));
+    let call = world.call();
+    world.page("2late", PageMessage::Take(call));
+    world.run(ms(10_000));
+    assert_eq!(world.state(), CallState::Talking, "25 s after the first answer");
+    world.mend("2late");
+    world.run(ms(14_000));
+    assert_eq!(world.state(), CallState::Talking);
+    assert!(world.connected("2late"));
+}
+
+#[test]
 fn nobody_answers_and_everything_is_free_again() {
     let mut world = World::up("-door");
     world.browser("1viewer", false);

@@ -89,6 +89,7 @@ impl Intercom {
         let reconciled = roster.snapshot(list);
         for id in reconciled.absent {
             let key = PeerKey { uplink, id };
+            self.forget_refusal(&key);
             // Its media still flows, so it may have lost its signalling only.
             let keep = !renewed && self.peers.get(&key).is_some_and(Peer::is_connected);
             match self.rosters.get_mut(&uplink) {

@@ -100,8 +100,9 @@ impl Session {
                 self.backoff.failed_for_once(now)
             }
             // Somebody is at the door. An idle one has time, and waits a little for the others of a
-            // service that starts again.
-            _ if is_first && is_wanted && was == Was::Proven => self.backoff.failed_for_once(now),
+            // service that starts again. A socket greeted a moment ago is no row of failures yet; it would be one at
+            // the second time.
+            _ if is_first && is_wanted && was != Was::Nothing => self.backoff.failed_for_once(now),
             _ => {
                 let at = self.backoff.failed(now, loss.pace, Duration::ZERO, &self.timings);
                 // One door with a visitor is no herd: a picture that is missed is worth an attempt every

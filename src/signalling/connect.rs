@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -115,20 +115,25 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
 /// The one kind of socket both transports end in.
 pub(super) type Socket = WebSocketStream<MaybeTlsStream<Box<dyn Bytes>>>;
 
-/// Opens one WebSocket, and tells which address of this board it goes out by; a pipe has none. Dropping the future drops
-/// the attempt.
+/// Which address of this board a socket goes out by, as soon as that is known; a pipe has none.
+pub(super) type OwnAddress = Arc<OnceLock<IpAddr>>;
+
+/// Opens one WebSocket. Dropping the future drops the attempt.
 pub(super) async fn open(
     transport: Transport,
     credential: Credential,
-) -> Result<(Socket, Option<IpAddr>), SignallingError> {
-    let (bytes, from, origin, host): (Box<dyn Bytes>, _, _, _) = match transport {
+    from: OwnAddress,
+) -> Result<Socket, SignallingError> {
+    let (bytes, origin, host): (Box<dyn Bytes>, _, _) = match transport {
         Transport::Pipe(make) => {
-            (Box::new(make()), None, "ws://localhost".to_owned(), "the hub".to_owned())
+            (Box::new(make()), "ws://localhost".to_owned(), "the hub".to_owned())
         }
         Transport::Url { origin } => {
             let (tcp, host) = dial(&origin).await?;
-            let from = tcp.local_addr().ok().map(|address| address.ip());
-            (Box::new(tcp), from, origin, host)
+            if let Ok(address) = tcp.local_addr() {
+                from.get_or_init(|| address.ip());
+            }
+            (Box::new(tcp), origin, host)
         }
     };
     let request = format!("{origin}/v1?{}", credential.query());
@@ -139,7 +144,7 @@ pub(super) async fn open(
         .max_message_size(Some(MAX_INBOUND))
         .max_frame_size(Some(MAX_INBOUND));
     match client_async_tls_with_config(request, bytes, Some(config), None).await {
-        Ok((socket, _response)) => Ok((socket, from)),
+        Ok((socket, _response)) => Ok(socket),
         Err(error) => Err(explain(error, host)),
     }
 }

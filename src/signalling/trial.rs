@@ -16,7 +16,7 @@ use url::{Host, Url};
 
 use super::advice::{self, Action, Pass};
 use super::cert::{self, Validity};
-use super::connect::{Credential, Socket, Transport, open};
+use super::connect::{Credential, OwnAddress, Socket, Transport, open};
 use super::envelope;
 use super::inbound::{self, Inbound};
 use super::lan::TlsFiles;
@@ -77,8 +77,8 @@ pub async fn service(origin: &str, login: &Login, channel: &str) -> Tried {
         },
     };
     let transport = Transport::Url { origin: origin.to_owned() };
-    let socket = match timeout(OPENING, open(transport, credential)).await {
-        Ok(Ok((socket, _))) => socket,
+    let socket = match timeout(OPENING, open(transport, credential, OwnAddress::default())).await {
+        Ok(Ok(socket)) => socket,
         Ok(Err(error)) => {
             let remedy = match &error {
                 super::error::SignallingError::Http { status, .. } => {

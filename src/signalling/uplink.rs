@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::future::{Future, pending, poll_fn};
 use std::mem;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,7 +21,7 @@ use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tracing::{Instrument, debug, error, info_span, trace};
 
 use super::advice::Pass;
-use super::connect::{Credential, Socket, is_ours, open};
+use super::connect::{Credential, OwnAddress, Socket, is_ours, open};
 pub use super::connect::{Key, PipeMaker, Transport};
 use super::error::SignallingError;
 use super::session::{Input, Output, Session, Setup, Ticket, Wire};
@@ -209,10 +208,13 @@ impl Uplink {
                 () = self.network.notified() => Input::NetworkChanged,
             };
             if matches!(input, Input::NetworkChanged) && self.line.is_stranded() {
-                debug!("the address of this board that the socket goes out by is gone");
-                self.line = Line::Cut;
-                let closed = Input::Wire(Wire::Closed { code: None });
-                self.session.handle(Instant::now().into_std(), closed);
+                let reason = "the address of this board that the socket went out by is gone";
+                debug!("{reason}");
+                let lost = match mem::replace(&mut self.line, Line::Cut) {
+                    Line::Opening(..) => Wire::OpenFailed { http: None, reason: reason.to_owned() },
+                    Line::Open(_) | Line::Cut => Wire::Closed { code: None },
+                };
+                self.session.handle(Instant::now().into_std(), Input::Wire(lost));
             }
             self.session.handle(Instant::now().into_std(), input);
         }
@@ -257,13 +259,16 @@ impl Uplink {
     fn attempt(&self, ticket: Ticket) -> Line {
         let transport = self.transport.clone();
         let (login, token) = (self.login.clone(), Arc::clone(&self.token));
-        Line::Opening(Box::pin(async move {
+        let from = OwnAddress::default();
+        let known = Arc::clone(&from);
+        let attempt = Box::pin(async move {
             let credential = match login {
                 Login::Key(key) => Credential::Key(key),
                 Login::Tokens(source) => Credential::Token(pick(&source, &token, ticket).await?),
             };
-            open(transport, credential).await
-        }))
+            open(transport, credential, known).await
+        });
+        Line::Opening(attempt, from)
     }
 
     /// Waits for room in the inbox without a deadline of its own: the daemon's loop never waits for a task,
@@ -306,20 +311,18 @@ fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
-type Attempt =
-    Pin<Box<dyn Future<Output = Result<(Socket, Option<IpAddr>), SignallingError>> + Send>>;
+type Attempt = Pin<Box<dyn Future<Output = Result<Socket, SignallingError>> + Send>>;
 
 /// The socket, or what there is of it.
 enum Line {
     Cut,
-    Opening(Attempt),
+    Opening(Attempt, OwnAddress),
     Open(Box<OpenLine>),
 }
 
 struct OpenLine {
     socket: Socket,
-    /// The address of this board that it goes out by.
-    from: Option<IpAddr>,
+    from: OwnAddress,
     /// Frames not handed to the socket yet. Bounded by the session, which keeps at most 512 requests open
     /// and gives up a socket that answers nothing.
     queue: VecDeque<Message>,
@@ -339,8 +342,9 @@ impl Line {
     /// Whether what comes to it can reach this board no more: nobody would ever say so.
     fn is_stranded(&self) -> bool {
         match self {
-            Self::Open(line) => line.from.is_some_and(|from| !is_ours(from)),
-            Self::Cut | Self::Opening(_) => false,
+            Self::Open(line) => line.from.get().is_some_and(|from| !is_ours(*from)),
+            Self::Opening(_, from) => from.get().is_some_and(|from| !is_ours(*from)),
+            Self::Cut => false,
         }
     }
 
@@ -348,7 +352,7 @@ impl Line {
     async fn end(&mut self) {
         match self {
             Self::Cut => pending().await,
-            Self::Opening(_) | Self::Open(_) => {
+            Self::Opening(..) | Self::Open(_) => {
                 while !matches!(self.next().await, Wire::Closed { .. } | Wire::OpenFailed { .. }) {}
             }
         }
@@ -358,8 +362,9 @@ impl Line {
     async fn next(&mut self) -> Wire {
         match self {
             Self::Cut => pending().await,
-            Self::Opening(attempt) => match attempt.await {
-                Ok((socket, from)) => {
+            Self::Opening(attempt, from) => match attempt.await {
+                Ok(socket) => {
+                    let from = Arc::clone(from);
                     let queue = VecDeque::new();
                     *self = Self::Open(Box::new(OpenLine {
                         socket,

@@ -51,6 +51,16 @@ row("the door's address changes", { ...home, short: true }, async (lab) => {
   return times;
 });
 
+row("the door's address changes while it connects to the service again", home, async (lab) => {
+  await lab.call();
+  const since = Date.now();
+  await lab.doorWire.reset();
+  lab.net.move("door");
+  const times = await lab.flowing(since, 2 * WHOLE_MS, () => stalledOrCalm(lab, since));
+  await lab.sound();
+  return times;
+});
+
 row("the door's line is pulled for 10 s", home, async (lab) => {
   await lab.call();
   lab.net.plug("door", false);

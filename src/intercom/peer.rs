@@ -301,25 +301,6 @@ impl Peer {
         }
     }
 
-    /// The uplink has other ICE servers, or other credentials for them.
-    pub fn configure(&mut self, cx: &mut Context<'_>) {
-        let Some(link) = self.link.as_mut() else { return };
-        cx.acts.push(Act::Configure(link.generation));
-        let relayed = link.path.as_ref().is_some_and(|path| path.relayed);
-        if relayed && link.health == Health::Connected {
-            if self.recovery.is_held() {
-                // Who we are now to the peer is not known yet. An offer of this link that left under a new id would be
-                // taken for the first of a new one, and stand in the way of that.
-                link.servers = Servers::Outdated;
-                return;
-            }
-            // The relay of the old credentials ends with them; a restart moves over without a gap.
-            let mut steps = Vec::new();
-            link.negotiation.want_offer(true, &mut steps);
-            self.carry_out(cx, steps);
-        }
-    }
-
     /// The peer sent a description or a candidate. Page messages are not for here.
     pub fn signal(&mut self, cx: &mut Context<'_>, signal: Signal) {
         self.recovery.heard();

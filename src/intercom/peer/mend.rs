@@ -9,6 +9,25 @@ use crate::intercom::recovery::{CANDIDATE_TIMEOUT, Futile, Remedy};
 use crate::intercom::{Health, VideoMode, Why};
 
 impl Peer {
+    /// The uplink has other ICE servers, or other credentials for them.
+    pub fn configure(&mut self, cx: &mut Context<'_>) {
+        let Some(link) = self.link.as_mut() else { return };
+        cx.acts.push(Act::Configure(link.generation));
+        let relayed = link.path.as_ref().is_some_and(|path| path.relayed);
+        if relayed && link.health == Health::Connected {
+            if self.recovery.is_held() {
+                // Who we are now to the peer is not known yet. An offer of this link that left under a new id would be
+                // taken for the first of a new one, and stand in the way of that.
+                link.servers = Servers::Outdated;
+                return;
+            }
+            // The relay of the old credentials ends with them; a restart moves over without a gap.
+            let mut steps = Vec::new();
+            link.negotiation.want_offer(true, &mut steps);
+            self.carry_out(cx, steps);
+        }
+    }
+
     pub(super) fn useless(&mut self, cx: &mut Context<'_>, futile: Futile) {
         let why = match futile {
             Futile::Unanswered => Why::NoAnswer,

@@ -19,7 +19,6 @@ use tracing::debug;
 use self::succession::{OLD_ATTEMPT, Retired, Successor};
 use self::ticket::Tickets;
 use self::welcome::Welcome;
-use super::advice::Pass;
 use super::backoff::Backoff;
 use super::desk::{Desk, Ending, Loss};
 pub use super::desk::{Input, Output, Setup, Ticket, Wire};
@@ -276,13 +275,6 @@ impl Session {
             State::Opening { .. } if self.attempt_since + OLD_ATTEMPT <= now => {
                 self.desk.outputs.push_back(Output::Drop);
                 self.open(now);
-            }
-            // The same for one that has just begun, or has come half-way: who answers now does so soon. A token may
-            // take its time, and comes first.
-            State::Opening { until } | State::Greeting { until }
-                if self.tickets.pass() == Pass::Key =>
-            {
-                *until = (*until).min(now + self.timings.pulse.new_path);
             }
             State::Live(live) => live.path_changed(now),
             State::Idle
@@ -1692,12 +1684,6 @@ mod tests {
         bench.forget();
         bench.tell(Input::NetworkChanged);
         assert_eq!(bench.others(), [], "it has just begun");
-        bench.pass(2 * SECOND);
-        assert_eq!(bench.others(), [], "and may still come through");
-        bench.pass(SECOND);
-        assert_eq!(bench.others(), [Output::Drop], "who has not answered by now does not");
-        bench.pass(10 * SECOND);
-        assert_eq!(bench.others(), [Output::Open(Ticket::Kept)]);
         bench.pass(3 * SECOND);
         bench.tell(Input::NetworkChanged);
         assert_eq!(bench.others(), [Output::Drop, Output::Open(Ticket::Kept)]);

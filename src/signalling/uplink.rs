@@ -341,11 +341,12 @@ impl Line {
 
     /// Whether what comes to it can reach this board no more: nobody would ever say so.
     fn is_stranded(&self) -> bool {
-        match self {
-            Self::Open(line) => line.from.get().is_some_and(|from| !is_ours(*from)),
-            Self::Opening(_, from) => from.get().is_some_and(|from| !is_ours(*from)),
-            Self::Cut => false,
-        }
+        let from = match self {
+            Self::Open(line) => &line.from,
+            Self::Opening(_, from) => from,
+            Self::Cut => return false,
+        };
+        from.get().is_some_and(|from| !is_ours(*from))
     }
 
     /// Sends what is left and waits for the end; may be dropped and called again at any time.

@@ -32,6 +32,7 @@ pub struct Clerk {
     /// Of the call that goes on.
     portrait: Option<(CallId, Arc<str>)>,
     started: Instant,
+    look_in: bool,
 }
 
 impl Clerk {
@@ -40,12 +41,18 @@ impl Clerk {
         let persons = Persons::open(&settings.state_dir);
         let (log, keeper) = CallLog::open(&settings.state_dir, settings.log, clock());
         let (scribe, portrait, started) = (Scribe::default(), None, Instant::now());
-        (Self { persons, log, scribe, portrait, started }, keeper)
+        let look_in = settings.look_in;
+        (Self { persons, log, scribe, portrait, started, look_in }, keeper)
     }
 
     /// How many persons may open the door from a page.
     pub fn count(&self) -> usize {
         self.persons.count()
+    }
+
+    /// Whether persons may look through the camera although nobody rang.
+    pub fn lets_look(&self) -> bool {
+        self.look_in
     }
 
     /// Whether the visitor's picture is wanted.
@@ -157,14 +164,24 @@ pub enum Change {
     Remove(String),
 }
 
-/// Adds or removes a person, as user `uid` asks. Blocks until it is on the disk. `address` is that of the LAN page.
-pub fn change(persons: &Persons, what: &Change, uid: u32, address: Option<&str>) -> Reply {
+/// Adds or removes a person, as user `uid` asks. Blocks until it is on the disk. `address` is that of the LAN page;
+/// `look_in`: whether persons may look in, which their pages are told.
+pub fn change(
+    persons: &Persons,
+    what: &Change,
+    uid: u32,
+    address: Option<&str>,
+    look_in: bool,
+) -> Reply {
     let outcome = match what {
         Change::Add(name) => persons.add(name).map(|secret| {
             info!("user {uid} lets {name:?} open the door from a page");
             let secret = URL_SAFE_NO_PAD.encode(secret);
             let mut words = url::form_urlencoded::Serializer::new(String::new());
             words.append_pair("person", name).append_pair("secret", &secret);
+            if look_in {
+                words.append_pair("look", "1");
+            }
             let fragment = words.finish();
             let link = address.map(|address| format!("{address}&{fragment}"));
             let person = NewPerson { name: name.clone(), secret, fragment, link };

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::clerk::{self, Change, Clerk};
-use crate::config::Settings;
+use crate::config::{Settings, Warm};
 use crate::errands;
 use crate::hands::{Hands, Rooms, ice_server};
 use crate::hardware::{ButtonEvent, Panel};
@@ -179,6 +179,15 @@ impl House {
             let handle = lines::service_uplink(service, &settings.channel, inbox_in.clone());
             uplinks.insert(UplinkId::Service, handle);
         }
+        if settings.look_in {
+            let channel = &settings.channel;
+            let of_lan = lan.as_ref().map(|lan| lines::lan_looks(lan, channel, inbox_in.clone()));
+            let service = settings.uplink.as_ref();
+            let of_service =
+                service.map(|service| lines::service_looks(service, channel, inbox_in.clone()));
+            let looks = of_lan.into_iter().chain(of_service);
+            uplinks.extend(looks.map(|handle| (handle.id(), handle)));
+        }
         let known: Vec<UplinkId> = uplinks.keys().copied().collect();
         for handle in uplinks.values() {
             let told = errands::tell_uplink(handle.status(), events.clone());
@@ -220,7 +229,8 @@ impl House {
         }
         // Without `arm` the service's line is down between calls, as its owner wants it.
         let unarmed = settings.uplink.as_ref().is_some_and(|uplink| !uplink.arm);
-        let lines = known.iter().filter(|id| !(unarmed && **id == UplinkId::Service));
+        let lines =
+            known.iter().filter(|id| !(id.is_for_looks() || unarmed && **id == UplinkId::Service));
         heart.watch_lines(&lines.copied().collect::<Vec<_>>());
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
         if let (Some(button), Some(address)) = (panel.watch_button(), address.clone()) {
@@ -243,7 +253,9 @@ impl House {
             publisher
         });
         let rooms = Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher };
-        let hands = Hands::new(rooms, events.clone(), address, settings.messages, portraits_in);
+        let warm = settings.board.camera.warm == Warm::Camera;
+        let hands =
+            Hands::new(rooms, events.clone(), address, settings.messages, portraits_in, warm);
         Ok(Self {
             heart,
             hands,
@@ -394,9 +406,10 @@ impl House {
     fn change_persons(&mut self, change: Change, uid: u32, reply: oneshot::Sender<Reply>) {
         let (persons, inbox) = (self.hands.clerk.persons(), self.inbox_in.clone());
         let address = self.hands.address().map(str::to_owned);
+        let look_in = self.hands.clerk.lets_look();
         let changing = async move {
             let done = tokio::task::spawn_blocking(move || {
-                let reply = clerk::change(&persons, &change, uid, address.as_deref());
+                let reply = clerk::change(&persons, &change, uid, address.as_deref(), look_in);
                 (reply, persons.count())
             });
             let Ok((answer, count)) = done.await else { return };

@@ -18,7 +18,7 @@ use crate::intercom::{
     CallId, Cause, Checked, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing,
     PeerKey, Report, Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
-use crate::media::{self, Capture, Playback};
+use crate::media::{self, Aim, Capture, Playback};
 use crate::memory::calls::{Entry, News};
 use crate::publisher::{Publisher, Show};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
@@ -45,8 +45,12 @@ pub struct Hands {
     pub(crate) address: Option<String>,
     messages: Messages,
     portraits: mpsc::Sender<(CallId, Vec<u8>)>,
-    /// Whether the camera is wanted.
+    /// Whether camera and microphone are wanted for a call.
     capturing: bool,
+    /// Whether the camera is wanted for those who look in.
+    looking: bool,
+    /// Whether the owner wants the camera on all the time.
+    warm: bool,
     pub(crate) open: BTreeMap<LinkId, LinkHandle>,
     /// How those who answered this call want to be called.
     names: BTreeMap<PeerKey, Name>,
@@ -80,7 +84,7 @@ pub struct Rooms {
 }
 
 impl Hands {
-    /// Hands on these rooms. `messages` is what the owner has to say at which end of a call; pictures of visitors go
+    /// Hands on these rooms, with the camera on from now on if it is to be `warm`. `messages` is what the owner has to say at which end of a call; pictures of visitors go
     /// to `portraits`.
     pub fn new(
         rooms: Rooms,
@@ -88,9 +92,10 @@ impl Hands {
         address: Option<String>,
         messages: Messages,
         portraits: mpsc::Sender<(CallId, Vec<u8>)>,
+        warm: bool,
     ) -> Self {
         let Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher } = rooms;
-        Self {
+        let hands = Self {
             links,
             uplinks,
             capture,
@@ -104,6 +109,8 @@ impl Hands {
             messages,
             portraits,
             capturing: false,
+            looking: false,
+            warm,
             open: BTreeMap::new(),
             names: BTreeMap::new(),
             shown: None,
@@ -112,7 +119,9 @@ impl Hands {
             parting: None,
             refused: VecDeque::new(),
             started: Instant::now(),
-        }
+        };
+        hands.aim();
+        hands
     }
 
     /// The page's full address in the local network, hub key included.
@@ -138,8 +147,12 @@ impl Hands {
                     self.parting = None;
                 }
                 self.capturing = on;
-                self.capture.set(on);
+                self.aim();
                 self.publish(|show| show.picture = on);
+            }
+            Command::Look(on) => {
+                self.looking = on;
+                self.aim();
             }
             Command::Show(link) => self.show(link),
             Command::Hear(links) => self.hear(links),
@@ -214,6 +227,15 @@ impl Hands {
         self.capture.stop().await;
         self.playback.stop().await;
         self.panel.close();
+    }
+
+    /// Opens what is wanted of camera and microphone, and closes the rest.
+    fn aim(&self) {
+        self.capture.aim(match (self.capturing, self.looking || self.warm) {
+            (true, _) => Aim::All,
+            (false, true) => Aim::Camera,
+            (false, false) => Aim::Nothing,
+        });
     }
 
     fn uplink(&mut self, uplink: UplinkId, command: UplinkCommand) {
@@ -328,6 +350,7 @@ impl Hands {
             Scene::Calling => media::Scene::Calling,
             Scene::Ringing => media::Scene::Ringing,
             Scene::Seen => media::Scene::Seen,
+            Scene::Looking => media::Scene::Looking,
             Scene::Quiet => media::Scene::Quiet { words: self.parting.clone() },
             Scene::Talking => media::Scene::Talking { name: self.name_of_shown() },
             Scene::Reconnecting => media::Scene::Reconnecting,
@@ -394,6 +417,11 @@ impl Hands {
             Report::Opened { by, length } => info!("the door is opened for {length:?} by {by}"),
             Report::OpenRefused { by, why } => {
                 warn!("the door is not opened for {by}: {}", why.name());
+            }
+            Report::LooksIn { by, peer, .. } => info!("{by} looks through the camera from {peer}"),
+            Report::LookOver(_) => info!("nobody looks through the camera any more"),
+            Report::LookRefused { by, why } => {
+                warn!("the camera is not shown to {by}: {}", why.name());
             }
             Report::Broken(part) => warn!("out of order: {part}"),
             Report::Mended(part) => info!("in order again: {part}"),

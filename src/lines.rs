@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::config::names::look_channel;
 use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
 use crate::intercom::{Input, UplinkId};
 use crate::signalling::lan::{self, Lan};
@@ -37,6 +38,14 @@ pub fn lan_uplink(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> 
     Uplink::spawn(UplinkId::Lan, pipe, login, channel.to_owned(), true, inbox)
 }
 
+/// The door's place in its hub where those who look in meet it.
+pub fn lan_looks(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> UplinkHandle {
+    let login = Login::Key(Key::new(lan.key()));
+    let hub = Arc::clone(lan);
+    let pipe = Transport::Pipe(Arc::new(move || hub.connect_looks()));
+    Uplink::spawn(UplinkId::LanLooks, pipe, login, look_channel(channel), true, inbox)
+}
+
 /// The line to the managed service.
 pub fn service_uplink(
     service: &UplinkSettings,
@@ -46,6 +55,18 @@ pub fn service_uplink(
     let transport = Transport::Url { origin: service.origin.clone() };
     let login = login(&service.credential);
     Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+}
+
+/// A second line to the managed service, where those who look in meet the door: what they send too much of costs no
+/// call its line.
+pub fn service_looks(
+    service: &UplinkSettings,
+    channel: &str,
+    inbox: mpsc::Sender<Input>,
+) -> UplinkHandle {
+    let transport = Transport::Url { origin: service.origin.clone() };
+    let login = login(&service.credential);
+    Uplink::spawn(UplinkId::ServiceLooks, transport, login, look_channel(channel), true, inbox)
 }
 
 /// How the door is let in at the service.

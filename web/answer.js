@@ -10,6 +10,7 @@ import { find, translate } from "./dom.js";
 import { HOLD_MS, HoldButton } from "./hold.js";
 import { choose, speaker } from "./language.js";
 import { Line } from "./line.js";
+import { Look } from "./look.js";
 import { OwnMedia } from "./media.js";
 import { followed, logged, openedBy, pictured } from "./past.js";
 import { photoName, savePhoto, small } from "./pictures.js";
@@ -71,6 +72,7 @@ function watch(link) {
   const media = new OwnMedia(() => settle());
   const line = new Line(link, hear);
   const asks = new Asks(link.rights, line, () => render());
+  const look = new Look(link, () => say);
   const hold = new HoldButton(openDoor, () => render());
   const quality = new QualityWatch(() => render());
   const firstPicture = new FirstPicture(visitor(), (at) => {
@@ -107,7 +109,10 @@ function watch(link) {
         break;
       default:
         step({ ...event, at: clock() });
-        if (event.type === "notice") disown(event);
+        if (event.type === "notice") {
+          if (event.notice.stage !== "ended") store.saveLooks(link.channel, event.notice.may.includes("look"));
+          disown(event);
+        }
     }
     // Connections change without a change of the state, too.
     settle();
@@ -154,6 +159,7 @@ function watch(link) {
     const talks = call?.stage === "talking";
     if (now === "ringing") ringtone.on();
     else ringtone.off();
+    if (call !== null) look.stop();
     awake.want(now !== "setup" && now !== "refused");
     const at = reachable(state);
     if (at) {
@@ -279,6 +285,7 @@ function watch(link) {
       name: link.name,
       mangled: link.mangled,
       me: asks.person,
+      looks: link.rights !== null && (store.savedLooks(link.channel) ?? link.looks),
       ready: ready(),
       opening: asks.opening,
       hold: hold.state,
@@ -343,6 +350,7 @@ function watch(link) {
       line.start();
     },
     retry: () => line.start(),
+    look: () => look.start(),
     seen: () => step({ type: "seen" }),
     answer: () => step({ type: "answer" }),
     take: () => step({ type: "take" }),
@@ -433,6 +441,7 @@ function watch(link) {
       get rejoins() { return rejoins.count; },
       get ready() { return isReady(ready()); },
       get opening() { return { ...asks.opening }; },
+      get look() { return { ...look.look }; },
       get past() { return past.map((entry) => ({ ...entry })); },
       get shown() { return shown; },
     }),

@@ -35,6 +35,7 @@ export function paintHelp(say, missing) {
  * @typedef {object} More what is shown beside the state
  * @property {import("./language.js").Say} say
  * @property {string} name of the door
+ * @property {boolean} looks this person may look through the camera although nobody rang
  * @property {string|null} me the person of the link, if it may open the door
  * @property {import("./media.js").OwnMedia} media
  * @property {boolean} listening
@@ -87,6 +88,7 @@ export function paint(state, more) {
   paintOther(state, more);
   paintNote(more);
 
+  show("look", more.looks && now === "armed");
   show("arm", now === "setup");
   show("retry", now === "refused");
   show("seen", now === "ended");

@@ -50,6 +50,8 @@ pub enum HookEvent {
     Opened,
     /// The door was not opened for somebody who asked.
     OpenRefused,
+    /// A person looks through the camera although nobody rang.
+    LookIn,
     /// A part of the door is out of order, or well again.
     Fault,
     /// There is a picture of the visitor.
@@ -58,13 +60,14 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ring,
         Self::Answered,
         Self::Missed,
         Self::Ended,
         Self::Opened,
         Self::OpenRefused,
+        Self::LookIn,
         Self::Fault,
         Self::Picture,
     ];
@@ -78,6 +81,7 @@ impl HookEvent {
             Self::Ended => "ended",
             Self::Opened => "opened",
             Self::OpenRefused => "open-refused",
+            Self::LookIn => "look-in",
             Self::Fault => "fault",
             Self::Picture => "picture",
         }
@@ -433,7 +437,7 @@ pub(super) fn ca_file(desk: &Desk<'_>, file: &At<String>) -> Option<PathBuf> {
     }
 }
 
-fn without_picture(all: [HookEvent; 8]) -> BTreeSet<HookEvent> {
+fn without_picture(all: [HookEvent; 9]) -> BTreeSet<HookEvent> {
     all.into_iter().filter(|kind| *kind != HookEvent::Picture).collect()
 }
 

@@ -63,20 +63,25 @@ impl Access {
         self.challenges.retain(|(peer, _), _| peer != key);
     }
 
+    /// This number is out for the peer.
+    pub(super) fn give(&mut self, now: Instant, key: &PeerKey, purpose: Purpose, nonce: Nonce) {
+        self.challenges.insert((key.clone(), purpose), (nonce, now + CHALLENGE));
+    }
+
     pub(super) fn call_is_over(&mut self) {
         self.challenges.clear();
         self.wrong.clear();
         self.reported.clear();
     }
 
-    fn is_locked(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> bool {
+    pub(super) fn is_locked(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> bool {
         let peer = self.wrong.get(&(key.clone(), purpose)).is_some_and(|count| *count >= TRIES);
         let all = self.all.get(&purpose).and_then(|all| all.locked_until);
         peer || all.is_some_and(|until| now < until)
     }
 
     /// Takes the number that is out for the peer, if it is this one. Whether it was still good.
-    fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
+    pub(super) fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
         let place = (key.clone(), proof.purpose);
         if self.challenges.get(&place).is_none_or(|(nonce, _)| *nonce != proof.nonce) {
             return false;
@@ -133,12 +138,15 @@ impl Intercom {
         purpose: Purpose,
         nonce: Nonce,
     ) {
+        if purpose == Purpose::Look {
+            return self.look_challenge(now, key, nonce);
+        }
         let Some((call, _)) = self.call.current() else { return };
         if !self.peers.contains_key(key) {
             return;
         }
         let call = call.clone();
-        self.access.challenges.insert((key.clone(), purpose), (nonce, now + CHALLENGE));
+        self.access.give(now, key, purpose, nonce);
         self.send(key, Outgoing::Challenge(call, purpose, nonce));
     }
 
@@ -176,10 +184,15 @@ impl Intercom {
             }
         };
         // The peer may have hung up meanwhile.
-        if let Err(why) = self.may_ask(now, key, purpose) {
+        let may = match purpose {
+            Purpose::Look => self.may_look(now, key),
+            Purpose::Open | Purpose::Log => self.may_ask(now, key, purpose),
+        };
+        if let Err(why) = may {
             return self.deny(key, purpose, Some(person), why);
         }
         match purpose {
+            Purpose::Look => self.look_in(now, key, person),
             Purpose::Log => {
                 if let Some((call, _)) = self.call.current() {
                     let call = call.clone();
@@ -225,7 +238,13 @@ impl Intercom {
     }
 
     /// What was asked for is not done. The page hears it each time, the owner once.
-    fn deny(&mut self, key: &PeerKey, purpose: Purpose, person: Option<Name>, why: Denial) {
+    pub(super) fn deny(
+        &mut self,
+        key: &PeerKey,
+        purpose: Purpose,
+        person: Option<Name>,
+        why: Denial,
+    ) {
         if self.access.is_news(key, purpose, why) {
             self.report_denial(key, purpose, person, why);
         }
@@ -246,10 +265,14 @@ impl Intercom {
                 self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
             }
             Purpose::Log => self.report(Report::LogRefused { by, why }),
+            Purpose::Look => self.report(Report::LookRefused { by, why }),
         }
     }
 
     fn send_denial(&mut self, key: &PeerKey, purpose: Purpose, why: Denial) {
+        if purpose == Purpose::Look {
+            return self.refuse_look(key, why);
+        }
         let Some((call, _)) = self.call.current() else { return };
         let call = call.clone();
         if self.peers.contains_key(key) {

@@ -60,6 +60,8 @@ impl Intercom {
             }
             PageMessage::Proof(proof) => self.proof(now, key, proof),
             PageMessage::OtherDoor => self.leave_alone(now, key),
+            // Who is in a call sees the visitor.
+            PageMessage::Look => self.counters.ignored += 1,
             // Late news of another call, or what this door does not offer.
             PageMessage::Ringing(_)
             | PageMessage::Answer(_)

@@ -26,6 +26,8 @@ pub enum Command {
     CloseLink(LinkId),
     /// Camera, microphone and encoder on or off.
     Capture(bool),
+    /// Camera and encoder on or off for those who look in; the microphone stays off.
+    Look(bool),
     /// Whose picture the door shows. `None`: nobody's.
     Show(Option<LinkId>),
     /// Whose voices the door plays, mixed.
@@ -119,6 +121,8 @@ pub enum Scene {
     LineDown,
     /// Nobody is called at this hour.
     Quiet,
+    /// Nobody rang, and somebody looks through the camera.
+    Looking,
     /// The door itself does not work.
     Fault,
 }
@@ -140,6 +144,8 @@ pub enum Lamp {
     Sorry,
     /// The door waits, and something of it is out of order.
     Fault,
+    /// Nobody rang, and somebody looks through the camera.
+    Looking,
 }
 
 impl Lamp {
@@ -153,6 +159,7 @@ impl Lamp {
             Self::Reconnecting => "reconnecting",
             Self::Sorry => "sorry",
             Self::Fault => "fault",
+            Self::Looking => "looking",
         }
     }
 }
@@ -189,6 +196,24 @@ pub enum Report {
     },
     /// The log was not told to a page that asked with a wrong proof.
     LogRefused {
+        /// Who asked.
+        by: Opener,
+        /// Why not.
+        why: Denial,
+    },
+    /// A person looks through the camera although nobody rang.
+    LooksIn {
+        /// Under which name.
+        call: CallId,
+        /// Who.
+        by: Name,
+        /// Where.
+        peer: PeerKey,
+    },
+    /// Nobody looks through the camera any more.
+    LookOver(CallId),
+    /// Somebody may not look through the camera.
+    LookRefused {
         /// Who asked.
         by: Opener,
         /// Why not.

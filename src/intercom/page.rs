@@ -33,6 +33,8 @@ pub enum PageMessage {
     Ask(CallId, Purpose),
     /// The proof.
     Proof(Proof),
+    /// The person wants to look through the camera although nobody rang.
+    Look,
     /// It speaks of a call of its own: it is no page but another door.
     OtherDoor,
 }
@@ -44,6 +46,8 @@ pub enum Purpose {
     Open,
     /// To read who was there.
     Log,
+    /// To look through the camera although nobody rang.
+    Look,
 }
 
 impl Purpose {
@@ -52,12 +56,13 @@ impl Purpose {
         match self {
             Self::Open => "open",
             Self::Log => "log",
+            Self::Look => "look",
         }
     }
 
     /// The purpose of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Open, Self::Log].into_iter().find(|purpose| purpose.name() == name)
+        [Self::Open, Self::Log, Self::Look].into_iter().find(|purpose| purpose.name() == name)
     }
 }
 
@@ -197,6 +202,8 @@ pub enum Right {
     Join,
     /// Send the visitor a text.
     Text,
+    /// Look through the camera between calls, with a proof.
+    Look,
 }
 
 impl Right {
@@ -207,6 +214,7 @@ impl Right {
             Self::Take => "take",
             Self::Join => "join",
             Self::Text => "text",
+            Self::Look => "look",
         }
     }
 }
@@ -241,6 +249,8 @@ pub enum Denial {
     Open,
     /// The door was open a moment ago.
     Resting,
+    /// There is a call, or as many look in as the door can serve.
+    Busy,
     /// The daemon is stopping.
     Stopping,
 }
@@ -257,6 +267,7 @@ impl Denial {
             Self::LockedOut => "locked-out",
             Self::Open => "open",
             Self::Resting => "resting",
+            Self::Busy => "busy",
             Self::Stopping => "stopping",
         }
     }

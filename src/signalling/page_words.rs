@@ -47,6 +47,7 @@ pub fn read(fields: &Map<String, Value>) -> Option<PageMessage> {
             let after = fields.get("after_ms")?.as_u64().filter(|ms| *ms <= MAX_AFTER)?;
             PageMessage::Seen(call()?, Duration::from_millis(after))
         }
+        "look" => PageMessage::Look,
         "open" => PageMessage::Ask(call()?, Purpose::Open),
         "log" => PageMessage::Ask(call()?, Purpose::Log),
         "proof" => PageMessage::Proof(Proof {
@@ -103,6 +104,16 @@ pub fn refused(call: &CallId, purpose: Purpose, why: &str) -> Value {
 /// Somebody opened the door.
 pub fn opened(call: &CallId, length: Duration, by: &Name) -> Value {
     about(call, "opened", json!({"for_ms": millis(length), "by": by.as_str()}))
+}
+
+/// The page may look through the camera, so long at most.
+pub fn looking(look: &CallId, length: Duration) -> Value {
+    about(look, "looking", json!({"for_ms": millis(length)}))
+}
+
+/// The look is over.
+pub fn look_over(look: &CallId) -> Value {
+    about(look, "look-over", json!({}))
 }
 
 /// The visitor, as a JPEG in base64.
@@ -175,6 +186,7 @@ mod tests {
                 json!({"type": "shown", "call": "c-1", "after_ms": 410}),
                 PageMessage::Seen(call(), Duration::from_millis(410)),
             ),
+            (json!({"type": "look"}), PageMessage::Look),
             (json!({"type": "open", "call": "c-1"}), PageMessage::Ask(call(), Purpose::Open)),
             (json!({"type": "log", "call": "c-1"}), PageMessage::Ask(call(), Purpose::Log)),
             (
@@ -270,6 +282,11 @@ mod tests {
             opened(&call(), Duration::from_secs(3), &anna),
             json!({"intercomd": 1, "type": "opened", "call": "c-1", "for_ms": 3000, "by": "Anna"})
         );
+        assert_eq!(
+            looking(&call(), Duration::from_secs(60)),
+            json!({"intercomd": 1, "type": "looking", "call": "c-1", "for_ms": 60_000})
+        );
+        assert_eq!(look_over(&call()), json!({"intercomd": 1, "type": "look-over", "call": "c-1"}));
         assert_eq!(
             picture(&call(), "/9j/"),
             json!({"intercomd": 1, "type": "picture", "call": "c-1", "jpeg": "/9j/"})

@@ -29,11 +29,11 @@ export const IMPOLITE = "zdoor";
 export class Door {
   /**
    * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
-   *   inside?: string[]}} wishes
+   *   board?: string, inside?: string[]}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
-   *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace
+   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `inside`: words before the command, such as those that enter a namespace
    */
-  static async start({ doorPeerId = POLITE, rules = "", service, more = "", inside = [] } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", inside = [] } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -43,11 +43,11 @@ export class Door {
     door.speakerFile = join(door.folder, "speaker.raw");
     mkdirSync(door.displayDir);
     const config = join(door.folder, "config.toml");
-    const board = join(door.folder, "board.toml");
+    const profile = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
     writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink + more);
-    writeFileSync(board, boardText(door.displayDir, door.speakerFile));
-    door.#spawn([...inside, BIN, "run", "--config", config, "--board", board, "--socket", door.socket]);
+    writeFileSync(profile, boardText(door.displayDir, door.speakerFile, board));
+    door.#spawn([...inside, BIN, "run", "--config", config, "--board", profile, "--socket", door.socket]);
     await door.#ready();
     return door;
   }
@@ -251,7 +251,7 @@ key_file = "${keyFile}"
 `;
 }
 
-function boardText(displayDir, speakerFile) {
+function boardText(displayDir, speakerFile, camera) {
   const { width, height } = DISPLAY;
   return `name = "browser-test"
 
@@ -265,7 +265,7 @@ line = "LAMP"
 pipeline = "${DOOR_CAMERA}"
 size = [640, 480]
 rate = 15
-
+${camera}
 [microphone]
 pipeline = "${DOOR_MICROPHONE}"
 echo_cancel = "off"

@@ -165,6 +165,24 @@ export default {
   "open-unsent": "The wish to open did not reach the door. Try again, or open by hand.",
   "open-other": "The door station refused to open.",
 
+  // Looking through the camera although nobody rang.
+  look: "Look outside",
+  lookHead: "In front of the door",
+  lookAgain: "Look again",
+  lookAsking: "Asking the door…",
+  lookOn: "The lamp at the door shows that somebody looks. Ends in {n} s.",
+  lookOver: "The look is over.",
+  "look-nobody": "The door does not know anybody yet who may look.",
+  "look-wrong": "The door does not accept your link for looking. Ask the owner for a new one.",
+  "look-expired": "That took too long. Try once more.",
+  "look-locked-out": "Too many wrong tries. Wait a minute.",
+  "look-busy": "Somebody rings or talks at the door now. See the call on this page.",
+  "look-stopping": "The door station is being switched off.",
+  "look-no-answer": "The door station did not answer. Perhaps looking is switched off there.",
+  "look-unsent": "The wish to look did not reach the door. Try again.",
+  "look-line": "The line to the door does not allow looking. Tell the owner.",
+  "look-other": "The door station refused to show anything.",
+
   // Ready to ring?
   checks: "Is this page ready to ring?",
   soundYes: "The bell can be heard. Mind the phone's volume.",

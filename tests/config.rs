@@ -789,6 +789,24 @@ fn bounds_themselves_are_allowed() {
 }
 
 #[test]
+fn phones_are_woken_only_with_somebody_to_write_to() {
+    let config = |rest: &str| format!("channel = \"d\"\n[hooks.web_push]\n{rest}\n");
+    let settings = Machine::new().with(&config("contact = \"mailto:a@b.example\"")).settings;
+    let hook = settings.hooks.web_push.expect("it is wanted");
+    assert_eq!(hook.on, [HookEvent::Ring, HookEvent::Answered, HookEvent::Missed].into());
+    assert_eq!((hook.contact.as_str(), hook.ca_file), ("mailto:a@b.example", None));
+    for (wrong, place) in [
+        ("on = [\"ring\"]", "config.toml:2: hooks.web_push.contact: "),
+        ("contact = \"a@b.example\"", "config.toml:3: hooks.web_push.contact: is neither"),
+        ("contact = \"mailto:\"", "config.toml:3: hooks.web_push.contact: is neither"),
+        ("contact = \"https://b.example\"\non = [\"picture\"]", "config.toml:4: hooks.web_push.on"),
+    ] {
+        let problems = Machine::new().faults(&config(wrong));
+        assert!(problems.contains(place), "{wrong}: {problems}");
+    }
+}
+
+#[test]
 fn a_camera_that_runs_unasked_is_shown_by_the_lamp_or_warned_of() {
     let door = |more: &str| {
         Machine::new()

@@ -59,7 +59,7 @@ network() {
 # The journeys of the page alone: `make test-page`.
 if [ "${1:-}" = page ]; then
   check "the daemon" cargo build --locked --quiet
-  browser "the answer page" page.test.mjs page-parts.test.mjs call.test.mjs journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs
+  browser "the answer page" page.test.mjs page-parts.test.mjs call.test.mjs journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs
   printf '%s passed, %s failed\n' "$passed" "$failed"
   [ "$failed" -eq 0 ]
   exit
@@ -76,7 +76,7 @@ check "the lock file of the fuzz targets" cargo update --workspace --locked --qu
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs
-browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs outside.test.mjs publish.test.mjs
+browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
 
 network "calls across bad networks" tools/test-net.sh short
 

@@ -4,7 +4,7 @@
 
 const STAGES = ["ringing", "talking", "ended"];
 const MODES = ["full", "keyframes", "paused"];
-const PURPOSES = ["open", "log", "look"];
+const PURPOSES = ["open", "log", "look", "wake"];
 /** The visitor's picture, decoded. */
 const MOST_PICTURE_BYTES = 40 * 1024;
 /** A JPEG begins with FF D8 FF, which is this in base64. */
@@ -34,7 +34,7 @@ export function readMessage(data) {
   return read === undefined ? null : read(data);
 }
 
-const READERS = Object.assign(Object.create(null), { call: notice, video, full: () => ({ type: "supply", supply: "waiting" }), picture, challenge, opened, refused, log, looking, "look-over": lookOver });
+const READERS = Object.assign(Object.create(null), { call: notice, video, full: () => ({ type: "supply", supply: "waiting" }), picture, challenge, opened, refused, log, looking, "look-over": lookOver, "will-wake": willWake });
 
 function notice(data) {
   if (!STAGES.includes(data.stage)) return null;
@@ -84,6 +84,10 @@ function looking(data) {
 
 function lookOver(data) {
   return text(data.call) === null ? null : { type: "look-over", call: data.call };
+}
+
+function willWake(data) {
+  return text(data.call) === null ? null : { type: "will-wake", call: data.call };
 }
 
 function refused(data) {

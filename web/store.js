@@ -11,6 +11,7 @@ const VOLUME = "intercom.volume";
 const PAST = "intercom.past";
 const CLEARED = "intercom.cleared";
 const LOOKS = "intercom.looks";
+const WAKE = "intercom.wake";
 const RESUME = "intercom.resume";
 /** After this long the door has given a page up that went away in a talk. */
 const RESUME_MS = 30_000;
@@ -41,6 +42,10 @@ export function savePast(channel, list) {
     if (put(`${PAST}.${channel}`, JSON.stringify(smaller))) return;
   }
 }
+
+/** Where this phone is woken, as far as the door has said that it keeps it. */
+export const savedWake = (channel) => get(`${WAKE}.${channel}`);
+export const saveWake = (channel, endpoint) => put(`${WAKE}.${channel}`, endpoint);
 
 /** Whether this door lets persons look in, as far as it has said; null: it has not. */
 export const savedLooks = (channel) => ({ yes: true, no: false })[get(`${LOOKS}.${channel}`)] ?? null;

@@ -16,6 +16,7 @@ mod file;
 mod hooks;
 mod hooks_address;
 mod hooks_mqtt;
+mod hooks_web_push;
 mod house;
 mod ice;
 mod metrics;
@@ -52,6 +53,7 @@ pub use board::{
 pub use display::{DisplaySettings, Idle, Language, Rotation};
 pub use hooks::{CommandHook, HookEvent, HooksSettings, PushHook, WebHook};
 pub use hooks_mqtt::MqttHook;
+pub use hooks_web_push::WebPushHook;
 pub use house::{LogSettings, Messages, OwnMessage, QuietHours};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};

@@ -11,7 +11,7 @@ use super::door::Opener;
 use super::settle::is_here;
 use super::{
     CallState, Checked, Command, Denial, DoorState, Intercom, Name, Nonce, Outgoing, PeerKey,
-    Proof, Purpose, Refusal, Report,
+    Proof, Purpose, PushAddress, Refusal, Report,
 };
 
 /// How long a number is good.
@@ -33,6 +33,8 @@ pub(super) struct Access {
     persons: usize,
     /// At most one number is out for each peer in view and each purpose.
     challenges: BTreeMap<(PeerKey, Purpose), (Nonce, Instant)>,
+    /// Where peers in view want to be woken, until they have proved their right.
+    addresses: BTreeMap<PeerKey, PushAddress>,
     /// Wrong proofs of this call.
     wrong: BTreeMap<(PeerKey, Purpose), u32>,
     /// Refusals of this call that were reported: the same is not worth a second word.
@@ -61,6 +63,7 @@ impl Access {
     /// The peer is gone; its numbers with it.
     pub(super) fn left(&mut self, key: &PeerKey) {
         self.challenges.retain(|(peer, _), _| peer != key);
+        self.addresses.remove(key);
     }
 
     /// This number is out for the peer.
@@ -70,6 +73,7 @@ impl Access {
 
     pub(super) fn call_is_over(&mut self) {
         self.challenges.clear();
+        self.addresses.clear();
         self.wrong.clear();
         self.reported.clear();
     }
@@ -130,6 +134,21 @@ impl Intercom {
         }
     }
 
+    /// A page gives the address at which its browser can be woken.
+    pub(super) fn ask_to_wake(&mut self, now: Instant, key: &PeerKey, address: PushAddress) {
+        self.access.addresses.insert(key.clone(), address);
+        self.ask(now, key, Purpose::Wake);
+    }
+
+    /// The browser will be woken.
+    pub(super) fn wake_kept(&mut self, key: &PeerKey) {
+        let Some((call, _)) = self.call.current() else { return };
+        let call = call.clone();
+        if self.peers.contains_key(key) {
+            self.send(key, Outgoing::WillWake(call));
+        }
+    }
+
     /// The number for a proof is drawn.
     pub(super) fn challenge(
         &mut self,
@@ -186,7 +205,7 @@ impl Intercom {
         // The peer may have hung up meanwhile.
         let may = match purpose {
             Purpose::Look => self.may_look(now, key),
-            Purpose::Open | Purpose::Log => self.may_ask(now, key, purpose),
+            Purpose::Open | Purpose::Log | Purpose::Wake => self.may_ask(now, key, purpose),
         };
         if let Err(why) = may {
             return self.deny(key, purpose, Some(person), why);
@@ -197,6 +216,11 @@ impl Intercom {
                 if let Some((call, _)) = self.call.current() {
                     let call = call.clone();
                     self.command(Command::TellLog(key.clone(), call));
+                }
+            }
+            Purpose::Wake => {
+                if let Some(address) = self.access.addresses.remove(key) {
+                    self.command(Command::KeepAddress(key.clone(), person, address));
                 }
             }
             Purpose::Open => self.open_for(now, key, person),
@@ -265,6 +289,8 @@ impl Intercom {
                 self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
             }
             Purpose::Log => self.report(Report::LogRefused { by, why }),
+            // As with the log: somebody wanted to know what goes on here.
+            Purpose::Wake => self.report(Report::LogRefused { by, why }),
             Purpose::Look => self.report(Report::LookRefused { by, why }),
         }
     }

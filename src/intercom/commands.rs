@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::door::{Opener, Refusal};
 use super::faults::Part;
-use super::page::{Denial, Name, Note, Proof, Purpose};
+use super::page::{Denial, Name, Note, Proof, Purpose, PushAddress};
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, Milestone, OpId, Outgoing, PeerId, PeerKey,
     UplinkId, VideoMode,
@@ -38,6 +38,8 @@ pub enum Command {
     Challenge(PeerKey, Purpose),
     /// Check a proof of this peer's, which it can have made for its id alone; comes back as `Input::Verified`.
     Verify(PeerKey, Proof),
+    /// Wake this browser of a person's when it rings, from now on; comes back as `Input::WakeKept`.
+    KeepAddress(PeerKey, Name, PushAddress),
     /// Send this peer the picture of the visitor.
     TellPicture(PeerKey),
     /// Send this peer, which has proved its right, who was there; the call is the present one.

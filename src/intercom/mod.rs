@@ -182,6 +182,7 @@ impl Intercom {
             Input::Persons(count) => self.access.set_persons(count),
             Input::Challenge(peer, purpose, nonce) => self.challenge(now, &peer, purpose, nonce),
             Input::Verified(peer, purpose, verdict) => self.verified(now, &peer, purpose, verdict),
+            Input::WakeKept(peer) => self.wake_kept(&peer),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }

@@ -247,6 +247,8 @@ pub enum Outgoing {
     Picture(CallId, Arc<str>),
     /// The latest calls, newest first.
     Log(CallId, Vec<LogLine>),
+    /// The peer's browser will be woken when it rings.
+    WillWake(CallId),
     /// The peer may look through the camera, so long at most.
     Looking(CallId, Duration),
     /// The look is over.

@@ -114,6 +114,10 @@ export class Door {
     return { ...person, link: `${this.link}&${rights}` };
   }
 
+  removePerson(name) {
+    return this.#ctl("person", "remove", name);
+  }
+
   async status() {
     return JSON.parse(await this.#ctl("status", "--json"));
   }

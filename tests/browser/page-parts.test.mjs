@@ -19,6 +19,7 @@ import { photoName } from "../../web/pictures.js";
 import { pageName, prove, readSecret } from "../../web/prove.js";
 import { Steady, judge, sample } from "../../web/quality.js";
 import { readMessage } from "../../web/read.js";
+import { waking } from "../../web/waking.js";
 import { lineOfText, lookWords, pastWords, personName } from "../../web/words.js";
 
 // Node 18, of Debian 12, has it as a module only.
@@ -168,6 +169,34 @@ describe("looking", () => {
     const states = [{ step: "asking" }, { step: "proved" }, { step: "looking", until: 9_000 }, { step: "over" }, ...reasons.map((why) => ({ step: "refused", why }))];
     const say = speaker(english);
     for (const state of states) assert.notEqual(lookWords(say, state, 0), "");
+  });
+});
+
+describe("being woken", () => {
+  const all = { key: "B1", person: true, supported: true, apple: false, installed: false, permission: "granted", subscription: { key: "B1", endpoint: "e" }, told: "e", tried: null };
+
+  test("is promised only when browser and door both know", () => {
+    assert.equal(waking(all), "on");
+    assert.equal(waking({ ...all, told: null }), "untold");
+    assert.equal(waking({ ...all, told: "another" }), "untold");
+    assert.equal(waking({ ...all, subscription: { key: "B2", endpoint: "e" } }), "off", "given for another door's key");
+    assert.equal(waking({ ...all, permission: "default" }), "off");
+    assert.equal(waking({ ...all, subscription: null, tried: "failed" }), "failed");
+  });
+
+  test("says what stands in its way", () => {
+    assert.equal(waking({ ...all, key: null }), "none");
+    assert.equal(waking({ ...all, person: false }), "none");
+    assert.equal(waking({ ...all, permission: "denied" }), "denied");
+    assert.equal(waking({ ...all, supported: false }), "unsupported");
+    assert.equal(waking({ ...all, supported: false, apple: true }), "home");
+    assert.equal(waking({ ...all, supported: false, apple: true, installed: true }), "unsupported");
+  });
+
+  test("takes the door's key from the link, if it is one", () => {
+    const key = `B${"A".repeat(86)}`;
+    assert.equal(readLink(`#channel=a&key=b&push=${key}`, "http://x").push, key);
+    for (const bad of ["", "B", `C${"A".repeat(86)}`, `B${"!".repeat(86)}`]) assert.equal(readLink(`#channel=a&key=b&push=${bad}`, "http://x").push, null);
   });
 });
 

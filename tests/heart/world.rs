@@ -188,6 +188,8 @@ pub struct World {
     /// Who got the visitor's picture, and who the log.
     pub pictured: Vec<String>,
     pub logged: Vec<String>,
+    /// Whose browsers are woken from now on, and for which persons.
+    pub woken: Vec<(String, String)>,
     /// Counts the numbers drawn for proofs.
     nonces: u8,
     pub relay: FakeRelay,
@@ -227,6 +229,7 @@ impl World {
             parted: Vec::new(),
             pictured: Vec::new(),
             logged: Vec::new(),
+            woken: Vec::new(),
             nonces: 0,
             relay: FakeRelay::default(),
             restarts: 0,
@@ -708,6 +711,7 @@ impl World {
             | Outgoing::Picture(..)
             | Outgoing::Looking(..)
             | Outgoing::LookOver(..)
+            | Outgoing::WillWake(..)
             | Outgoing::Log(..)) => browser.said.push(said),
             Outgoing::TrackMetadata | Outgoing::Candidate(_) | Outgoing::EndOfCandidates => {}
         }
@@ -844,6 +848,10 @@ impl World {
                     };
                     let verified = Input::Verified(peer, proof.purpose, verdict);
                     self.later(ms(0), Event::Input(verified));
+                }
+                Command::KeepAddress(peer, person, _) => {
+                    self.woken.push((peer.id.to_string(), person.to_string()));
+                    self.later(ms(5), Event::Input(Input::WakeKept(peer)));
                 }
                 Command::TellPicture(peer) => self.pictured.push(peer.id.to_string()),
                 Command::TellLog(peer, _) => self.logged.push(peer.id.to_string()),

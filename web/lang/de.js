@@ -154,6 +154,18 @@ export default {
   "open-unsent": "Der Wunsch zu öffnen kam nicht bei der Tür an. Noch einmal versuchen oder von Hand öffnen.",
   "open-other": "Die Türstation hat nicht geöffnet.",
 
+  wake: "Dieses Telefon beim Klingeln wecken",
+  "wake-on": "Dieses Telefon wird beim Klingeln geweckt, auch bei geschlossener Seite.",
+  "wake-untold": "Die Tür weiß noch nicht, dass sie dieses Telefon wecken soll: einmal klingeln, während diese Seite offen ist.",
+  "wake-off": "Während diese Seite schläft oder geschlossen ist, klingelt dieses Telefon nicht.",
+  "wake-busy": "Frage den Browser …",
+  "wake-failed": "Der Browser konnte das Wecken nicht einrichten. Er braucht dazu das Internet. Bitte noch einmal.",
+  "wake-denied": "Mitteilungen sind für diese Seite gesperrt, darum kann dieses Telefon nicht geweckt werden. In den Einstellungen des Browsers erlauben.",
+  "wake-home": "Zum Wecken gehört diese Seite zuerst auf den Startbildschirm (Teilen, Zum Home-Bildschirm) und von dort geöffnet.",
+  "wake-unsupported": "Dieser Browser kann dieses Telefon für diese Seite nicht wecken. Wo die Tür ein selbst gemachtes Zertifikat zeigt, kann es keiner.",
+  pushAnswered: "Angenommen",
+  pushAnsweredBy: "Angenommen von {name}",
+
   look: "Hinausschauen",
   lookHead: "Vor der Tür",
   lookAgain: "Noch einmal schauen",

@@ -16,7 +16,7 @@ export function summary(samples) {
   return { median, low, high, n: good.length, failed: samples.length - good.length };
 }
 
-const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+export const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
 /** A cell: the median, the quartiles, and how many failed. */
 export function cell({ median, low, high, n, failed }) {
@@ -50,8 +50,8 @@ export function table(measures, doors, samples) {
   return lines.join("\n");
 }
 
-const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
-const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
+export const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
+export const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
 /** All measures as bars with their quartiles, each with a scale of its own. */
 export function picture(title, measures, doors, samples) {

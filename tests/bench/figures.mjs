@@ -78,7 +78,12 @@ export function picture(title, measures, doors, samples) {
     }
     y += gap;
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 80}" height="${y}" font-family="sans-serif" font-size="12">
+  return sheet(title, [left + width + 80, y], parts);
+}
+
+/** A white sheet with a title and what is drawn on it, as SVG. */
+export function sheet(title, [width, height], parts) {
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="10" y="20" font-size="14">${escaped(title)}</text>
 ${parts.join("\n")}

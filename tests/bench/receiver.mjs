@@ -35,7 +35,7 @@ export class Receiver {
     const inside = new Promise((resolve, reject) => {
       phone.#line.on("message", (text) => {
         const frame = JSON.parse(text);
-        if (frame.type === "direct") phone.#hear(frame.from, frame.data);
+        if (frame.type === "direct") phone.#listen(frame);
         else if (frame.type === "error") reject(new Error(`the service says: ${text}`));
         else if (frame.type === "presence") resolve();
       });
@@ -50,11 +50,22 @@ export class Receiver {
     this.#line.send(JSON.stringify({ ...request, requestId: randomUUID() }));
   }
 
+  /** What cannot be understood leaves the phone without pictures, which is noticed. */
+  #listen({ from, data }) {
+    try {
+      this.#hear(from, data);
+    } catch (error) {
+      console.log(`a phone: ${error.message}`);
+    }
+  }
+
   #hear(from, data) {
     if (data?.type === "rtc-description" && data.description.type === "offer") {
-      if (this.#link?.from !== from) this.#meet(from);
       const { sdp } = data.description;
-      Object.assign(this.#link, { number: numberId(sdp), answered: true });
+      const print = /^a=fingerprint:.*$/m.exec(sdp)?.[0];
+      // Another certificate is another connection.
+      if (this.#link?.from !== from || (this.#link.print && this.#link.print !== print)) this.#meet(from);
+      Object.assign(this.#link, { number: numberId(sdp), print, answered: true });
       this.#link.pc.setRemoteDescription(sdp, "offer");
       this.#link.pc.setLocalDescription("answer");
       for (const words of this.#link.early.splice(0)) this.#link.pc.addRemoteCandidate(...words);
@@ -76,8 +87,12 @@ export class Receiver {
     const link = { from, pc, early: [], tracks: [], sources: new Map(), arrivals: new Arrivals(), number: null };
     this.#link = link;
     const tell = (data) => this.#ask({ type: "send", to: from, data });
-    pc.onLocalDescription((sdp, type) => tell({ type: "rtc-description", description: { type, sdp } }));
-    pc.onLocalCandidate((candidate, sdpMid) => tell({ type: "rtc-ice", candidate: { candidate, sdpMid } }));
+    pc.onLocalDescription((sdp, type) => {
+      // The library answers as if it sent the offer's tracks back; this phone only looks.
+      const own = sdp.replace(/^a=(ssrc-group|msid):.*\r\n/gm, "").replaceAll("a=sendrecv", "a=recvonly");
+      tell({ type: "rtc-description", description: { type, sdp: own } });
+    });
+    pc.onLocalCandidate((line, sdpMid) => tell({ type: "rtc-ice", candidate: { candidate: line.replace(/^a=/, ""), sdpMid } }));
     pc.onTrack((track) => {
       const kind = track.type();
       link.tracks.push({ track, kind });

@@ -1,6 +1,6 @@
-// From the samples of the scaling bench to its tables, its lines and what a board is expected to do. Pure.
+// From the samples of the scaling bench to its tables, its lines and what a board is expected to need. Pure.
 
-import { COLOURS, cell, digits, escaped, quantile, summary } from "./figures.mjs";
+import { cell, digits, quantile, summary } from "./figures.mjs";
 
 /**
  * The straight line through the points with the least squares: what it costs without any, and what each costs.
@@ -13,8 +13,7 @@ export function fit(points) {
   const spread = points.reduce((sum, [at]) => sum + (at - x) ** 2, 0);
   if (spread === 0) throw new Error("a line needs points at two places");
   const each = points.reduce((sum, [at, value]) => sum + (at - x) * (value - y), 0) / spread;
-  const fixed = y - each * x;
-  return { fixed, each, off: Math.max(...points.map(([at, value]) => Math.abs(value - fixed - each * at))) };
+  return { fixed: y - each * x, each };
 }
 
 /** The line of each round by itself, and the summaries of what they have: `fixed` and `each`. */
@@ -36,40 +35,64 @@ export function toOne(samples, phones, value) {
   return summary(both.map(([some, one]) => value(some) / value(one)));
 }
 
-/** The kinds of work in the daemon, by the names of its threads. The encoder works where the camera's queue ends. */
-export const WORK = ["encoder", "network", "sound", "rest"];
+/** The kinds of work in the daemon, by how the names of its threads begin. */
+const WORK = {
+  /** Where the camera's queue ends: converting, encoding, making packets. */
+  encoder: ["camera-queue"],
+  /** The links, and all else that is asynchronous. */
+  network: ["tokio"],
+  camera: ["shmsrc", "camera-feed"],
+  sound: ["microphone", "audiotestsrc", "mixer", "floor", "speaker", "queue0"],
+  rest: [""],
+};
 
 /** Cores by kind of work, from cores by name of thread. */
 export function byWork(threads) {
-  const cores = Object.fromEntries(WORK.map((work) => [work, 0]));
-  for (const [name, cpu] of Object.entries(threads)) cores[workOf(name)] += cpu;
+  const cores = Object.fromEntries(Object.keys(WORK).map((kind) => [kind, 0]));
+  for (const [name, cpu] of Object.entries(threads)) {
+    const [kind] = Object.entries(WORK).find(([, begins]) => begins.some((begin) => name.startsWith(begin)));
+    cores[kind] += cpu;
+  }
   return cores;
 }
 
-function workOf(name) {
-  if (name.startsWith("tokio")) return "network";
-  return "rest";
-}
-
-/** What each point is shown with. */
-export const COLUMNS = [
+/** What is shown of each point, and what lines are laid through. */
+export const MEASURES = [
   ["CPU, cores", ({ cpu }) => cpu],
-  ["encoder", ({ work }) => work.encoder],
-  ["network", ({ work }) => work.network],
+  ["encoder, cores", ({ work }) => work.encoder],
+  ["network, cores", ({ work }) => work.network],
+  ["camera, cores", ({ work }) => work.camera],
+  ["sound, cores", ({ work }) => work.sound],
   ["PSS, MiB", ({ pss }) => pss],
   ["threads", ({ threads }) => threads],
   ["datagrams out, 1/s", ({ sends }) => sends],
+];
+const SEEN = [
   ["packets at each phone, 1/s", ({ packets }) => quantile(packets, 0.5)],
   ["pictures at the slowest phone, 1/s", ({ rates }) => Math.min(...rates)],
 ];
 
+const fine = (value) => (Math.abs(value) >= 1 ? digits(value) : value.toFixed(4));
+const exact = ({ median, low, high, n }) => (n === 0 ? "-" : `${fine(median)} (${fine(low)} to ${fine(high)})`);
+const known = (values) => values.filter((value) => value !== null);
+
 /** @param {string} first heading of the first column @param {Map<string, object[]>} rows samples by the row's name */
 export function table(first, rows) {
-  const lines = [`| ${first} | ${COLUMNS.map(([name]) => name).join(" | ")} |`, `|--|${"--|".repeat(COLUMNS.length)}`];
+  const columns = [...MEASURES, ...SEEN];
+  const lines = [`| ${first} | ${columns.map(([name]) => name).join(" | ")} |`, `|--|${"--|".repeat(columns.length)}`];
   for (const [name, samples] of rows) {
-    lines.push(`| ${name} | ${COLUMNS.map(([, value]) => cell(summary(samples.map(value).filter((sample) => sample !== null)))).join(" | ")} |`);
+    lines.push(`| ${name} | ${columns.map(([, value]) => cell(summary(known(samples.map(value))))).join(" | ")} |`);
   }
   return lines.join("\n");
+}
+
+/** The table of the lines through the points of each round. */
+export function lineTable(samples) {
+  const rows = MEASURES.map(([name, value]) => {
+    const { fixed, each } = fits(samples, (sample) => value(sample) ?? NaN);
+    return `| ${name} | ${exact(fixed)} | ${exact(each)} |`;
+  });
+  return ["| what | whatever looks | for each phone |", "|--|--|--|", ...rows].join("\n");
 }
 
 /** Samples by what `key` says of them, in the order of the keys. */
@@ -81,66 +104,57 @@ export function grouped(samples, key) {
   return groups;
 }
 
-const [PANEL, ROOM] = [{ width: 300, height: 190 }, { left: 56, top: 46, right: 24, bottom: 44 }];
-const ACROSS = 3;
+/** Macroblocks (16 by 16 pixels) of a picture of this size, such as "640x480". */
+export const blocksOf = (size) => size.split("x").reduce((product, side) => product * Math.ceil(Number(side) / 16), 1);
 
 /**
- * Plots, side by side: medians with their quartiles, and a line where there is one.
+ * What the machine that measured needs for each thing. Null where nothing was measured with x264's fastest preset, which is
+ * what slow boards use.
  *
- * @param {string} title
- * @param {{name: string, unit: string, of: string, series: {name: string, points: {x: number, values: number[]}[],
- *   line?: {fixed: number, each: number}}[]}[]} panels `of`: what is on the horizontal axis
+ * @param {{phones: object[], sizes: object[]}} samples
+ * @param {number} rate pictures a second
  */
-export function plot(title, panels) {
-  const [width, height] = [ROOM.left + PANEL.width + ROOM.right, ROOM.top + PANEL.height + ROOM.bottom];
-  const parts = panels.map((panel, n) => {
-    const [x, y] = [(n % ACROSS) * width, 30 + Math.floor(n / ACROSS) * height];
-    return `<g transform="translate(${x} ${y})">\n${drawn(panel)}\n</g>`;
-  });
-  const rows = Math.ceil(panels.length / ACROSS);
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${Math.min(ACROSS, panels.length) * width}" height="${30 + rows * height}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="10" y="20" font-size="14">${escaped(title)}</text>
-${parts.join("\n")}
-</svg>
-`;
-}
-
-function drawn({ name, unit, of, series }) {
-  const rows = series.map(({ points, ...one }, n) => ({ ...one, colour: COLOURS[n % COLOURS.length], dots: points.map(({ x, values }) => ({ x, ...summary(values) })) }));
-  const dots = rows.flatMap(({ dots }) => dots);
-  const [far, most] = [Math.max(...dots.map(({ x }) => x)), 1.1 * Math.max(...dots.map(({ high }) => high)) || 1];
-  const bottom = ROOM.top + PANEL.height;
-  const across = (x) => (ROOM.left + (x / far) * PANEL.width).toFixed(1);
-  const up = (value) => (bottom - (value / most) * PANEL.height).toFixed(1);
-  const parts = [
-    `<text x="${ROOM.left}" y="16" font-weight="bold">${escaped(`${name}, ${unit}`)}</text>`,
-    `<path d="M${ROOM.left} ${ROOM.top}V${bottom}H${ROOM.left + PANEL.width}" fill="none" stroke="#000"/>`,
-    `<text x="${ROOM.left + PANEL.width / 2}" y="${bottom + 34}" text-anchor="middle">${escaped(of)}</text>`,
-  ];
-  for (const value of [0, most / 2, most]) parts.push(`<text x="${ROOM.left - 6}" y="${Number(up(value)) + 4}" text-anchor="end">${value ? digits(value) : 0}</text>`);
-  for (const x of new Set(dots.map(({ x }) => x))) parts.push(`<text x="${across(x)}" y="${bottom + 16}" text-anchor="middle">${x}</text>`);
-  for (const [n, { name, line, colour, dots }] of rows.entries()) {
-    if (rows.length > 1) parts.push(`<text x="${ROOM.left + 10 + n * 78}" y="34" fill="${colour}">${escaped(name)}</text>`);
-    if (line) parts.push(`<line x1="${across(0)}" y1="${up(line.fixed)}" x2="${across(far)}" y2="${up(line.fixed + line.each * far)}" stroke="${colour}"/>`);
-    for (const { x, median, low, high, n: count } of dots) {
-      parts.push(`<line x1="${across(x)}" x2="${across(x)}" y1="${up(low)}" y2="${up(high)}" stroke="${colour}" stroke-width="2"/>`);
-      parts.push(`<circle cx="${across(x)}" cy="${up(median)}" r="3.5" fill="${colour}"><title>${digits(median)}, of ${count}</title></circle>`);
-    }
-  }
-  return parts.join("\n");
+export function unitCosts(samples, rate) {
+  const fastest = samples.sizes.filter(({ preset }) => preset === "ultrafast");
+  const speeds = [...samples.phones, ...samples.sizes].map(({ speed }) => speed).filter(Number.isFinite);
+  if (fastest.length === 0 || speeds.length === 0) return null;
+  const median = (all, value) => summary(all.map(value)).median;
+  return {
+    // Whatever else runs can only make it look slower.
+    speed: Math.max(...speeds),
+    encode: median(fastest, ({ size, work }) => work.encoder / (blocksOf(size) * rate)),
+    deliver: median(samples.sizes, ({ size, work }) => work.camera / (blocksOf(size) * rate)),
+    phone: fits(samples.phones, ({ cpu }) => cpu).each.median,
+    // Of the network what is there without a phone, too.
+    rest: median(samples.phones, ({ work }) => work.sound + work.rest) + Math.max(0, fits(samples.phones, ({ work }) => work.network).fixed.median),
+  };
 }
 
 /**
  * What a board is expected to need for a call, in its own cores: what was measured here, times how much slower it is.
  *
- * @param {{speed: number, block: number, phone: number, rest: number}} here of the machine that measured: blocks a second its core
- *   encodes, cores for one block a second, for each phone, and for what is neither
- * @param {{speed: number, blocks: number, hardware: boolean}} board `blocks`: of the picture, a second
- * @param {number} phones
+ * @param {{speed: number, encode: number, deliver: number, phone: number, rest: number}} here as `unitCosts` has it
+ * @param {{speed: number, size: string, rate: number, hardware: boolean}} board
  */
-export function expected(here, board, phones) {
-  const ratio = here.speed / board.speed;
-  const encoder = board.hardware ? 0 : here.block * board.blocks * ratio;
-  return { ratio, encoder, phones: phones * here.phone * ratio, rest: here.rest * ratio };
+export function expected(here, { speed, size, rate, hardware }) {
+  const ratio = here.speed / speed;
+  const blocks = blocksOf(size) * rate;
+  const encoder = hardware ? 0 : here.encode * blocks * ratio;
+  return { ratio, encoder, fixed: (here.deliver * blocks + here.rest) * ratio, phone: here.phone * ratio };
+}
+
+/** The table of what is expected of boards, with so many phones. */
+export function boardTable(here, boards, counts) {
+  const rows = boards.map((board) => {
+    const { ratio, encoder, fixed, phone } = expected(here, board);
+    const all = counts.map((count) => digits(encoder + fixed + count * phone));
+    const by = board.hardware ? "hardware" : "x264";
+    return `| ${board.name} | ${board.size} at ${board.rate}, ${by} | ${ratio.toFixed(1)} | ${digits(encoder)} | ${digits(fixed)} | ${fine(phone)} | ${all.join(" | ")} |`;
+  });
+  const totals = counts.map((count) => `${count} ${count === 1 ? "phone" : "phones"}`);
+  return [
+    `| estimate | picture | ratio | encoder | camera and sound | each phone | ${totals.join(" | ")} |`,
+    `|--|${"--|".repeat(5 + counts.length)}`,
+    ...rows,
+  ].join("\n");
 }

@@ -29,8 +29,8 @@ test-install:
 	@tools/setup.sh install
 	@tools/test-install.sh
 
-# What a call costs beside what a user would otherwise run, and instruction counts against their ceilings. The scenario
-# takes some 20 minutes, BENCH_QUICK=1 under 5; the build comes before that.
+# What a call costs beside what a user would otherwise run and as it grows, and instruction counts against their ceilings.
+# The scenario takes some 20 minutes, BENCH_QUICK=1 under 5, what grows 15 more; the build comes before that.
 bench:
 	@tools/setup.sh bench
 	@tools/bench.sh

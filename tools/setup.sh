@@ -25,7 +25,7 @@ test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquit
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
 install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
-bench_packages=(chromium valgrind python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
+bench_packages=(chromium iproute2 valgrind python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {

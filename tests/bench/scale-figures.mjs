@@ -143,18 +143,26 @@ export function expected(here, { speed, size, rate, hardware }) {
   return { ratio, encoder, fixed: (here.deliver * blocks + here.rest) * ratio, phone: here.phone * ratio };
 }
 
-/** The table of what is expected of boards, with so many phones. */
+/** The most that `max_peers` takes. */
+const MOST_PEERS = 16;
+
+/**
+ * The table of what is expected of boards, with so many phones, and how many they are at half of its cores: the other half is
+ * for the one who talks, the voice processor, the screen and the system.
+ */
 export function boardTable(here, boards, counts) {
   const rows = boards.map((board) => {
     const { ratio, encoder, fixed, phone } = expected(here, board);
     const all = counts.map((count) => digits(encoder + fixed + count * phone));
+    const fit = Math.max(0, Math.floor((board.cores / 2 - encoder - fixed) / phone));
     const by = board.hardware ? "hardware" : "x264";
-    return `| ${board.name} | ${board.size} at ${board.rate}, ${by} | ${ratio.toFixed(1)} | ${digits(encoder)} | ${digits(fixed)} | ${fine(phone)} | ${all.join(" | ")} |`;
+    const most = fit >= MOST_PEERS ? `${MOST_PEERS}, as many as it may` : fit;
+    return `| ${board.name} | ${board.size} at ${board.rate}, ${by} | ${ratio.toFixed(1)} | ${digits(encoder)} | ${digits(fixed)} | ${fine(phone)} | ${all.join(" | ")} | ${most} |`;
   });
   const totals = counts.map((count) => `${count} ${count === 1 ? "phone" : "phones"}`);
   return [
-    `| estimate | picture | ratio | encoder | camera and sound | each phone | ${totals.join(" | ")} |`,
-    `|--|${"--|".repeat(5 + counts.length)}`,
+    `| estimate, cores | picture | times slower | encoder | camera and sound | each phone | ${totals.join(" | ")} | phones at half its cores |`,
+    `|--|${"--|".repeat(6 + counts.length)}`,
     ...rows,
   ].join("\n");
 }

@@ -82,14 +82,16 @@ test("what one thing costs is read off pictures at the fastest preset, and the f
 
 test("a board that is slower needs more of its cores, and none for an encoder in hardware", () => {
   const here = { speed: 900, encode: 1e-6, deliver: 1e-7, phone: 0.01, rest: 0.02 };
-  const board = { name: "one", speed: 300, size: "640x480", rate: 25, hardware: false };
+  const board = { name: "one", speed: 300, size: "640x480", rate: 25, hardware: false, cores: 4 };
   const soft = expected(here, board);
   near(soft.ratio, 3);
   near(soft.encoder, 0.09);
   near(soft.fixed, 0.069);
   near(soft.phone, 0.03);
   assert.equal(expected(here, { ...board, hardware: true }).encoder, 0);
-  assert.match(boardTable(here, [board], [1, 4]), /\| one \| 640x480 at 25, x264 \| 3\.0 \| 0\.09 \| 0\.07 \| 0\.0300 \| 0\.19 \| 0\.28 \|$/);
+  assert.match(boardTable(here, [board], [1, 4]), /\| one \| 640x480 at 25, x264 \| 3\.0 \| 0\.09 \| 0\.07 \| 0\.0300 \| 0\.19 \| 0\.28 \| 16, as many as it may \|$/);
+  const small = { ...board, speed: 30 };
+  assert.match(boardTable(here, [small], [1]), /\| 1 \|$/, "1.59 of 2 cores before the first, 0.3 for each");
 });
 
 test("the plot has a dot for each point and a line where one was fitted", () => {

@@ -283,13 +283,13 @@ const rows = [...bySize.values()].flatMap((same) => [...new Set(same.map(({ pres
 const four = toOne(samples.phones, 4, ({ cpu }) => cpu);
 const here = unitCosts(samples, RATE);
 const speedOf = (probe) => JSON.parse(readFileSync(resolve(HERE, `../data/probes/${probe}.json`), "utf8")).software_speed;
-const boards = BOARDS.map((board) => ({ ...board, speed: speedOf(board.probe) }));
+const boards = BOARDS.map((board) => ({ ...board, cores: 4, speed: speedOf(board.probe) }));
 const text = [
-  table(`phones at ${BASE}, ${named(samples.phones)}`, byPhones),
+  table(`phones, ${BASE}, ${named(samples.phones)}`, byPhones),
   lineTable(samples.phones),
   table("one phone", new Map(rows)),
   `CPU, four phones to one: ${cell(four)} (goal 1.15: ${four.median <= 1.15 ? "reached" : "missed"})`,
-  ...(here ? [`Here: ${JSON.stringify(here)}`, boardTable(here, boards, [1, 4, 8, 16])] : []),
+  ...(here ? [`Here x264's fastest preset does ${here.speed} macroblocks a second at best; the boards' speeds are guesses.`, boardTable(here, boards, [1, 4, 8, 16])] : []),
 ].join("\n\n");
 
 /** Points of these measures over the groups, with the lines through them where phones are counted. */

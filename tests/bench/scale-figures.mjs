@@ -108,8 +108,8 @@ export function grouped(samples, key) {
 export const blocksOf = (size) => size.split("x").reduce((product, side) => product * Math.ceil(Number(side) / 16), 1);
 
 /**
- * What the machine that measured needs for each thing. Null where nothing was measured with x264's fastest preset, which is
- * what slow boards use.
+ * What the machine that measured needs for each thing. Null where too little was measured, or nothing with x264's fastest
+ * preset, which is what slow boards use.
  *
  * @param {{phones: object[], sizes: object[]}} samples
  * @param {number} rate pictures a second
@@ -117,14 +117,15 @@ export const blocksOf = (size) => size.split("x").reduce((product, side) => prod
 export function unitCosts(samples, rate) {
   const fastest = samples.sizes.filter(({ preset }) => preset === "ultrafast");
   const speeds = [...samples.phones, ...samples.sizes].map(({ speed }) => speed).filter(Number.isFinite);
-  if (fastest.length === 0 || speeds.length === 0) return null;
+  const phone = fits(samples.phones, ({ cpu }) => cpu).each;
+  if (fastest.length === 0 || speeds.length === 0 || phone.n === 0) return null;
   const median = (all, value) => summary(all.map(value)).median;
   return {
     // Whatever else runs can only make it look slower.
     speed: Math.max(...speeds),
     encode: median(fastest, ({ size, work }) => work.encoder / (blocksOf(size) * rate)),
     deliver: median(samples.sizes, ({ size, work }) => work.camera / (blocksOf(size) * rate)),
-    phone: fits(samples.phones, ({ cpu }) => cpu).each.median,
+    phone: phone.median,
     // Of the network what is there without a phone, too.
     rest: median(samples.phones, ({ work }) => work.sound + work.rest) + Math.max(0, fits(samples.phones, ({ work }) => work.network).fixed.median),
   };

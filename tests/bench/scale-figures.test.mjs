@@ -78,6 +78,7 @@ test("what one thing costs is read off pictures at the fastest preset, and the f
   near(here.phone, 0.005);
   near(here.rest, 0.04);
   assert.equal(unitCosts({ phones, sizes: [] }, 30), null);
+  assert.equal(unitCosts({ phones: phones.slice(0, 1), sizes }, 30), null);
 });
 
 test("a board that is slower needs more of its cores, and none for an encoder in hardware", () => {

@@ -32,6 +32,8 @@ const [SETTLE, WINDOW] = QUICK ? [30, 60] : [90, 300];
 const RATE = 30;
 const MOST_PHONES = 8;
 const BASE = "640x480";
+/** What four phones may cost, one being 1. */
+const GOAL = 1.15;
 const SIZES = process.env.SCALE_SIZES?.split(",") ?? ["320x240", "640x480", "1280x720", "1920x1080"];
 /** A picture takes at most so many times its usual time before a window is given up. */
 const PATIENCE = 4;
@@ -288,7 +290,7 @@ const text = [
   table(`phones, ${BASE}, ${named(samples.phones)}`, byPhones),
   lineTable(samples.phones),
   table("one phone", new Map(rows)),
-  `CPU, four phones to one: ${cell(four)} (goal 1.15: ${four.median <= 1.15 ? "reached" : "missed"})`,
+  `CPU, four phones to one: ${cell(four)}${four.n ? ` (goal ${GOAL}: ${four.median <= GOAL ? "reached" : "missed"})` : ""}`,
   ...(here ? [`Here x264's fastest preset does ${here.speed} macroblocks a second at best; the boards' speeds are guesses.`, boardTable(here, boards, [1, 4, 8, 16])] : []),
 ].join("\n\n");
 

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-page test-net test-lab test-install bench fuzz deny check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-faults test-install bench fuzz deny check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -23,6 +23,12 @@ test-net:
 test-lab:
 	@tools/setup.sh lab
 	@tools/test-lab.sh
+
+# The table of docs/faults.md, each cell by the test it names, in all three labs. Needs root.
+test-faults:
+	@tools/setup.sh test
+	@tools/setup.sh lab
+	@tools/test-faults.sh
 
 # The package in a clean Debian 12 that boots: installed, upgraded, hung, purged; and the Yocto layer. Needs root.
 test-install:

@@ -29,11 +29,11 @@ export const IMPOLITE = "zdoor";
 export class Door {
   /**
    * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
-   *   board?: string, inside?: string[]}} wishes
+   *   board?: string, stateDir?: string, inside?: string[]}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
-   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `inside`: words before the command, such as those that enter a namespace
+   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `stateDir`: where it remembers; `inside`: words before the command, such as those that enter a namespace
    */
-  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", inside = [] } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", stateDir, inside = [] } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -45,7 +45,7 @@ export class Door {
     const config = join(door.folder, "config.toml");
     const profile = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
-    writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink + more);
+    writeFileSync(config, configText(stateDir ?? door.folder, doorPeerId, rules) + uplink + more);
     writeFileSync(profile, boardText(door.displayDir, door.speakerFile, board));
     door.#spawn([...inside, BIN, "run", "--config", config, "--board", profile, "--socket", door.socket]);
     await door.#ready();
@@ -230,9 +230,9 @@ export function pipelinesBuilt(status) {
   return status.media.pipelines_built;
 }
 
-function configText(folder, doorPeerId, rules) {
+function configText(stateDir, doorPeerId, rules) {
   return `channel = "${CHANNEL}"
-state_dir = "${folder}"
+state_dir = "${stateDir}"
 
 [lan]
 listen = "127.0.0.1:0"

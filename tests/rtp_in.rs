@@ -20,7 +20,9 @@ use intercomd::media::{Kind, Playback, PlaybackStatus, RemoteStream, RtpInput};
 const LIMIT: Duration = Duration::from_secs(60);
 const PACKETS: u64 = 6_000;
 /// Packets pushed before the pipeline gets a moment: more would be dropped unread.
-const BURST: u64 = 64;
+const BURST: u64 = 32;
+/// That moment.
+const BREATH: Duration = Duration::from_millis(5);
 
 struct Chance(u64);
 
@@ -191,7 +193,7 @@ async fn torture(name: &str, kind: Kind, encoding: &str, clock_rate: u32, pipeli
             });
         }
         sent += burst;
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(BREATH).await;
         if sent / 1_000_000 > told {
             told = sent / 1_000_000;
             println!("{name}: {sent} packets, {} MiB, {:?}", resident(), playback.status());

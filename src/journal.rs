@@ -1,6 +1,6 @@
 //! What an owner reads in the journal of what happens at the door, and `systemctl status` of how it stands.
 
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::intercom::Report;
 use crate::memory::calls::{Entry, News};
@@ -27,6 +27,11 @@ pub fn write(report: &Report, news: &News) {
         Report::LookOver(_) => info!("nobody looks through the camera any more"),
         Report::LookRefused { by, why } => {
             warn!("the camera is not shown to {by}: {}", why.name());
+        }
+        Report::Violated(what) => {
+            error!(
+                "this must not be: {what}; the door goes on; please report it with `intercomd ctl diagnose`"
+            );
         }
         Report::Broken(part) => warn!("out of order: {part}"),
         Report::Mended(part) => info!("in order again: {part}"),

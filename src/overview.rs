@@ -85,6 +85,7 @@ impl Hands {
                 ("button_faults", counters.button_faults),
                 ("camera_faults", counters.camera_faults),
                 ("line_faults", counters.line_faults),
+                ("violations", counters.violations),
                 ("ignored_inputs", counters.ignored),
                 ("link_rebuilds", counters.rebuilds),
                 ("rejoins", counters.rejoins),

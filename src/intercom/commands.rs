@@ -221,6 +221,8 @@ pub enum Report {
         /// Why not.
         why: Denial,
     },
+    /// Something was found that must not be: a fault of the program. In words.
+    Violated(String),
     /// Something of the door does not work any more.
     Broken(Part),
     /// It works again.

@@ -110,6 +110,8 @@ pub struct Intercom {
     /// Until when lamp and screen say sorry, and what for.
     sorry: Option<(Instant, Cause)>,
     state: CallState,
+    /// What must not be, and was told.
+    violation: Option<String>,
     commands: VecDeque<Command>,
     counters: Counters,
 }
@@ -148,6 +150,7 @@ impl Intercom {
             scene: Scene::Idle,
             sorry: None,
             state: CallState::Idle,
+            violation: None,
             commands: look::joins(uplinks),
             counters: Counters::default(),
         }
@@ -187,6 +190,7 @@ impl Intercom {
             Input::Link(link, event) => self.link(now, &link, event),
         }
         self.settle(now);
+        self.examine(now);
     }
 
     /// The next thing to do. Drain after every `handle`.

@@ -1,9 +1,38 @@
-//! What must hold after every input; the random-operations test asks after each one.
+//! What must hold after every input. Tests ask after each one; in a running door it is looked at after each one as well,
+//! and what does not hold is counted and told: such a door goes on as well as it can, and somebody hears of it.
+
+use std::time::{Duration, Instant};
 
 use super::roster::Attachment;
-use super::{CallState, DoorState, Intercom, LinkId};
+use super::{CallState, DoorState, Intercom, LinkId, Report};
+
+/// How long after its time a deadline may be acted on: the daemon's loop may have had its hands full.
+const OVERDUE: Duration = Duration::from_secs(5);
 
 impl Intercom {
+    /// Looks whether all is as it must be, and tells of what is not, once.
+    pub(super) fn examine(&mut self, now: Instant) {
+        match self.verify().and_then(|()| self.is_in_time(now)) {
+            Ok(()) => self.violation = None,
+            Err(what) if self.violation.as_ref() == Some(&what) => {}
+            Err(what) => {
+                self.counters.violations += 1;
+                self.report(Report::Violated(what.clone()));
+                self.violation = Some(what);
+            }
+        }
+    }
+
+    /// No state lasts longer than its deadline.
+    fn is_in_time(&self, now: Instant) -> Result<(), String> {
+        match self.poll_timeout() {
+            Some((at, what)) if at + OVERDUE < now => {
+                Err(format!("the deadline of the {what} is long over"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The first broken invariant, in words.
     ///
     /// # Errors
@@ -68,5 +97,50 @@ impl Intercom {
             return Err(format!("{} without a deadline", state.name()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Command, Input, PeerKey, Rules, UplinkId};
+    use super::*;
+
+    fn told(heart: &mut Intercom) -> Vec<String> {
+        let mut told = Vec::new();
+        while let Some(command) = heart.poll_command() {
+            if let Command::Report(Report::Violated(what)) = command {
+                told.push(what);
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn what_must_not_be_is_told_and_counted_once_and_again_when_it_comes_back() {
+        let (now, mut heart) = (Instant::now(), Intercom::new(Rules::default(), "c", &[]));
+        let key = PeerKey { uplink: UplinkId::Lan, id: "left behind".into() };
+        for count in 1..=2 {
+            heart
+                .peers
+                .insert(key.clone(), super::super::Peer::new(now, super::super::Role::Polite, 1));
+            heart.handle(now, Input::Wakeup);
+            heart.handle(now, Input::Wakeup);
+            assert_eq!(told(&mut heart), ["idle with 1 peers"]);
+            assert_eq!(heart.counters.violations, count);
+            heart.peers.clear();
+            heart.handle(now, Input::Wakeup);
+            assert!(told(&mut heart).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_nobody_acts_on_is_told() {
+        let (now, mut heart) = (Instant::now(), Intercom::new(Rules::default(), "c", &[]));
+        // Nothing ends this one: the lamp's is looked at while a call is drawn only.
+        heart.sorry = Some((now + Duration::from_secs(8), super::super::Cause::NoAnswer));
+        heart.examine(now + Duration::from_secs(13));
+        assert!(told(&mut heart).is_empty());
+        heart.examine(now + Duration::from_secs(14));
+        assert_eq!(told(&mut heart), ["the deadline of the lamp is long over"]);
     }
 }

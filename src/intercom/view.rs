@@ -13,6 +13,8 @@ pub struct Counters {
     pub hushed: u64,
     /// Proofs that were wrong.
     pub wrong_proofs: u64,
+    /// Times that something was found that must not be.
+    pub violations: u64,
     /// Inputs that meant nothing at their time.
     pub ignored: u64,
     /// Links built again.

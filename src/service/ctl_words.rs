@@ -83,6 +83,7 @@ pub(super) fn sentence(event: &Event) -> String {
         Happening::LookRefused { by, why } => {
             format!("the camera was not shown: {why} ({})", who(by))
         }
+        Happening::Violation { what } => format!("this must not be: {what}"),
         Happening::RingingAt { pages } => format!("it rings at {pages} pages"),
         Happening::Seen { id, uplink, after_ms } => {
             format!("{id} saw the visitor after {after_ms} ms (by {uplink})")

@@ -131,6 +131,11 @@ pub enum Happening {
         /// Why not, as in the door protocol.
         why: String,
     },
+    /// Something was found that must not be: a fault of the program.
+    Violation {
+        /// In words.
+        what: String,
+    },
     /// So many pages ring.
     RingingAt {
         /// How many.
@@ -265,6 +270,7 @@ impl From<&Report> for Happening {
             Report::LookRefused { by, why } => {
                 Self::LookRefused { by: Who::from(by), why: why.name().to_owned() }
             }
+            Report::Violated(what) => Self::Violation { what: what.clone() },
             Report::RingingAt(pages) => Self::RingingAt { pages: *pages },
             Report::Seen(key, after) => Self::Seen {
                 id: key.id.to_string(),

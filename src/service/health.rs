@@ -55,8 +55,9 @@ pub fn of(status: &Status) -> Health {
     let is_down = |uplink: &&UplinkStatus| {
         uplink.state == "refused" || faulty(&format!("line {}", uplink.name))
     };
-    let down: Vec<&UplinkStatus> = status.uplinks.iter().filter(is_down).collect();
-    let lines = if !status.uplinks.is_empty() && down.len() == status.uplinks.len() {
+    // Those who look in have lines of their own, over which nobody is called.
+    let calling = || status.uplinks.iter().filter(|uplink| !uplink.name.ends_with("-looks"));
+    let lines = if calling().next().is_some() && calling().all(|uplink| is_down(&uplink)) {
         Grade::Down
     } else {
         Grade::Degraded
@@ -85,6 +86,11 @@ pub fn of(status: &Status) -> Health {
     {
         found.push((Grade::Degraded, format!("the media server gets no picture: {why}")));
     }
+    if status.counters.get("violations").is_some_and(|count| *count > 0) {
+        let words = "the program was in a state that must not be; the journal has it: please \
+                     report it with `intercomd ctl diagnose`";
+        found.push((Grade::Degraded, words.to_owned()));
+    }
     found.sort_by_key(|(grade, _)| std::cmp::Reverse(*grade));
     Health {
         word: found.first().map_or(Grade::Good, |(grade, _)| *grade),
@@ -104,6 +110,26 @@ mod tests {
             advice: advice.map(str::to_owned),
             ..UplinkStatus::default()
         }
+    }
+
+    #[test]
+    fn a_line_for_looks_makes_no_door_better_or_worse_than_degraded() {
+        let looks = || uplink("lan-looks", "joined", None);
+        let down = of(&door(vec![uplink("service", "refused", None), looks()], &[]));
+        assert_eq!(down.word, Grade::Down, "a visitor reaches nobody");
+        let refused = uplink("service-looks", "refused", Some("allow it"));
+        let health = of(&door(vec![uplink("service", "connected", None), refused], &[]));
+        assert_eq!(health.word, Grade::Degraded);
+    }
+
+    #[test]
+    fn a_fault_of_the_program_is_told() {
+        let mut status = door(vec![uplink("lan", "connected", None)], &[]);
+        assert_eq!(of(&status).word, Grade::Good);
+        status.counters.insert("violations".to_owned(), 1);
+        let health = of(&status);
+        assert_eq!(health.word, Grade::Degraded);
+        assert!(health.reasons[0].contains("ctl diagnose"), "{health:?}");
     }
 
     fn door(uplinks: Vec<UplinkStatus>, faults: &[&str]) -> Status {

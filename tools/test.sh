@@ -78,6 +78,7 @@ browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs outside.test.mjs publish.test.mjs
 
+browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs
 network "calls across bad networks" tools/test-net.sh short
 
 printf '\nafter %s s:\n' "$SECONDS"

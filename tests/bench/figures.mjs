@@ -51,7 +51,8 @@ export function table(measures, doors, samples) {
 }
 
 const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
-const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
+/** Text that stands for itself in a picture. */
+export const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
 /** All measures as bars with their quartiles, each with a scale of its own. */
 export function picture(title, measures, doors, samples) {

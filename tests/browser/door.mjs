@@ -20,6 +20,7 @@ export const CHANNEL = "front-door";
 const START_MS = 20_000;
 const STOP_MS = 10_000;
 const CTL_MS = 5_000;
+const NEW_LINE = 10;
 
 /** Id that sorts below every other: the door is always the polite side. */
 export const POLITE = "-door";
@@ -29,11 +30,12 @@ export const IMPOLITE = "zdoor";
 export class Door {
   /**
    * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
-   *   inside?: string[]}} wishes
+   *   inside?: string[], board?: string}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
-   *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace
+   *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace; `board`: the text of
+   *   a profile instead of the one whose display and speaker can be read
    */
-  static async start({ doorPeerId = POLITE, rules = "", service, more = "", inside = [] } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", inside = [], board: profile } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -46,7 +48,7 @@ export class Door {
     const board = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
     writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink + more);
-    writeFileSync(board, boardText(door.displayDir, door.speakerFile));
+    writeFileSync(board, profile ?? boardText(door.displayDir, door.speakerFile));
     door.#spawn([...inside, BIN, "run", "--config", config, "--board", board, "--socket", door.socket]);
     await door.#ready();
     return door;
@@ -56,6 +58,8 @@ export class Door {
   #out = "";
   #log = "";
   #exited = null;
+  /** Lines of log since the start. */
+  logLines = 0;
 
   #spawn([program, ...words]) {
     this.#child = spawn(program, words, {
@@ -63,7 +67,10 @@ export class Door {
       env: { ...process.env, INTERCOMD_LOG: process.env.INTERCOMD_LOG ?? "debug", HOME: this.folder },
     });
     this.#child.stdout.on("data", (data) => (this.#out += data));
-    this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-2_000_000)));
+    this.#child.stderr.on("data", (data) => {
+      this.#log = (this.#log + data).slice(-2_000_000);
+      for (const byte of data) if (byte === NEW_LINE) this.logLines += 1;
+    });
     this.#exited = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve({ code, signal })));
   }
 

@@ -1,5 +1,6 @@
 // How calls end. Each takes a house, has one call there (or two, where the end of one is the matter), and gives how many
-// persons may have had the last of them. `often` is its weight: what waits for a deadline of the door is rare.
+// persons may have had the last of them. `often` is its weight: what waits for a deadline of the door is rare; what takes a
+// minute is `slow`.
 
 import { ANSWER_MS, END_MS, FLOW_MS, RING_MS, flowsBothWays } from "./door.mjs";
 
@@ -176,6 +177,7 @@ export const ENDS = {
   },
   "a phone frozen in the talk": {
     often: 1,
+    slow: true,
     run: async (house) => {
       await withGhost(house, (ghost) => ghost.freeze(), MISSED_MS);
       return 1;

@@ -6,7 +6,9 @@
 import { quantile } from "../bench/figures.mjs";
 
 /** Calls after which all that is built once has been built. */
-const WARM = 40;
+export const WARM = 40;
+/** Samples that are the least to judge. */
+const LEAST = 3;
 /** The share of the samples that is the beginning, and the end. */
 const TENTH = 0.1;
 
@@ -28,6 +30,9 @@ export const MEASURES = [
   { key: "fileBytes", name: "bytes of files", slack: 500_000, rate: 0 },
   { key: "linesPerCall", name: "lines of log for each call", slack: 5, rate: 0 },
 ];
+
+/** Calls that are the least to judge, with a sample after every so many. */
+export const leastCalls = (every) => WARM + LEAST * every;
 
 /** Slope of the straight line with the least squares through points `[x, y]`. */
 export function slope(points) {
@@ -54,7 +59,7 @@ export function withLines(samples) {
  */
 export function judge(samples) {
   const warm = samples.filter(({ calls }) => calls >= WARM);
-  if (warm.length < 3) throw new Error(`${warm.length} samples after the first ${WARM} calls are too few to judge`);
+  if (warm.length < LEAST) throw new Error(`${warm.length} samples after the first ${WARM} calls are too few to judge`);
   const some = Math.max(1, Math.round(warm.length * TENTH));
   const span = warm.at(-1).calls - warm[0].calls;
   return MEASURES.map(({ key, name, slack, rate }) => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chance } from "../net/chance.mjs";
-import { judge, slope, withLines, words } from "./judge.mjs";
+import { MEASURES, judge, leastCalls, slope, withLines, words } from "./judge.mjs";
 import { plot } from "./plot.mjs";
 
 /** Samples of a daemon at rest with the noise that a real one has; `leak` changes each. */
@@ -58,6 +58,13 @@ test("a leak that begins in the middle is found by what the end has more", () =>
 
 test("fewer samples than a judgement needs are refused", () => {
   assert.throws(() => judge(samples(5)), /too few/);
+});
+
+test("the least number of calls gives samples enough", () => {
+  for (const every of [10, 20, 40]) {
+    const some = samples(leastCalls(every) / 10).filter(({ calls }) => calls % every === 0);
+    assert.equal(judge(some).length, MEASURES.length);
+  }
 });
 
 test("a straight line has its slope, and points above each other have none", () => {

@@ -4,6 +4,7 @@
 //   SOAK_SEED=…       the same ends again; each run prints its own
 //   SOAK_PARTS=…      `light` (phones in this process), `chromium`, or both separated by a comma
 //   SOAK_CALLS=…      no part has more calls than this
+//   SOAK_SHORT=1      no end that takes a minute
 //   SOAK_OUT=…        the output folder, target/soak if unset
 
 import { execFileSync } from "node:child_process";
@@ -13,7 +14,7 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { BrowserHouse } from "./chromium.mjs";
 import { House } from "./house.mjs";
-import { judge, withLines, words } from "./judge.mjs";
+import { judge, leastCalls, withLines, words } from "./judge.mjs";
 import { plot } from "./plot.mjs";
 import { settledSample } from "./samples.mjs";
 
@@ -21,6 +22,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const OUT = resolve(process.env.SOAK_OUT ?? join(HERE, "../../target/soak"));
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 60);
 const CALLS = Number(process.env.SOAK_CALLS ?? Infinity);
+const SHORT = Boolean(process.env.SOAK_SHORT);
 const SEED = Number(process.env.SOAK_SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** What each part is, its share of the time, and after how many calls a sample is taken: that takes some seconds. */
 const PARTS = {
@@ -42,7 +44,7 @@ const check = (good, text) => {
 async function run(name, minutes) {
   const { open, every } = PARTS[name];
   const begin = performance.now();
-  const house = await open(SEED);
+  const house = await open(SEED, SHORT);
   const samples = [];
   let failure = null;
   const take = async () => {
@@ -53,7 +55,9 @@ async function run(name, minutes) {
   };
   try {
     await take();
-    const isOver = () => stopped || house.calls >= CALLS || performance.now() - begin > minutes * 60_000;
+    // On a slow machine it takes longer rather than judging from nothing.
+    const isEnough = () => performance.now() - begin > minutes * 60_000 && house.calls >= leastCalls(every);
+    const isOver = () => stopped || house.calls >= CALLS || isEnough();
     while (!isOver()) {
       await house.call();
       if (house.calls % every === 0) await take();

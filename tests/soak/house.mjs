@@ -38,6 +38,11 @@ export class House {
     return Ghost.start(this.#wishes("Carla", 4));
   }
 
+  /** Links of phones that gave way to another one with the same door in the same stay: none in a network that is whole. */
+  get linksReplaced() {
+    return this.phones.reduce((sum, phone) => sum + phone.relinked, 0);
+  }
+
   async close() {
     for (const phone of this.phones) phone.close();
     this.control.close();

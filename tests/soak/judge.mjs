@@ -6,7 +6,7 @@
 import { quantile } from "../bench/figures.mjs";
 
 /** Calls after which all that is built once has been built. */
-export const WARM = 40;
+const WARM = 30;
 /** Samples that are the least to judge. */
 const LEAST = 3;
 /** The share of the samples that is the beginning, and the end. */
@@ -32,7 +32,7 @@ export const MEASURES = [
 ];
 
 /** Calls that are the least to judge, with a sample after every so many. */
-export const leastCalls = (every) => WARM + LEAST * every;
+export const leastCalls = (every) => (Math.ceil(WARM / every) + LEAST - 1) * every;
 
 /** Slope of the straight line with the least squares through points `[x, y]`. */
 export function slope(points) {

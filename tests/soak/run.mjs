@@ -26,7 +26,7 @@ const SHORT = Boolean(process.env.SOAK_SHORT);
 const SEED = Number(process.env.SOAK_SEED ?? Math.floor(Math.random() * 2 ** 31));
 /** What each part is, its share of the time, and after how many calls a sample is taken: that takes some seconds. */
 const PARTS = {
-  light: { open: House.open, share: 0.75, every: 40, what: "calls with light phones" },
+  light: { open: House.open, share: 0.75, every: 30, what: "calls with light phones" },
   chromium: { open: BrowserHouse.open, share: 0.25, every: 20, what: "calls with Chromium" },
 };
 const wanted = (process.env.SOAK_PARTS ?? Object.keys(PARTS).join(",")).split(",");
@@ -62,11 +62,12 @@ async function run(name, minutes) {
       await house.call();
       if (house.calls % every === 0) await take();
     }
-    if (house.calls > samples.at(-1).calls) await take();
+    // After one or two calls more it would tell of these alone.
+    if (house.calls >= samples.at(-1).calls + every / 2) await take();
   } catch (error) {
     failure = error;
   }
-  const { counters } = house.status ?? {};
+  const counters = { ...house.status?.counters, links_replaced: house.linksReplaced };
   const end = await house.close().catch((error) => ({ code: error.message }));
   writeFileSync(join(OUT, `${name}.log`), house.door.wholeLog);
   return { samples: withLines(samples), failure, end, calls: house.calls, tally: house.tally, counters, log: house.door.wholeLog };
@@ -75,7 +76,7 @@ async function run(name, minutes) {
 function report(name, { samples, failure, end, calls, tally, counters, log }) {
   const { what } = PARTS[name];
   console.log(`\n${calls} ${what}, seed ${SEED}: ${JSON.stringify(tally)}`);
-  if (counters) console.log(`the door counted ${JSON.stringify(Object.fromEntries(Object.entries(counters).filter(([, count]) => count > 0)))}`);
+  console.log(`counted: ${JSON.stringify(Object.fromEntries(Object.entries(counters).filter(([, count]) => count > 0)))}`);
   check(failure === null, `${what} kept every promise${failure ? `, but: ${failure.message}` : ""}`);
   check(end.code === 0, `the daemon ended with code ${end.code}`);
   check(!/panicked/.test(log), "no panic in the log");
@@ -103,7 +104,12 @@ mkdirSync(OUT, { recursive: true });
 console.log(`seed ${SEED}; SOAK_SEED=${SEED} repeats it`);
 const shares = wanted.reduce((sum, name) => sum + PARTS[name].share, 0);
 for (const name of wanted) {
-  if (!stopped) report(name, await run(name, (MINUTES * PARTS[name].share) / shares));
+  if (stopped) break;
+  try {
+    report(name, await run(name, (MINUTES * PARTS[name].share) / shares));
+  } catch (error) {
+    check(false, `${PARTS[name].what}: ${error.stack}`);
+  }
 }
 console.log(`samples and plots are in ${OUT}`);
 const failed = checks.filter((good) => !good).length;

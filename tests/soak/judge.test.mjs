@@ -78,6 +78,6 @@ test("a judgement in words says what grows, and the plot shows each measure", ()
   const picture = plot("200 calls & more", all);
   assert.match(picture, /^<svg /);
   assert.match(picture, /200 calls &amp; more/);
-  assert.equal(picture.match(/<polyline /g).length, 4);
+  assert.equal(picture.match(/<polyline /g).length, 5);
   assert.doesNotMatch(picture, /NaN|undefined/);
 });

@@ -1,8 +1,9 @@
-// Samples of a soak as a picture: memory, threads, descriptors and files over the calls. Pure.
+// Samples of a soak as a picture: memory of its own and shared, threads, descriptors and files over the calls. Pure.
 
 import { escaped, quantile } from "../bench/figures.mjs";
 
 const PANELS = [
+  { key: "anonymous", name: "anonymous memory, MiB", colour: "#b45309" },
   { key: "pss", name: "memory (PSS), MiB", colour: "#c2410c" },
   { key: "threads", name: "threads", colour: "#1d4ed8" },
   { key: "descriptors", name: "descriptors", colour: "#047857" },

@@ -29,7 +29,17 @@ const PARTS = {
   light: { open: House.open, share: 0.75, every: 30, what: "calls with light phones" },
   chromium: { open: BrowserHouse.open, share: 0.25, every: 20, what: "calls with Chromium" },
 };
+const COMMIT = commit();
 const wanted = (process.env.SOAK_PARTS ?? Object.keys(PARTS).join(",")).split(",");
+
+function commit() {
+  try {
+    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: HERE, encoding: "utf8", stdio: "pipe" }).trim();
+  } catch {
+    // The sources of a release are no repository.
+    return "unknown";
+  }
+}
 
 let stopped = false;
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => (stopped = true));
@@ -87,17 +97,9 @@ function report(name, { samples, failure, end, calls, tally, counters, log }) {
     check(false, error.message);
   }
   for (const verdict of verdicts) check(verdict.flat, words(verdict));
-  const about = { date: new Date().toISOString(), commit: commit(), seed: SEED, minutes: MINUTES, processors: cpus().length, load: loadavg() };
+  const about = { date: new Date().toISOString(), commit: COMMIT, seed: SEED, minutes: MINUTES, processors: cpus().length, load: loadavg() };
   writeFileSync(join(OUT, `${name}.json`), `${JSON.stringify({ about, calls, tally, counters, failure: failure?.message, verdicts, samples }, null, 1)}\n`);
   writeFileSync(join(OUT, `${name}.svg`), plot(`${calls} ${what}, ${about.date}, commit ${about.commit}`, samples));
-}
-
-function commit() {
-  try {
-    return execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: HERE, encoding: "utf8", stdio: "pipe" }).trim();
-  } catch {
-    return "unknown";
-  }
 }
 
 mkdirSync(OUT, { recursive: true });

@@ -10,6 +10,11 @@ const ASK_MS = 10_000;
 /** Events that are kept. */
 const KEPT = 300;
 
+/** What is read from a socket, by lines. A socket's errors are its owner's to tell. */
+function lines(socket) {
+  return createInterface({ input: socket }).on("error", () => {});
+}
+
 export class Control extends Changing {
   #path;
   #socket;
@@ -27,7 +32,7 @@ export class Control extends Changing {
     await within(once(socket, "connect"), "a connection to the control socket", ASK_MS);
     // The daemon hangs up on whoever reads too slowly, and at its own end.
     socket.on("error", () => {}).on("close", () => control.#heard({ event: "closed" }));
-    createInterface({ input: socket }).on("line", (line) => control.#heard(JSON.parse(line)));
+    lines(socket).on("line", (line) => control.#heard(JSON.parse(line)));
     socket.write(`${JSON.stringify({ do: "watch" })}\n`);
     await control.until(() => control.state, "the first event", ASK_MS);
     return control;
@@ -67,7 +72,7 @@ export class Control extends Changing {
     const reply = new Promise((resolve, reject) => {
       socket.once("error", reject);
       socket.once("close", () => reject(new Error("the daemon hung up without a reply")));
-      createInterface({ input: socket }).once("line", (line) => resolve(JSON.parse(line)));
+      lines(socket).once("line", (line) => resolve(JSON.parse(line)));
     });
     socket.write(`${JSON.stringify({ do: what })}\n`);
     try {

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-page test-net test-lab test-install soak bench fuzz deny check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-faults test-install soak bench fuzz deny check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -24,6 +24,12 @@ test-lab:
 	@tools/setup.sh lab
 	@tools/test-lab.sh
 
+# The table of docs/faults.md, each cell by the test it names, in all three labs. Needs root.
+test-faults:
+	@tools/setup.sh test
+	@tools/setup.sh lab
+	@tools/test-faults.sh
+
 # The package in a clean Debian 12 that boots: installed, upgraded, hung, purged; and the Yocto layer. Needs root.
 test-install:
 	@tools/setup.sh install
@@ -35,8 +41,8 @@ soak:
 	@tools/setup.sh test
 	@tools/soak.sh
 
-# What a call costs beside what a user would otherwise run, and instruction counts against their ceilings. The scenario
-# takes some 20 minutes, BENCH_QUICK=1 under 5; the build comes before that.
+# What a call costs beside what a user would otherwise run and as it grows, and instruction counts against their ceilings.
+# The scenario takes some 20 minutes, BENCH_QUICK=1 under 5, what grows 15 more; the build comes before that.
 bench:
 	@tools/setup.sh bench
 	@tools/bench.sh

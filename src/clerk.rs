@@ -8,25 +8,24 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use tracing::{error, info, warn};
+use base64::engine::general_purpose::STANDARD;
+use tracing::error;
 
 use crate::config::Settings;
+use crate::household::Household;
 use crate::intercom::{CallId, LogLine, Name, Nonce, PeerKey, Proof, Report};
-use crate::memory::MemoryError;
 use crate::memory::budget::Budget;
 use crate::memory::call_log::{CallLog, Keeper};
 use crate::memory::calls::{News, Scribe};
-use crate::memory::persons::Persons;
 use crate::memory::proof::Bond;
-use crate::service::control::{KnownPerson, NewPerson, Reply};
+use crate::service::control::{KnownPerson, Reply};
 
 /// How many calls a page is told of at most.
 const LINES: usize = 50;
 
 /// See the file's head.
 pub struct Clerk {
-    persons: Persons,
+    household: Household,
     log: CallLog,
     scribe: Scribe,
     /// Of the call that goes on.
@@ -37,15 +36,15 @@ pub struct Clerk {
 impl Clerk {
     /// Reads what is remembered. The keeper's task writes the log.
     pub fn open(settings: &Settings) -> (Self, Keeper) {
-        let persons = Persons::open(&settings.state_dir);
+        let household = Household::open(settings);
         let (log, keeper) = CallLog::open(&settings.state_dir, settings.log, clock());
         let (scribe, portrait, started) = (Scribe::default(), None, Instant::now());
-        (Self { persons, log, scribe, portrait, started }, keeper)
+        (Self { household, log, scribe, portrait, started }, keeper)
     }
 
     /// How many persons may open the door from a page.
     pub fn count(&self) -> usize {
-        self.persons.count()
+        self.household.persons().count()
     }
 
     /// Whether the visitor's picture is wanted.
@@ -108,7 +107,7 @@ impl Clerk {
             peer: &peer.id,
             person: &proof.person,
         };
-        self.persons.check(&proof.proof, bond)
+        self.household.persons().check(&proof.proof, bond)
     }
 
     /// The latest calls as a page reads them, the present one apart.
@@ -137,54 +136,15 @@ impl Clerk {
 
     /// Who is known, without any secret.
     pub fn known(&self) -> Reply {
-        let persons = self.persons.list().into_iter();
+        let persons = self.household.persons().list().into_iter();
         let known = persons.map(|person| KnownPerson { name: person.name, added: person.added });
         Reply { persons: Some(known.collect()), ..Reply::done() }
     }
 
     /// The persons, to be changed where the disk may be waited for.
-    pub fn persons(&self) -> Persons {
-        self.persons.clone()
+    pub fn household(&self) -> &Household {
+        &self.household
     }
-}
-
-/// What is to become of whom.
-#[derive(Debug)]
-pub enum Change {
-    /// May open the door from a page.
-    Add(String),
-    /// May do so no more.
-    Remove(String),
-}
-
-/// Adds or removes a person, as user `uid` asks. Blocks until it is on the disk. `address` is that of the LAN page.
-pub fn change(persons: &Persons, what: &Change, uid: u32, address: Option<&str>) -> Reply {
-    let outcome = match what {
-        Change::Add(name) => persons.add(name).map(|secret| {
-            info!("user {uid} lets {name:?} open the door from a page");
-            let secret = URL_SAFE_NO_PAD.encode(secret);
-            let mut words = url::form_urlencoded::Serializer::new(String::new());
-            words.append_pair("person", name).append_pair("secret", &secret);
-            let fragment = words.finish();
-            let link = address.map(|address| format!("{address}&{fragment}"));
-            let person = NewPerson { name: name.clone(), secret, fragment, link };
-            Reply { person: Some(Box::new(person)), ..Reply::done() }
-        }),
-        Change::Remove(name) => persons.remove(name).map(|()| {
-            info!("user {uid} lets {name:?} open the door no more");
-            Reply::done()
-        }),
-    };
-    outcome.unwrap_or_else(|why| refused(&why))
-}
-
-fn refused(why: &MemoryError) -> Reply {
-    if let MemoryError::File { .. } | MemoryError::Unread(_) = why {
-        warn!("{why}");
-    }
-    let text = why.to_string();
-    let (what, fix) = text.split_once("; ").unwrap_or((&text, "see `intercomd ctl person list`"));
-    Reply::refused(what, fix)
 }
 
 /// The time of day, in unix seconds.

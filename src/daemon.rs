@@ -3,7 +3,6 @@
 //! Builds the house in order, owns every task, and keeps no policy of its own. Tasks may wait for
 //! this loop; it never waits for them.
 
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +12,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
-use crate::clerk::{self, Change, Clerk};
-use crate::config::Settings;
+use crate::clerk::Clerk;
+use crate::config::{Settings, Warm};
 use crate::errands;
 use crate::hands::{Hands, Rooms, ice_server};
 use crate::hardware::{ButtonEvent, Panel};
 use crate::herald::Herald;
 use crate::hooks::{Hooks, Wish};
+use crate::household::Change;
 use crate::intercom::{
     CallId, CallState, Input, Intercom, LinkEvent, Opener, Part, Refusal, ReleaseRules,
     SHORTEST_PULSE, UplinkEvent, UplinkId,
@@ -166,19 +166,11 @@ impl House {
                     false => Ears::Answered,
                 });
 
-        let mut uplinks = BTreeMap::new();
         let lan = match &settings.lan {
             None => None,
             Some(lan) => Some(lines::start_lan(lan, &settings).await?),
         };
-        if let Some(lan) = &lan {
-            uplinks
-                .insert(UplinkId::Lan, lines::lan_uplink(lan, &settings.channel, inbox_in.clone()));
-        }
-        if let Some(service) = &settings.uplink {
-            let handle = lines::service_uplink(service, &settings.channel, inbox_in.clone());
-            uplinks.insert(UplinkId::Service, handle);
-        }
+        let uplinks = lines::uplinks(&settings, lan.as_ref(), &inbox_in);
         let known: Vec<UplinkId> = uplinks.keys().copied().collect();
         for handle in uplinks.values() {
             let told = errands::tell_uplink(handle.status(), events.clone());
@@ -198,7 +190,8 @@ impl House {
         let (kept_in, kept) = mpsc::channel(4);
         tasks.spawn("call log", Weight::Ordinary, keeper.run(kept_in));
 
-        let started = Hooks::start(&settings.hooks, &settings.channel);
+        let waking = clerk.household().waking();
+        let started = Hooks::start_with(&settings.hooks, &settings.channel, waking);
         for (name, run) in started.tasks {
             tasks.spawn(name, Weight::Ordinary, run);
         }
@@ -220,7 +213,8 @@ impl House {
         }
         // Without `arm` the service's line is down between calls, as its owner wants it.
         let unarmed = settings.uplink.as_ref().is_some_and(|uplink| !uplink.arm);
-        let lines = known.iter().filter(|id| !(unarmed && **id == UplinkId::Service));
+        let lines =
+            known.iter().filter(|id| !(id.is_for_looks() || unarmed && **id == UplinkId::Service));
         heart.watch_lines(&lines.copied().collect::<Vec<_>>());
         let address = lan.as_ref().map(|lan| lan.address().to_owned());
         if let (Some(button), Some(address)) = (panel.watch_button(), address.clone()) {
@@ -242,8 +236,21 @@ impl House {
             tasks.spawn("media server", Weight::Ordinary, work);
             publisher
         });
-        let rooms = Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher };
-        let hands = Hands::new(rooms, events.clone(), address, settings.messages, portraits_in);
+        let answers = inbox_in.clone();
+        let rooms = Rooms {
+            links,
+            uplinks,
+            capture,
+            playback,
+            panel,
+            clerk,
+            herald,
+            publisher,
+            inbox: answers,
+        };
+        let warm = settings.board.camera.warm == Warm::Camera;
+        let hands =
+            Hands::new(rooms, events.clone(), address, settings.messages, portraits_in, warm);
         Ok(Self {
             heart,
             hands,
@@ -392,12 +399,13 @@ impl House {
 
     /// Beside the loop: a slow disk must not hold up a ring.
     fn change_persons(&mut self, change: Change, uid: u32, reply: oneshot::Sender<Reply>) {
-        let (persons, inbox) = (self.hands.clerk.persons(), self.inbox_in.clone());
+        let household = self.hands.clerk.household().clone();
+        let inbox = self.inbox_in.clone();
         let address = self.hands.address().map(str::to_owned);
         let changing = async move {
             let done = tokio::task::spawn_blocking(move || {
-                let reply = clerk::change(&persons, &change, uid, address.as_deref());
-                (reply, persons.count())
+                let reply = household.change(&change, uid, address.as_deref());
+                (reply, household.persons().count())
             });
             let Ok((answer, count)) = done.await else { return };
             // Before the answer: who hears that a person may open tries it.

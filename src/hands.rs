@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, error, warn};
 
 use crate::clerk::Clerk;
 use crate::config::{self, Messages};
@@ -18,12 +18,11 @@ use crate::intercom::{
     CallId, Cause, Checked, Command, Input, LinkCommand, LinkEvent, LinkId, Name, Outgoing,
     PeerKey, Report, Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
-use crate::media::{self, Capture, Playback};
-use crate::memory::calls::{Entry, News};
+use crate::journal;
+use crate::media::{self, Aim, Capture, Playback};
 use crate::publisher::{Publisher, Show};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
 use crate::service::happenings::Happening;
-use crate::service::notify;
 use crate::service::server::Events;
 use crate::service::tasks::{Tasks, Weight};
 use crate::signalling::uplink::UplinkHandle;
@@ -45,8 +44,13 @@ pub struct Hands {
     pub(crate) address: Option<String>,
     messages: Messages,
     portraits: mpsc::Sender<(CallId, Vec<u8>)>,
-    /// Whether the camera is wanted.
+    inbox: mpsc::Sender<Input>,
+    /// Whether camera and microphone are wanted for a call.
     capturing: bool,
+    /// Whether the camera is wanted for those who look in.
+    looking: bool,
+    /// Whether the owner wants the camera on all the time.
+    warm: bool,
     pub(crate) open: BTreeMap<LinkId, LinkHandle>,
     /// How those who answered this call want to be called.
     names: BTreeMap<PeerKey, Name>,
@@ -77,10 +81,12 @@ pub struct Rooms {
     pub herald: Herald,
     /// The media server, if there is one.
     pub publisher: Option<Publisher>,
+    /// Where it is said what came of something that took its time.
+    pub inbox: mpsc::Sender<Input>,
 }
 
 impl Hands {
-    /// Hands on these rooms. `messages` is what the owner has to say at which end of a call; pictures of visitors go
+    /// Hands on these rooms, with the camera on from now on if it is to be `warm`. `messages` is what the owner has to say at which end of a call; pictures of visitors go
     /// to `portraits`.
     pub fn new(
         rooms: Rooms,
@@ -88,9 +94,11 @@ impl Hands {
         address: Option<String>,
         messages: Messages,
         portraits: mpsc::Sender<(CallId, Vec<u8>)>,
+        warm: bool,
     ) -> Self {
-        let Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher } = rooms;
-        Self {
+        let Rooms { links, uplinks, capture, playback, panel, clerk, herald, publisher, inbox } =
+            rooms;
+        let hands = Self {
             links,
             uplinks,
             capture,
@@ -103,7 +111,10 @@ impl Hands {
             address,
             messages,
             portraits,
+            inbox,
             capturing: false,
+            looking: false,
+            warm,
             open: BTreeMap::new(),
             names: BTreeMap::new(),
             shown: None,
@@ -112,7 +123,9 @@ impl Hands {
             parting: None,
             refused: VecDeque::new(),
             started: Instant::now(),
-        }
+        };
+        hands.aim();
+        hands
     }
 
     /// The page's full address in the local network, hub key included.
@@ -138,8 +151,12 @@ impl Hands {
                     self.parting = None;
                 }
                 self.capturing = on;
-                self.capture.set(on);
+                self.aim();
                 self.publish(|show| show.picture = on);
+            }
+            Command::Look(on) => {
+                self.looking = on;
+                self.aim();
             }
             Command::Show(link) => self.show(link),
             Command::Hear(links) => self.hear(links),
@@ -155,6 +172,11 @@ impl Hands {
                     None => Checked::Wrong(proof.person),
                 };
                 self.refused.push_back(Input::Verified(peer, proof.purpose, verdict));
+            }
+            Command::KeepAddress(peer, person, address) => {
+                let keeping =
+                    self.clerk.household().keep_address(peer, person, address, self.inbox.clone());
+                tasks.spawn("phone to wake", Weight::Ordinary, keeping);
             }
             Command::TellPicture(peer) => {
                 if let Some((call, jpeg)) = self.clerk.portrait_now() {
@@ -214,6 +236,15 @@ impl Hands {
         self.capture.stop().await;
         self.playback.stop().await;
         self.panel.close();
+    }
+
+    /// Opens what is wanted of camera and microphone, and closes the rest.
+    fn aim(&self) {
+        self.capture.aim(match (self.capturing, self.looking || self.warm) {
+            (true, _) => Aim::All,
+            (false, true) => Aim::Camera,
+            (false, false) => Aim::Nothing,
+        });
     }
 
     fn uplink(&mut self, uplink: UplinkId, command: UplinkCommand) {
@@ -328,6 +359,7 @@ impl Hands {
             Scene::Calling => media::Scene::Calling,
             Scene::Ringing => media::Scene::Ringing,
             Scene::Seen => media::Scene::Seen,
+            Scene::Looking => media::Scene::Looking,
             Scene::Quiet => media::Scene::Quiet { words: self.parting.clone() },
             Scene::Talking => media::Scene::Talking { name: self.name_of_shown() },
             Scene::Reconnecting => media::Scene::Reconnecting,
@@ -380,74 +412,18 @@ impl Hands {
         self.events.tell(Happening::from(report));
         let news = self.clerk.report(report);
         self.herald.report(report, &news);
+        journal::write(report, &news);
         match report {
-            Report::State(state) => {
-                debug!("the call is {}", state.name());
-                notify::status(state.name());
+            Report::Answered { peer, name: Some(name) } => {
+                self.names.insert(peer.clone(), name.clone());
             }
-            Report::Rang { call, again: false } => info!("the doorbell rang (call {call})"),
-            Report::Rang { call, again: true } => info!("the doorbell rang again (call {call})"),
-            Report::PressIgnored(state) => {
-                info!("the doorbell was pressed while {}; nothing to do", state.name());
-            }
-            Report::LongPress => info!("the doorbell button is held for long"),
-            Report::Opened { by, length } => info!("the door is opened for {length:?} by {by}"),
-            Report::OpenRefused { by, why } => {
-                warn!("the door is not opened for {by}: {}", why.name());
-            }
-            Report::Broken(part) => warn!("out of order: {part}"),
-            Report::Mended(part) => info!("in order again: {part}"),
-            Report::Answered { peer, name } => {
-                match name {
-                    Some(name) => info!("answered by {peer} ({name})"),
-                    None => info!("answered by {peer}"),
-                }
-                if let Some(name) = name {
-                    self.names.insert(peer.clone(), name.clone());
-                }
-            }
-            Report::RingingAt(pages) => debug!("it rings at {pages} pages"),
-            Report::Reached { peer: Some(peer), what, after } => {
-                debug!("{peer} after {after:?}: {}", what.name());
-            }
-            Report::Reached { peer: None, what, after } => {
-                debug!("{} after {after:?}", what.name())
-            }
-            Report::Seen(peer, after) => info!("{peer} saw the visitor after {after:?}"),
-            Report::ProofsLocked(Some(peer)) => {
-                warn!("{peer} proved wrongly too often and is not listened to in this call");
-            }
-            Report::ProofsLocked(None) => {
-                warn!("too many wrong proofs: nobody can open the door from a page for a while");
-            }
-            Report::Ended { call, cause } => {
-                info!("call {call} ended: {}", cause.name());
-                if let News::Ended(Entry { budget: Some(budget), .. }) = &news {
-                    info!("call {call} since the press: {budget}");
-                }
-                self.names.clear();
-            }
-            Report::PeerCame(peer) => debug!("{peer} is in the channel"),
-            Report::PeerLeft(peer) => debug!("{peer} is gone"),
-            Report::Rebuilt(link, why) => debug!("link {link} replaces an earlier one: {why:?}"),
-            Report::GaveUp(peer) => warn!("{peer} cannot be reached and is given up"),
             Report::CameBack { was, now } => {
-                info!("{was} is back as {now}");
                 if let Some(name) = self.names.remove(was) {
                     self.names.insert(now.clone(), name);
                 }
             }
-            Report::LogRefused { by, why } => {
-                warn!("the log is not told to {by}: {}", why.name());
-            }
-            Report::Waits(peer) => warn!("{peer} waits: the door serves `max_peers` already"),
-            Report::TurnedAway(peer) => {
-                warn!("{peer} sent far more than a call needs and is turned away");
-            }
-            Report::OtherDoor(peer) => info!("{peer} is another door and is left alone"),
-            Report::Picture(peer, mode) => {
-                info!("{peer} gets the picture {}: so much its network takes", mode.name());
-            }
+            Report::Ended { .. } => self.names.clear(),
+            _ => {}
         }
     }
 }

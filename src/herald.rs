@@ -73,6 +73,7 @@ impl Herald {
                 by: by.who(),
                 why: why.denial().map_or(why.name(), Denial::name).to_owned(),
             },
+            (Report::LooksIn { by, .. }, _) => What::LookIn { by: by.to_string() },
             (Report::Broken(part), _) => What::Fault { part: part.to_string(), over: false },
             (Report::Mended(part), _) => What::Fault { part: part.to_string(), over: true },
             _ => return None,

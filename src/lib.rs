@@ -30,6 +30,8 @@ pub mod diagnose;
 mod errands;
 mod hands;
 mod herald;
+mod household;
+mod journal;
 mod lines;
 mod overview;
 mod publisher;

@@ -2,10 +2,12 @@
 //!
 //! Starts them and hands them over; what goes over them is the heart's business.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::config::names::look_channel;
 use crate::config::{Credential, LanSettings, Settings, UplinkSettings};
 use crate::intercom::{Input, UplinkId};
 use crate::signalling::lan::{self, Lan};
@@ -29,23 +31,53 @@ pub async fn start_lan(lan: &LanSettings, settings: &Settings) -> anyhow::Result
     Ok(Arc::new(lan))
 }
 
-/// The door's own place in its hub.
-pub fn lan_uplink(lan: &Arc<Lan>, channel: &str, inbox: mpsc::Sender<Input>) -> UplinkHandle {
-    let login = Login::Key(Key::new(lan.key()));
-    let hub = Arc::clone(lan);
-    let pipe = Transport::Pipe(Arc::new(move || hub.connect_door()));
-    Uplink::spawn(UplinkId::Lan, pipe, login, channel.to_owned(), true, inbox)
+/// Every line the settings ask for, each connecting by itself from now on.
+pub fn uplinks(
+    settings: &Settings,
+    lan: Option<&Arc<Lan>>,
+    inbox: &mpsc::Sender<Input>,
+) -> BTreeMap<UplinkId, UplinkHandle> {
+    let service = settings.uplink.as_ref();
+    let mut all = vec![
+        lan.map(|lan| of_lan(lan, UplinkId::Lan, &settings.channel, inbox)),
+        service.map(|service| of_service(service, UplinkId::Service, &settings.channel, inbox)),
+    ];
+    if settings.look_in {
+        // On connections of their own: what those who look send too much of costs no call its line.
+        let channel = look_channel(&settings.channel);
+        all.push(lan.map(|lan| of_lan(lan, UplinkId::LanLooks, &channel, inbox)));
+        all.push(service.map(|line| of_service(line, UplinkId::ServiceLooks, &channel, inbox)));
+    }
+    all.into_iter().flatten().map(|handle| (handle.id(), handle)).collect()
 }
 
-/// The line to the managed service.
-pub fn service_uplink(
-    service: &UplinkSettings,
+/// A place of the door's in its hub.
+fn of_lan(
+    lan: &Arc<Lan>,
+    id: UplinkId,
     channel: &str,
-    inbox: mpsc::Sender<Input>,
+    inbox: &mpsc::Sender<Input>,
+) -> UplinkHandle {
+    let login = Login::Key(Key::new(lan.key()));
+    let hub = Arc::clone(lan);
+    let pipe = Transport::Pipe(Arc::new(move || match id.is_for_looks() {
+        true => hub.connect_looks(),
+        false => hub.connect_door(),
+    }));
+    Uplink::spawn(id, pipe, login, channel.to_owned(), true, inbox.clone())
+}
+
+/// A line to the managed service. Whoever looks in finds the door there at any time.
+fn of_service(
+    service: &UplinkSettings,
+    id: UplinkId,
+    channel: &str,
+    inbox: &mpsc::Sender<Input>,
 ) -> UplinkHandle {
     let transport = Transport::Url { origin: service.origin.clone() };
     let login = login(&service.credential);
-    Uplink::spawn(UplinkId::Service, transport, login, channel.to_owned(), service.arm, inbox)
+    let arm = service.arm || id.is_for_looks();
+    Uplink::spawn(id, transport, login, channel.to_owned(), arm, inbox.clone())
 }
 
 /// How the door is let in at the service.

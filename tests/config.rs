@@ -14,7 +14,7 @@ use intercomd::config::{
     Active, Bias, ButtonTimes, ChimeSound, Credential, HookEvent, HooksSettings, IceSettings, Idle,
     IdleLamp, LampPort, LampWiring, Language, LineName, LoadArgs, Loaded, LogSettings, NativeH264,
     Outputs, OwnMessage, PanelKind, Problems, QuietHours, Rotation, Secret, Source, Surroundings,
-    UplinkSettings, load_board_within, load_within, outputs_within,
+    UplinkSettings, Warm, load_board_within, load_within, outputs_within,
 };
 use intercomd::intercom::Rules;
 use proptest::prelude::*;
@@ -751,6 +751,9 @@ fn bounds_themselves_are_allowed() {
         from = "22:30"
         to = "07:00"
         chime = false
+        [look_in]
+        allowed = true
+        longest = "90s"
         [log]
         entries = 1000
         age = "366days"
@@ -774,13 +777,61 @@ fn bounds_themselves_are_allowed() {
         quiet_chime: false,
         texts: settings.rules.texts,
         max_peers: 16,
+        longest_look: Duration::from_secs(90),
     };
     assert_eq!(settings.rules, expected);
+    assert!(settings.look_in);
     assert_eq!(settings.quiet, Some(QuietHours { from: 22 * 60 + 30, to: 7 * 60 }));
     let age = Duration::from_secs(366 * 86_400);
     assert_eq!(settings.log, LogSettings { entries: 1000, age, pictures: false });
     assert_eq!(settings.board.camera.height, 1080);
     assert_eq!(settings.board.encoder.bitrate_kbps, 8000);
+}
+
+#[test]
+fn phones_are_woken_only_with_somebody_to_write_to() {
+    let config = |rest: &str| format!("channel = \"d\"\n[hooks.web_push]\n{rest}\n");
+    let settings = Machine::new().with(&config("contact = \"mailto:a@b.example\"")).settings;
+    let hook = settings.hooks.web_push.expect("it is wanted");
+    assert_eq!(hook.on, [HookEvent::Ring, HookEvent::Answered, HookEvent::Missed].into());
+    assert_eq!((hook.contact.as_str(), hook.ca_file), ("mailto:a@b.example", None));
+    for (wrong, place) in [
+        ("on = [\"ring\"]", "config.toml:2: hooks.web_push.contact: "),
+        ("contact = \"a@b.example\"", "config.toml:3: hooks.web_push.contact: is neither"),
+        ("contact = \"mailto:\"", "config.toml:3: hooks.web_push.contact: is neither"),
+        ("contact = \"https://b.example\"\non = [\"picture\"]", "config.toml:4: hooks.web_push.on"),
+    ] {
+        let problems = Machine::new().faults(&config(wrong));
+        assert!(problems.contains(place), "{wrong}: {problems}");
+    }
+}
+
+#[test]
+fn a_camera_that_runs_unasked_is_shown_by_the_lamp_or_warned_of() {
+    let door = |more: &str| {
+        Machine::new()
+            .with(&format!("channel = \"d\"\nboard = \"pc\"\n[display]\nsource = \"off\"\n{more}"))
+    };
+    let lamp = "[lamp]\nline = 4\nchip = \"gpiochip0\"\n";
+    let warned =
+        |loaded: &Loaded| loaded.warnings.join("\n").contains("lets the camera run unasked");
+    let warm = "[camera]\nwarm = \"camera\"\n";
+    let loaded = door(&format!("{lamp}{warm}"));
+    assert_eq!(loaded.settings.board.camera.warm, Warm::Camera);
+    assert_eq!(loaded.settings.board.lamp.as_ref().map(|lamp| lamp.idle), Some(IdleLamp::Lit));
+    assert!(!warned(&loaded), "{:?}", loaded.warnings);
+    for unasked in [warm, "[look_in]\nallowed = true\n"] {
+        assert!(warned(&door(unasked)));
+    }
+    assert!(!warned(&door("[look_in]\nallowed = false\n")));
+}
+
+#[test]
+fn looking_in_needs_room_for_the_name_of_its_channel() {
+    let look_in = |channel: &str| format!("channel = \"{channel}\"\n[look_in]\nallowed = true\n");
+    assert!(Machine::new().with(&look_in(&"c".repeat(251))).settings.look_in);
+    let problems = Machine::new().faults(&look_in(&"c".repeat(252)));
+    assert!(problems.contains("config.toml:3: look_in.allowed: "), "{problems}");
 }
 
 #[test]

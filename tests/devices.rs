@@ -197,6 +197,15 @@ fn a_pi_4_drives_its_csi_camera_through_libcamera() {
 }
 
 #[test]
+fn a_node_that_is_not_there_is_missing_and_not_opened_unseen() {
+    for (name, probe) in all_probes() {
+        let door = with("pc", |board| board.camera.source = Source::Device("/dev/front".into()));
+        let plan = plan_for(&door, &probe);
+        assert!(missing(&plan.camera).contains("no camera called \"/dev/front\""), "{name}");
+    }
+}
+
+#[test]
 fn a_csi_camera_without_libcamera_says_what_to_install() {
     let mut probe = probe("raspberry-pi-4b-csi-camera");
     probe.elements.remove("libcamerasrc");

@@ -30,6 +30,8 @@ const ROOTS: &[&str] = &[
     "src/errands.rs",
     "src/hands.rs",
     "src/herald.rs",
+    "src/household.rs",
+    "src/journal.rs",
     "src/lines.rs",
     "src/overview.rs",
     "src/publisher.rs",

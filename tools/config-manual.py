@@ -10,7 +10,7 @@ What it relies on: a line "# text" explains the settings that follow it; "#key =
 import re
 import sys
 
-TABLE = re.compile(r"^#?\[([a-z.]+)\]$")
+TABLE = re.compile(r"^#?\[([a-z._]+)\]$")
 SETTING = re.compile(r"^#?([a-z0-9_]+) = ")
 EXAMPLE = re.compile(r"^# (\[\[?[a-z.]+\]\]?|[a-z0-9_]+ = .*)$")
 

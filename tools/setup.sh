@@ -21,11 +21,11 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler)
+test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler libfaketime e2fsprogs)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
 install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
-bench_packages=(chromium valgrind python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
+bench_packages=(chromium iproute2 valgrind python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
 as_root() {
@@ -97,6 +97,20 @@ install_test_python() {
   fi
 }
 
+install_lab() {
+  # A newer qemu-utils, as from backports, breaks the qemu-system that this Debian offers, or is taken away by it.
+  # Named with its version, it follows.
+  if ! command -v qemu-system-x86_64 >/dev/null || ! command -v qemu-img >/dev/null; then
+    [ $fresh_lists = yes ] || { as_root apt-get update -qq; fresh_lists=yes; }
+    version=$(apt-cache policy qemu-system-x86 | sed -nE 's/^ +Candidate: (.*)/\1/p')
+    say "installing qemu $version"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --allow-downgrades \
+      "qemu-system-x86=$version" "qemu-utils=$version" >/dev/null
+  fi
+  install_packages "${lab_packages[@]}"
+  install_node_modules tests/browser
+}
+
 install_packages "${build_packages[@]}"
 ensure_rust
 ensure_node
@@ -134,6 +148,8 @@ if [ "$purpose" = test ]; then
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
   install_node_modules tests/browser tests/net tests/soak
   install_test_python
+  # One call of the hardware lab is among them.
+  if [ "$(uname -m)" = x86_64 ]; then install_lab; fi
 fi
 
 if [ "$purpose" = deny ]; then
@@ -154,16 +170,4 @@ if [ "$purpose" = bench ]; then
   fi
 fi
 
-if [ "$purpose" = lab ]; then
-  # A newer qemu-utils, as from backports, breaks the qemu-system that this Debian offers, or is taken away by it.
-  # Named with its version, it follows.
-  if ! command -v qemu-system-x86_64 >/dev/null || ! command -v qemu-img >/dev/null; then
-    [ $fresh_lists = yes ] || { as_root apt-get update -qq; fresh_lists=yes; }
-    version=$(apt-cache policy qemu-system-x86 | sed -nE 's/^ +Candidate: (.*)/\1/p')
-    say "installing qemu $version"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --allow-downgrades \
-      "qemu-system-x86=$version" "qemu-utils=$version" >/dev/null
-  fi
-  install_packages "${lab_packages[@]}"
-  install_node_modules tests/browser
-fi
+if [ "$purpose" = lab ]; then install_lab; fi

@@ -59,7 +59,7 @@ network() {
 # The journeys of the page alone: `make test-page`.
 if [ "${1:-}" = page ]; then
   check "the daemon" cargo build --locked --quiet
-  browser "the answer page" page.test.mjs page-parts.test.mjs call.test.mjs journey.test.mjs contract.test.mjs look.test.mjs
+  browser "the answer page" page.test.mjs page-parts.test.mjs call.test.mjs journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs
   printf '%s passed, %s failed\n' "$passed" "$failed"
   [ "$failed" -eq 0 ]
   exit
@@ -75,11 +75,13 @@ check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
-browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs
-browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs outside.test.mjs publish.test.mjs
+browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs disk.test.mjs
+browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
 
 browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs
 network "calls across bad networks" tools/test-net.sh short
+# All of it is `make test-lab`. Its guest is of this architecture only.
+if [ "$(uname -m)" = x86_64 ]; then network "a call of the installed daemon on a kernel of its own" tools/test-lab.sh call.test.mjs; fi
 
 printf '\nafter %s s:\n' "$SECONDS"
 # Rust tests that are ignored here run inside others, each in a network of its own.

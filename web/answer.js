@@ -7,9 +7,10 @@ import { Awake } from "./awake.js";
 import { adrift, next, phase, reachable, start, taking } from "./call.js";
 import { readLink } from "./config.js";
 import { find, translate } from "./dom.js";
-import { HOLD_MS, HoldButton } from "./hold.js";
+import { HoldButton, wireHold } from "./hold.js";
 import { choose, speaker } from "./language.js";
 import { Line } from "./line.js";
+import { Look } from "./look.js";
 import { OwnMedia } from "./media.js";
 import { followed, logged, openedBy, pictured } from "./past.js";
 import { photoName, savePhoto, small } from "./pictures.js";
@@ -21,6 +22,7 @@ import { Timers } from "./timers.js";
 import { paintPast } from "./view-past.js";
 import { visitor } from "./view-stage.js";
 import { paint, paintHelp, wire } from "./view.js";
+import { Wake } from "./wake.js";
 import { FirstPicture, QualityWatch } from "./watcher.js";
 import { isReady, personName } from "./words.js";
 
@@ -71,6 +73,8 @@ function watch(link) {
   const media = new OwnMedia(() => settle());
   const line = new Line(link, hear);
   const asks = new Asks(link.rights, line, () => render());
+  const wake = new Wake(link, line, () => render());
+  const look = new Look(link, () => say);
   const hold = new HoldButton(openDoor, () => render());
   const quality = new QualityWatch(() => render());
   const firstPicture = new FirstPicture(visitor(), (at) => {
@@ -96,7 +100,10 @@ function watch(link) {
         break;
       case "challenge":
       case "refused":
-        asks.hear(event, door);
+        (event.purpose === "wake" ? wake : asks).hear(event, door);
+        break;
+      case "will-wake":
+        wake.hear(event, door);
         break;
       case "opened":
         asks.hear(event, door);
@@ -107,7 +114,10 @@ function watch(link) {
         break;
       default:
         step({ ...event, at: clock() });
-        if (event.type === "notice") disown(event);
+        if (event.type === "notice") {
+          if (event.notice.stage !== "ended") store.saveLooks(link.channel, event.notice.may.includes("look"));
+          disown(event);
+        }
     }
     // Connections change without a change of the state, too.
     settle();
@@ -154,11 +164,15 @@ function watch(link) {
     const talks = call?.stage === "talking";
     if (now === "ringing") ringtone.on();
     else ringtone.off();
+    if (call !== null) look.stop();
     awake.want(now !== "setup" && now !== "refused");
     const at = reachable(state);
     if (at) {
       introduce(at);
-      if (at.call !== null) asks.askLog(at.door, at.call);
+      if (at.call !== null) {
+        asks.askLog(at.door, at.call);
+        wake.tell(at.door, at.call);
+      }
       if (now === "ringing") ring(at);
       if (talks) {
         media.sendTo(line.connection(at.door));
@@ -279,7 +293,9 @@ function watch(link) {
       name: link.name,
       mangled: link.mangled,
       me: asks.person,
+      looks: link.rights !== null && (store.savedLooks(link.channel) ?? link.looks),
       ready: ready(),
+      waking: wake.state,
       opening: asks.opening,
       hold: hold.state,
       quality: quality.quality,
@@ -343,6 +359,8 @@ function watch(link) {
       line.start();
     },
     retry: () => line.start(),
+    look: () => look.start(),
+    wake: () => wake.enable(say),
     seen: () => step({ type: "seen" }),
     answer: () => step({ type: "answer" }),
     take: () => step({ type: "take" }),
@@ -369,7 +387,7 @@ function watch(link) {
     },
   });
   wireTexts(send, () => say);
-  wireHold(hold);
+  wireHold(hold, find("open"));
   wireSettings(
     {
       language: speak,
@@ -433,30 +451,18 @@ function watch(link) {
       get rejoins() { return rejoins.count; },
       get ready() { return isReady(ready()); },
       get opening() { return { ...asks.opening }; },
+      get look() { return { ...look.look }; },
+      get waking() { return wake.state; },
       get past() { return past.map((entry) => ({ ...entry })); },
       get shown() { return shown; },
     }),
   });
   ringtone.setTitles(say("tabTitle", { door: link.name }), say("tabRinging"));
   settle();
-  if (before !== null) {
+  if (before !== null || link.wake) {
     ringtone.unlock();
     line.start();
   }
-}
-
-/** Fingers and mice hold the button; keys and screen readers, whose clicks have no count, come twice. */
-function wireHold(hold) {
-  const button = find("open");
-  button.style.setProperty("--hold-ms", `${HOLD_MS}ms`);
-  button.addEventListener("pointerdown", (event) => {
-    if (event.button === 0) hold.press();
-  });
-  for (const type of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(type, () => hold.release());
-  button.addEventListener("contextmenu", (event) => event.preventDefault());
-  button.addEventListener("click", (event) => {
-    if (event.detail === 0) hold.activate();
-  });
 }
 
 // An installed page is started without its fragment by some browsers; a page in a tab always has its own.

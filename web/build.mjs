@@ -9,9 +9,9 @@ const here = dirname(fileURLToPath(import.meta.url));
 const dist = resolve(process.argv[2] ?? join(here, "dist"));
 const page = [
   "index.html", "style.css", "stage.css", "icon.svg", "manifest.webmanifest",
-  "answer.js", "asks.js", "awake.js", "call.js", "config.js", "dom.js", "hold.js", "language.js", "line.js", "media.js",
+  "answer.js", "asks.js", "awake.js", "call.js", "config.js", "dom.js", "hold.js", "language.js", "line.js", "look.js", "looking.js", "media.js",
   "memory.js", "opening.js", "past.js", "pictures.js", "prove.js", "quality.js", "read.js", "ringtone.js", "sheets.js",
-  "store.js", "timers.js", "view.js", "view-past.js", "view-stage.js", "watcher.js", "words.js",
+  "store.js", "timers.js", "view.js", "view-past.js", "sw.js", "view-stage.js", "wake.js", "waking.js", "watcher.js", "words.js",
 ];
 /** Taken whole: a language or an icon is added by adding its file. */
 const folders = [["lang", ".js"], ["icons", ".png"]];

@@ -8,8 +8,9 @@ import { readSecret } from "./prove.js";
  *
  * @param {string} fragment with or without the leading `#`
  * @param {string} origin the page's own origin, for links without `url`
- * @returns {{ok: true, channel: string, key: string, url: string, name: string, rights: Rights|null, mangled: boolean} | {ok: false, missing: string[]}}
- *   `name`: what the door is called; `rights`: what proves who this person is, if the link has it whole; `mangled`: it is
+ * @returns {{ok: true, channel: string, key: string, url: string, name: string, rights: Rights|null, looks: boolean, push: string|null, wake: boolean, mangled: boolean} | {ok: false, missing: string[]}}
+ *   `name`: what the door is called; `rights`: what proves who this person is, if the link has it whole; `looks`: the door lets it look in; `push`: the key by
+ *   which the door wakes phones; `wake`: a tap on the news of a ring has opened it; `mangled`: it is
  *   a person's link and does not have it whole
  * @typedef {{person: string, secret: Uint8Array}} Rights
  */
@@ -29,6 +30,9 @@ export function readLink(fragment, origin) {
     url: (words.get("url") ?? "").trim() || sameOrigin(origin),
     name: (words.get("name") ?? "").trim() || channel,
     rights: own,
+    looks: words.get("look") === "1",
+    push: /^B[A-Za-z0-9_-]{86}$/.test(words.get("push") ?? "") ? words.get("push") : null,
+    wake: words.get("wake") === "1",
     mangled: own === null && (words.has("person") || words.has("secret")),
   };
 }

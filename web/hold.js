@@ -64,3 +64,16 @@ export class HoldButton {
     this.#changed(state);
   }
 }
+
+/** Fingers and mice hold the button; keys and screen readers, whose clicks have no count, come twice. */
+export function wireHold(hold, button) {
+  button.style.setProperty("--hold-ms", `${HOLD_MS}ms`);
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button === 0) hold.press();
+  });
+  for (const type of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(type, () => hold.release());
+  button.addEventListener("contextmenu", (event) => event.preventDefault());
+  button.addEventListener("click", (event) => {
+    if (event.detail === 0) hold.activate();
+  });
+}

@@ -81,6 +81,11 @@ export class Line {
     return this.#peer?.remotePeers.find((remote) => remote.id === peerId) ?? null;
   }
 
+  /** The ids of the others in the channel. */
+  get members() {
+    return this.#peer?.remotePeers.map(({ id }) => id) ?? [];
+  }
+
   get peerId() {
     return this.#peer?.peerId ?? null;
   }
@@ -169,6 +174,7 @@ export class Line {
   }
 
   #meet(remote, current) {
+    this.#hear({ type: "refresh" });
     remote.on("stream-added", current(({ stream }) => {
       this.#streams.set(remote.id, stream);
       if (stream.id === DOOR_STREAM) this.#hear({ type: "door-stream", from: remote.id });

@@ -4,7 +4,7 @@
 
 const STAGES = ["ringing", "talking", "ended"];
 const MODES = ["full", "keyframes", "paused"];
-const PURPOSES = ["open", "log"];
+const PURPOSES = ["open", "log", "look", "wake"];
 /** The visitor's picture, decoded. */
 const MOST_PICTURE_BYTES = 40 * 1024;
 /** A JPEG begins with FF D8 FF, which is this in base64. */
@@ -12,6 +12,7 @@ const JPEG_MAGIC = "/9j/";
 const MOST_NAME = 32;
 const MOST_ENTRIES = 50;
 const MOST_OPEN_MS = 60_000;
+const MOST_LOOK_MS = 600_000;
 
 /**
  * @typedef {object} Notice where the call stands, by the door's word
@@ -33,7 +34,7 @@ export function readMessage(data) {
   return read === undefined ? null : read(data);
 }
 
-const READERS = Object.assign(Object.create(null), { call: notice, video, full: () => ({ type: "supply", supply: "waiting" }), picture, challenge, opened, refused, log });
+const READERS = Object.assign(Object.create(null), { call: notice, video, full: () => ({ type: "supply", supply: "waiting" }), picture, challenge, opened, refused, log, looking, "look-over": lookOver, "will-wake": willWake });
 
 function notice(data) {
   if (!STAGES.includes(data.stage)) return null;
@@ -74,6 +75,19 @@ function opened(data) {
   const forMs = whole(data.for_ms);
   if (text(data.call) === null || forMs === null) return null;
   return { type: "opened", call: data.call, forMs: Math.min(forMs, MOST_OPEN_MS), by: name(data.by) };
+}
+
+function looking(data) {
+  const forMs = whole(data.for_ms);
+  return text(data.call) === null || forMs === null ? null : { type: "looking", call: data.call, forMs: Math.min(forMs, MOST_LOOK_MS) };
+}
+
+function lookOver(data) {
+  return text(data.call) === null ? null : { type: "look-over", call: data.call };
+}
+
+function willWake(data) {
+  return text(data.call) === null ? null : { type: "will-wake", call: data.call };
 }
 
 function refused(data) {

@@ -8,6 +8,7 @@ import { visitor } from "./view-stage.js";
 /** @param {(text: string) => void} send @param {() => import("./language.js").Say} say the present language */
 export function wireTexts(send, say) {
   wireClosing(find("text-sheet"));
+  wireClosing(find("look-sheet"));
   const open = () => openSheet("text-sheet");
   find("message").addEventListener("click", open);
   find("other-message").addEventListener("click", open);

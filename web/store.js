@@ -10,6 +10,8 @@ const NAME = "intercom.name";
 const VOLUME = "intercom.volume";
 const PAST = "intercom.past";
 const CLEARED = "intercom.cleared";
+const LOOKS = "intercom.looks";
+const WAKE = "intercom.wake";
 const RESUME = "intercom.resume";
 /** After this long the door has given a page up that went away in a talk. */
 const RESUME_MS = 30_000;
@@ -40,6 +42,14 @@ export function savePast(channel, list) {
     if (put(`${PAST}.${channel}`, JSON.stringify(smaller))) return;
   }
 }
+
+/** Where this phone is woken, as far as the door has said that it keeps it. */
+export const savedWake = (channel) => get(`${WAKE}.${channel}`);
+export const saveWake = (channel, endpoint) => put(`${WAKE}.${channel}`, endpoint);
+
+/** Whether this door lets persons look in, as far as it has said; null: it has not. */
+export const savedLooks = (channel) => ({ yes: true, no: false })[get(`${LOOKS}.${channel}`)] ?? null;
+export const saveLooks = (channel, may) => put(`${LOOKS}.${channel}`, may ? "yes" : "no");
 
 /** When the person cleared the list last, unix ms. */
 export const savedCleared = (channel) => Number(get(`${CLEARED}.${channel}`) ?? 0) || 0;

@@ -35,6 +35,8 @@ export function paintHelp(say, missing) {
  * @typedef {object} More what is shown beside the state
  * @property {import("./language.js").Say} say
  * @property {string} name of the door
+ * @property {import("./waking.js").Waking} waking
+ * @property {boolean} looks this person may look through the camera although nobody rang
  * @property {string|null} me the person of the link, if it may open the door
  * @property {import("./media.js").OwnMedia} media
  * @property {boolean} listening
@@ -87,6 +89,7 @@ export function paint(state, more) {
   paintOther(state, more);
   paintNote(more);
 
+  show("look", more.looks && now === "armed");
   show("arm", now === "setup");
   show("retry", now === "refused");
   show("seen", now === "ended");
@@ -126,7 +129,7 @@ function paintNote({ say, said, opening, me }) {
   text("note", words || (said?.words ?? ""));
 }
 
-function paintChecks({ say, ready, slept, me, mangled }, visible) {
+function paintChecks({ say, ready, slept, me, mangled, waking }, visible) {
   show("checks", visible);
   show("slept", slept !== null);
   // Only to a link with a person does the door show its log.
@@ -134,6 +137,9 @@ function paintChecks({ say, ready, slept, me, mangled }, visible) {
   check("check-sound", ready.audible, say("soundYes"), say("soundNo"));
   check("check-awake", ready.awake, say("awakeYes"), say("awakeNo"));
   check("check-secure", isSecureContext && Boolean(navigator.mediaDevices), say("secureYes"), say("secureNo"));
+  show("check-wake", waking !== "none");
+  check("check-wake", waking === "on", say("wake-on"), waking === "none" ? "" : say(`wake-${waking}`));
+  show("wake", waking === "off" || waking === "failed");
   show("check-person", mangled);
   check("check-person", !mangled, "", say("personNo"));
 }

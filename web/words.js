@@ -17,6 +17,7 @@ const REFUSED = [
 const UNOPENED = [
   "not-wired", "nobody", "not-talking", "wrong", "expired", "locked-out", "open", "resting", "stopping", "no-answer", "unsent",
 ];
+const UNSHOWN = ["nobody", "wrong", "expired", "locked-out", "busy", "stopping", "no-answer", "unsent", "line"];
 const MOST_TEXT = 120;
 const MOST_NAME = 32;
 
@@ -104,6 +105,23 @@ export function openingWords(say, opening, me) {
     }
     case "refused":
       return say(`open-${UNOPENED.includes(opening.why) ? opening.why : "other"}`);
+    default:
+      return "";
+  }
+}
+
+/** What the sheet of the camera says. @param {Say} say @param {import("./looking.js").Look} look @param {number} at */
+export function lookWords(say, look, at) {
+  switch (look.step) {
+    case "asking":
+    case "proved":
+      return say("lookAsking");
+    case "looking":
+      return say("lookOn", { n: Math.max(0, Math.ceil((look.until - at) / 1000)) });
+    case "over":
+      return say("lookOver");
+    case "refused":
+      return say(`look-${UNSHOWN.includes(look.why) ? look.why : "other"}`);
     default:
       return "";
   }

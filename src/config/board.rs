@@ -209,6 +209,8 @@ pub struct CameraSettings {
     pub rate: u32,
     /// Whether H.264 of the camera's own is used.
     pub native_h264: NativeH264,
+    /// Whether it is on all the time.
+    pub warm: Warm,
     /// What is set on the camera before it starts, by the names `v4l2-ctl` and `intercomd devices` show.
     pub controls: BTreeMap<String, i64>,
 }
@@ -225,6 +227,26 @@ pub enum NativeH264 {
     Off,
 }
 
+impl LampWiring {
+    /// The lamp of a door with this on: the visitor is to know of a camera that is.
+    pub(super) fn beside(self, warm: Warm) -> Self {
+        match warm {
+            Warm::Off => self,
+            Warm::Camera => Self { idle: IdleLamp::Lit, ..self },
+        }
+    }
+}
+
+/// What of the door is on while nobody rings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Warm {
+    /// Nothing: camera and microphone are closed.
+    #[default]
+    Off,
+    /// The camera, with its encoder; the lamp is lit for it.
+    Camera,
+}
+
 impl Default for CameraSettings {
     fn default() -> Self {
         Self {
@@ -233,6 +255,7 @@ impl Default for CameraSettings {
             height: 480,
             rate: 30,
             native_h264: NativeH264::Auto,
+            warm: Warm::Off,
             controls: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::names::check_channel;
+use super::names::{check_channel, look_channel};
 use super::notes::Notes;
 use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
@@ -43,6 +43,7 @@ pub(super) struct Wishes {
     pub(super) rules: Rules,
     pub(super) log: LogSettings,
     quiet: house::QuietWishes,
+    look_in: house::LookInWishes,
     messages: house::MessagesWishes,
 }
 
@@ -74,6 +75,7 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
     let written_board = root.text("board");
     let messages = house::read_messages(root.table("messages"));
     let quiet = house::read_quiet(root.table("quiet"));
+    let look_in = house::read_look_in(root.table("look_in"));
     let default_board = At { value: "auto".to_owned(), place: root.missing("board") };
     Wishes {
         board: around.variable("INTERCOMD_BOARD").or(written_board).unwrap_or(default_board),
@@ -82,7 +84,12 @@ pub(super) fn read(root: &mut Reader<'_>, around: &Surroundings) -> Wishes {
         uplink: uplink::read(root.table("uplink"), around),
         ice: ice::read(root.table("ice")),
         lan: read_lan(root.table("lan"), around),
-        rules: Rules { quiet_chime: quiet.chime, ..read_rules(root.table("call")) },
+        rules: Rules {
+            quiet_chime: quiet.chime,
+            longest_look: look_in.longest,
+            ..read_rules(root.table("call"))
+        },
+        look_in,
         log: house::read_log(root.table("log")),
         quiet,
         messages,
@@ -131,6 +138,7 @@ fn read_rules(mut table: Reader<'_>) -> Rules {
         // Of other tables.
         quiet_chime: default.quiet_chime,
         texts: default.texts,
+        longest_look: default.longest_look,
     };
     table.finish();
     rules
@@ -151,6 +159,7 @@ pub(super) struct Settled {
     pub(super) publish: Option<Option<PublishSettings>>,
     pub(super) state_dir: PathBuf,
     pub(super) quiet: Option<QuietHours>,
+    pub(super) look_in: Option<Place>,
     pub(super) messages: Messages,
 }
 
@@ -171,6 +180,8 @@ impl Wishes {
         let desk = Desk { base, around, notes };
         let channel = desk.channel(self.channel);
         let pictures = self.log.pictures && self.log.entries > 0;
+        let channel_fits =
+            channel.as_deref().is_none_or(|channel| check_channel(&look_channel(channel)).is_ok());
         Settled {
             hooks: self.hooks.settle(&desk, channel.as_deref(), pictures),
             channel,
@@ -180,6 +191,7 @@ impl Wishes {
             ice: self.ice.settle(&desk, has_uplink),
             lan: if listens { desk.lan(self.lan) } else { None },
             quiet: self.quiet.settle(&desk),
+            look_in: self.look_in.settle(&desk, channel_fits),
             messages: house::settle_messages(&self.messages, &desk),
             state_dir: self
                 .state_dir

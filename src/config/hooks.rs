@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::file::Desk;
 use super::hooks_address::{click_address, web_address};
 use super::hooks_mqtt::{self, MqttHook};
+use super::hooks_web_push::{self, WebPushHook};
 use super::notes::nearest;
 use super::problem::{At, Place, Wrong, wrong};
 use super::reader::Reader;
@@ -31,6 +32,8 @@ pub struct HooksSettings {
     pub webhooks: Vec<WebHook>,
     /// Phones, by way of an ntfy server.
     pub push: Option<PushHook>,
+    /// Browsers that sleep, by the push services of their makers.
+    pub web_push: Option<WebPushHook>,
     /// A home automation.
     pub mqtt: Option<MqttHook>,
 }
@@ -50,6 +53,8 @@ pub enum HookEvent {
     Opened,
     /// The door was not opened for somebody who asked.
     OpenRefused,
+    /// A person looks through the camera although nobody rang.
+    LookIn,
     /// A part of the door is out of order, or well again.
     Fault,
     /// There is a picture of the visitor.
@@ -58,13 +63,14 @@ pub enum HookEvent {
 
 impl HookEvent {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ring,
         Self::Answered,
         Self::Missed,
         Self::Ended,
         Self::Opened,
         Self::OpenRefused,
+        Self::LookIn,
         Self::Fault,
         Self::Picture,
     ];
@@ -78,6 +84,7 @@ impl HookEvent {
             Self::Ended => "ended",
             Self::Opened => "opened",
             Self::OpenRefused => "open-refused",
+            Self::LookIn => "look-in",
             Self::Fault => "fault",
             Self::Picture => "picture",
         }
@@ -132,6 +139,7 @@ pub(super) struct Wishes {
     commands: Vec<CommandWishes>,
     webhooks: Vec<WebWishes>,
     push: Option<PushWishes>,
+    web_push: Option<hooks_web_push::Wishes>,
     mqtt: Option<hooks_mqtt::Wishes>,
     /// The first of each list there is no room for.
     too_many: Vec<Place>,
@@ -165,7 +173,7 @@ impl<T> Needed<T> {
     }
 }
 
-type Kinds = At<Vec<At<String>>>;
+pub(super) type Kinds = At<Vec<At<String>>>;
 
 struct CommandWishes {
     on: Needed<Vec<At<String>>>,
@@ -202,6 +210,7 @@ pub(super) fn read(mut table: Reader<'_>) -> Wishes {
         commands: commands.into_iter().filter_map(read_command).collect(),
         webhooks: webhooks.into_iter().filter_map(read_webhook).collect(),
         push: read_push(table.table("push")),
+        web_push: hooks_web_push::read(table.table("web_push")),
         mqtt: hooks_mqtt::read(table.table("mqtt")),
         too_many,
     };
@@ -291,8 +300,15 @@ impl Wishes {
         let commands = every(self.commands, |hook| hook.settle(desk));
         let webhooks = every(self.webhooks, |hook| hook.settle(desk));
         let push = optional(self.push, |push| push.settle(desk));
+        let web_push = optional(self.web_push, |web_push| web_push.settle(desk));
         let mqtt = optional(self.mqtt, |mqtt| mqtt.settle(desk, channel));
-        Some(HooksSettings { commands: commands?, webhooks: webhooks?, push: push?, mqtt: mqtt? })
+        Some(HooksSettings {
+            commands: commands?,
+            webhooks: webhooks?,
+            push: push?,
+            web_push: web_push?,
+            mqtt: mqtt?,
+        })
     }
 }
 
@@ -433,12 +449,12 @@ pub(super) fn ca_file(desk: &Desk<'_>, file: &At<String>) -> Option<PathBuf> {
     }
 }
 
-fn without_picture(all: [HookEvent; 8]) -> BTreeSet<HookEvent> {
+fn without_picture(all: [HookEvent; 9]) -> BTreeSet<HookEvent> {
     all.into_iter().filter(|kind| *kind != HookEvent::Picture).collect()
 }
 
 /// The events of a list `on`, apart from those that have no place in it and a remedy of their own.
-fn kinds(
+pub(super) fn kinds(
     desk: &Desk<'_>,
     on: &Kinds,
     elsewhere: &[(HookEvent, &str)],

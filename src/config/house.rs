@@ -157,6 +157,37 @@ pub(super) fn read_log(mut table: Reader<'_>) -> LogSettings {
     settings
 }
 
+/// What `[look_in]` says.
+pub(super) struct LookInWishes {
+    allowed: Option<At<bool>>,
+    pub(super) longest: Duration,
+}
+
+pub(super) fn read_look_in(mut table: Reader<'_>) -> LookInWishes {
+    let span = Duration::from_secs(5)..=Duration::from_secs(600);
+    let default = crate::intercom::Rules::default().longest_look;
+    let wishes = LookInWishes {
+        allowed: table.flag("allowed"),
+        longest: table.duration("longest", span).map_or(default, |at| at.value),
+    };
+    table.finish();
+    wishes
+}
+
+impl LookInWishes {
+    /// Where it was allowed, if it was. `channel_fits`: whether the channel's name leaves room for that of those who
+    /// look.
+    pub(super) fn settle(self, desk: &Desk<'_>, channel_fits: bool) -> Option<Place> {
+        let allowed = self.allowed.filter(|allowed| allowed.value)?;
+        if !channel_fits {
+            let what = "needs a channel of its own, whose name would be too long";
+            let fix = "shorten `channel` by five letters, or write allowed = false";
+            return desk.refused(&allowed.place, wrong(what, fix));
+        }
+        Some(allowed.place)
+    }
+}
+
 /// What `[quiet]` says.
 pub(super) struct QuietWishes {
     from: Option<At<String>>,

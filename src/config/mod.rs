@@ -16,6 +16,7 @@ mod file;
 mod hooks;
 mod hooks_address;
 mod hooks_mqtt;
+mod hooks_web_push;
 mod house;
 mod ice;
 mod metrics;
@@ -47,10 +48,12 @@ pub use board::{
     Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, ChimeSound, DoorSounds,
     EchoCancel, EncoderSettings, IdleLamp, LampPort, LampWiring, Line, LineName,
     MicrophoneSettings, NativeH264, OutputWiring, PanelKind, RelayWiring, Source, SpeakerSettings,
+    Warm,
 };
 pub use display::{DisplaySettings, Idle, Language, Rotation};
 pub use hooks::{CommandHook, HookEvent, HooksSettings, PushHook, WebHook};
 pub use hooks_mqtt::MqttHook;
+pub use hooks_web_push::WebPushHook;
 pub use house::{LogSettings, Messages, OwnMessage, QuietHours};
 pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
@@ -106,6 +109,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// When nobody is called; `None`: at no time.
     pub quiet: Option<QuietHours>,
+    /// Whether a person who proves it may look through the camera although nobody rang.
+    pub look_in: bool,
     /// What the owner has to say to visitors nobody answers.
     pub messages: Messages,
     /// Who outside is told what happens at the door.
@@ -405,8 +410,16 @@ fn settle(
     let settled = wishes.settle(document.dir(), around, notes);
     // Without a profile the wiring is not known, and whatever seems missing may well stand there.
     let (name, compatible) = known?;
+    let warm = draft.warm.as_ref().filter(|warm| warm.value == Warm::Camera);
+    let unasked = settled.look_in.iter().chain(warm.map(|warm| &warm.place)).cloned();
+    let unasked: Vec<Place> = unasked.collect();
     let board = draft.settle(name, compatible, notes);
     rules.texts = board.display.slates && board.display.source != Source::Off;
+    if board.lamp.is_none() && !rules.texts {
+        for place in &unasked {
+            notes.warn(place, "lets the camera run unasked, and neither a lamp nor a screen tells the visitor; wire one");
+        }
+    }
     Some(Settings {
         channel: settled.channel?,
         uplink: settled.uplink,
@@ -415,6 +428,7 @@ fn settle(
         rules,
         log,
         quiet: settled.quiet,
+        look_in: settled.look_in.is_some(),
         messages: settled.messages,
         hooks: settled.hooks?,
         metrics: settled.metrics,

@@ -82,6 +82,11 @@ pub fn check_channel(name: &str) -> Result<(), ChannelProblem> {
     }
 }
 
+/// The channel of those who look in at the door of this channel (docs/door-protocol.md).
+pub fn look_channel(channel: &str) -> String {
+    format!("{channel}-look")
+}
+
 /// What is wrong with the service's address (protocol.md section 1.1).
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum OriginProblem {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::board::{
     Active, Bias, Board, ButtonTimes, ButtonWiring, CameraSettings, EncoderSettings, IdleLamp,
     LampPort, LampWiring, Line, LineName, NativeH264, OutputWiring, PanelKind, RelayWiring, Source,
+    Warm,
 };
 use super::check;
 use super::display::DisplayDraft;
@@ -34,6 +35,7 @@ pub(super) struct Draft {
     pub(super) size: Option<At<[u32; 2]>>,
     pub(super) rate: Option<At<u32>>,
     pub(super) native_h264: Option<At<NativeH264>>,
+    pub(super) warm: Option<At<Warm>>,
     /// Later documents add to it, and win where they name the same.
     pub(super) controls: BTreeMap<String, i64>,
     pub(super) encoders: Option<At<Vec<String>>>,
@@ -180,6 +182,7 @@ impl Draft {
         lay(&mut self.rate, table.whole("rate", 5..=30));
         let words = [("auto", NativeH264::Auto), ("on", NativeH264::On), ("off", NativeH264::Off)];
         lay(&mut self.native_h264, table.word("native_h264", &words));
+        lay(&mut self.warm, table.word("warm", &[("off", Warm::Off), ("camera", Warm::Camera)]));
         let written = table.numbers("controls");
         self.controls.extend(check::controls(written, table.notes()));
         for (key, example) in [("width", "[640, 480]"), ("height", "[640, 480]")] {
@@ -218,6 +221,7 @@ impl Draft {
         check::picture(&self, notes);
         let camera = CameraSettings::default();
         let [width, height] = self.size.map_or([camera.width, camera.height], |size| size.value);
+        let warm = self.warm.map_or(camera.warm, |word| word.value);
         let encoder = EncoderSettings::default();
         Board {
             name,
@@ -225,7 +229,7 @@ impl Draft {
             panel: self.panel.map_or(PanelKind::Sim, |panel| panel.value),
             button: self.button.settle(notes),
             relay: self.relay.settle(notes),
-            lamp: self.lamp.settle(notes),
+            lamp: self.lamp.settle(notes).map(|lamp| lamp.beside(warm)),
             chime: self.chime.settle(Active::High, notes).map(|line| OutputWiring { line }),
             camera: CameraSettings {
                 source: self.camera.map_or(camera.source, |source| source.value),
@@ -233,6 +237,7 @@ impl Draft {
                 height,
                 rate: self.rate.map_or(camera.rate, |rate| rate.value),
                 native_h264: self.native_h264.map_or(camera.native_h264, |word| word.value),
+                warm,
                 controls: self.controls,
             },
             encoder: EncoderSettings {

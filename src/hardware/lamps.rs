@@ -23,6 +23,10 @@ const SHORT: Duration = Duration::from_millis(200);
 const SORRY: u32 = 3;
 /// One of the two winks of a fault, and the pause between them.
 const WINK: Duration = Duration::from_millis(100);
+/// From one gap to the next while somebody looks in, and how long a gap is: neither the steady light of a waiting
+/// door nor that of a talk.
+const LOOK: Duration = Duration::from_secs(2);
+const GAP: Duration = Duration::from_millis(300);
 /// From one pair of winks to the next.
 const FAULT: Duration = Duration::from_secs(3);
 
@@ -52,6 +56,12 @@ fn step(lamp: Lamp, idle: IdleLamp, elapsed: Duration) -> Step {
             Step { on, until: Some(begin + until) }
         }
         Lamp::Talking => Step { on: true, until: None },
+        Lamp::Looking => {
+            let into = Duration::from_nanos((elapsed.as_nanos() % LOOK.as_nanos()) as u64);
+            let on = into < LOOK - GAP;
+            let length = if on { LOOK - GAP } else { LOOK };
+            Step { on, until: Some(elapsed - into + length) }
+        }
         Lamp::Calling => blink(SLOW, elapsed),
         Lamp::Seen => blink(BREATH, elapsed),
         Lamp::Reconnecting => blink(FAST, elapsed),
@@ -191,6 +201,14 @@ mod tests {
                 [(0, !lit), (100, lit), (200, !lit), (300, lit), (3_000, !lit), (3_100, lit)]
             );
         }
+    }
+
+    #[test]
+    fn a_look_is_a_light_with_a_gap_every_two_seconds() {
+        assert_eq!(
+            changes(Lamp::Looking, Duration::from_millis(4_100)),
+            [(0, true), (1_700, false), (2_000, true), (3_700, false), (4_000, true)]
+        );
     }
 
     #[test]

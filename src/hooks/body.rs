@@ -98,6 +98,7 @@ mod tests {
                 What::OpenRefused { by: "mqtt".to_owned(), why: "resting".to_owned() },
                 r#""event":"open-refused",@,"by":"mqtt","why":"resting""#,
             ),
+            (What::LookIn { by: "Anna".to_owned() }, r#""event":"look-in",@,"by":"Anna""#),
             (
                 What::Fault { part: "camera".to_owned(), over: true },
                 r#""event":"fault",@,"part":"camera","over":true"#,

@@ -62,6 +62,14 @@ pub enum HookError {
         /// What is wrong.
         why: String,
     },
+    /// A message for a phone cannot be sealed.
+    #[error(
+        "a phone cannot be woken: {what}; have it call once more, so that it gives its address anew"
+    )]
+    Seal {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// The program does not start.
     #[error("it cannot be started: {why}; correct run")]
     NoStart {

@@ -66,6 +66,11 @@ pub enum What {
         /// Why not: a word such as `resting`.
         why: String,
     },
+    /// A person looks through the camera although nobody rang.
+    LookIn {
+        /// Who.
+        by: String,
+    },
     /// A part of the door is out of order, or well again.
     Fault {
         /// Which one, as in `faults` of the status.
@@ -95,6 +100,7 @@ impl What {
             Self::Ended { .. } => HookEvent::Ended,
             Self::Opened { .. } => HookEvent::Opened,
             Self::OpenRefused { .. } => HookEvent::OpenRefused,
+            Self::LookIn { .. } => HookEvent::LookIn,
             Self::Fault { .. } => HookEvent::Fault,
             Self::Picture { .. } => HookEvent::Picture,
         }
@@ -132,6 +138,7 @@ impl Event {
             },
             What::Opened { by, for_ms } => What::Opened { by: clean(&by), for_ms },
             What::OpenRefused { by, why } => What::OpenRefused { by: clean(&by), why: clean(&why) },
+            What::LookIn { by } => What::LookIn { by: clean(&by) },
             What::Fault { part, over } => What::Fault { part: clean(&part), over },
             plain @ (What::Ring { .. } | What::Missed { .. } | What::Picture { .. }) => plain,
         };

@@ -137,7 +137,10 @@ impl Mirror {
             What::Fault { part, over: true } => {
                 self.faults.remove(part);
             }
-            What::Opened { .. } | What::OpenRefused { .. } | What::Picture { .. } => {}
+            What::Opened { .. }
+            | What::OpenRefused { .. }
+            | What::LookIn { .. }
+            | What::Picture { .. } => {}
         }
     }
 
@@ -155,7 +158,7 @@ impl Mirror {
             What::Picture { .. } => {
                 jpeg.map(|jpeg| Message::state(self.topics.picture(), jpeg)).into_iter().collect()
             }
-            What::Opened { .. } | What::OpenRefused { .. } => Vec::new(),
+            What::Opened { .. } | What::OpenRefused { .. } | What::LookIn { .. } => Vec::new(),
         };
         if age <= LATE {
             if let What::Ring { again } = told.what() {

@@ -23,6 +23,8 @@ mod retry;
 mod sender;
 mod signature;
 mod trust;
+mod web_push;
+mod web_push_crypt;
 mod webhook;
 
 use std::pin::Pin;
@@ -36,6 +38,8 @@ use url::Url;
 pub use error::HookError;
 pub use event::{Event, What};
 pub use outbox::OutletStatus;
+pub use web_push::{Sleepers, Waking};
+pub use web_push_crypt::public_key;
 
 use crate::config::{HookEvent, HooksSettings};
 use outbox::{Closing, Outbox};
@@ -84,6 +88,11 @@ impl Hooks {
     ///
     /// Opens nothing: what cannot be reached shows in [`Hooks::status`] and the log.
     pub fn start(settings: &HooksSettings, door: &str) -> Started {
+        Self::start_with(settings, door, None)
+    }
+
+    /// The same with what waking phones takes; without, none is woken.
+    pub fn start_with(settings: &HooksSettings, door: &str, waking: Option<Waking>) -> Started {
         let (closing, closed) = watch::channel(false);
         let (alive, ended) = mpsc::channel(1);
         let (wish, wishes) = mpsc::channel(WISHES);
@@ -107,6 +116,11 @@ impl Hooks {
             let name = format!("push {}", host_of(hook.url.expose()));
             making.outlet(name, hook.on.clone(), |outbox, closing| {
                 Box::pin(push::run(hook, outbox, closing))
+            });
+        }
+        if let (Some(hook), Some(waking)) = (settings.web_push.clone(), waking) {
+            making.outlet("web push".to_owned(), hook.on.clone(), |outbox, closing| {
+                Box::pin(web_push::run(hook, waking, outbox, closing))
             });
         }
         if let Some(hook) = settings.mqtt.clone() {

@@ -74,6 +74,7 @@ fn words(told: &Told) -> Words {
         What::OpenRefused { by, why } => {
             (format!("Door not opened for {by} ({why})"), 4, "no_entry")
         }
+        What::LookIn { by } => (format!("{by} looks through the camera"), 2, "eye"),
         What::Fault { part, over: false } => (format!("Out of order: {part}"), 4, "warning"),
         What::Fault { part, over: true } => (format!("Works again: {part}"), 2, "white_check_mark"),
         What::Picture { .. } => ("The visitor".to_owned(), 4, "camera"),

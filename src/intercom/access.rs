@@ -11,7 +11,7 @@ use super::door::Opener;
 use super::settle::is_here;
 use super::{
     CallState, Checked, Command, Denial, DoorState, Intercom, Name, Nonce, Outgoing, PeerKey,
-    Proof, Purpose, Refusal, Report,
+    Proof, Purpose, PushAddress, Refusal, Report,
 };
 
 /// How long a number is good.
@@ -33,6 +33,8 @@ pub(super) struct Access {
     persons: usize,
     /// At most one number is out for each peer in view and each purpose.
     challenges: BTreeMap<(PeerKey, Purpose), (Nonce, Instant)>,
+    /// Where peers in view want to be woken, until they have proved their right.
+    addresses: BTreeMap<PeerKey, PushAddress>,
     /// Wrong proofs of this call.
     wrong: BTreeMap<(PeerKey, Purpose), u32>,
     /// Refusals of this call that were reported: the same is not worth a second word.
@@ -61,22 +63,29 @@ impl Access {
     /// The peer is gone; its numbers with it.
     pub(super) fn left(&mut self, key: &PeerKey) {
         self.challenges.retain(|(peer, _), _| peer != key);
+        self.addresses.remove(key);
+    }
+
+    /// This number is out for the peer.
+    pub(super) fn give(&mut self, now: Instant, key: &PeerKey, purpose: Purpose, nonce: Nonce) {
+        self.challenges.insert((key.clone(), purpose), (nonce, now + CHALLENGE));
     }
 
     pub(super) fn call_is_over(&mut self) {
         self.challenges.clear();
+        self.addresses.clear();
         self.wrong.clear();
         self.reported.clear();
     }
 
-    fn is_locked(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> bool {
+    pub(super) fn is_locked(&self, now: Instant, key: &PeerKey, purpose: Purpose) -> bool {
         let peer = self.wrong.get(&(key.clone(), purpose)).is_some_and(|count| *count >= TRIES);
         let all = self.all.get(&purpose).and_then(|all| all.locked_until);
         peer || all.is_some_and(|until| now < until)
     }
 
     /// Takes the number that is out for the peer, if it is this one. Whether it was still good.
-    fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
+    pub(super) fn redeem(&mut self, now: Instant, key: &PeerKey, proof: &Proof) -> bool {
         let place = (key.clone(), proof.purpose);
         if self.challenges.get(&place).is_none_or(|(nonce, _)| *nonce != proof.nonce) {
             return false;
@@ -125,6 +134,21 @@ impl Intercom {
         }
     }
 
+    /// A page gives the address at which its browser can be woken.
+    pub(super) fn ask_to_wake(&mut self, now: Instant, key: &PeerKey, address: PushAddress) {
+        self.access.addresses.insert(key.clone(), address);
+        self.ask(now, key, Purpose::Wake);
+    }
+
+    /// The browser will be woken.
+    pub(super) fn wake_kept(&mut self, key: &PeerKey) {
+        let Some((call, _)) = self.call.current() else { return };
+        let call = call.clone();
+        if self.peers.contains_key(key) {
+            self.send(key, Outgoing::WillWake(call));
+        }
+    }
+
     /// The number for a proof is drawn.
     pub(super) fn challenge(
         &mut self,
@@ -133,12 +157,15 @@ impl Intercom {
         purpose: Purpose,
         nonce: Nonce,
     ) {
+        if purpose == Purpose::Look {
+            return self.look_challenge(now, key, nonce);
+        }
         let Some((call, _)) = self.call.current() else { return };
         if !self.peers.contains_key(key) {
             return;
         }
         let call = call.clone();
-        self.access.challenges.insert((key.clone(), purpose), (nonce, now + CHALLENGE));
+        self.access.give(now, key, purpose, nonce);
         self.send(key, Outgoing::Challenge(call, purpose, nonce));
     }
 
@@ -176,14 +203,24 @@ impl Intercom {
             }
         };
         // The peer may have hung up meanwhile.
-        if let Err(why) = self.may_ask(now, key, purpose) {
+        let may = match purpose {
+            Purpose::Look => self.may_look(now, key),
+            Purpose::Open | Purpose::Log | Purpose::Wake => self.may_ask(now, key, purpose),
+        };
+        if let Err(why) = may {
             return self.deny(key, purpose, Some(person), why);
         }
         match purpose {
+            Purpose::Look => self.look_in(now, key, person),
             Purpose::Log => {
                 if let Some((call, _)) = self.call.current() {
                     let call = call.clone();
                     self.command(Command::TellLog(key.clone(), call));
+                }
+            }
+            Purpose::Wake => {
+                if let Some(address) = self.access.addresses.remove(key) {
+                    self.command(Command::KeepAddress(key.clone(), person, address));
                 }
             }
             Purpose::Open => self.open_for(now, key, person),
@@ -225,7 +262,13 @@ impl Intercom {
     }
 
     /// What was asked for is not done. The page hears it each time, the owner once.
-    fn deny(&mut self, key: &PeerKey, purpose: Purpose, person: Option<Name>, why: Denial) {
+    pub(super) fn deny(
+        &mut self,
+        key: &PeerKey,
+        purpose: Purpose,
+        person: Option<Name>,
+        why: Denial,
+    ) {
         if self.access.is_news(key, purpose, why) {
             self.report_denial(key, purpose, person, why);
         }
@@ -246,10 +289,16 @@ impl Intercom {
                 self.report(Report::OpenRefused { by, why: Refusal::Denied(why) });
             }
             Purpose::Log => self.report(Report::LogRefused { by, why }),
+            // As with the log: somebody wanted to know what goes on here.
+            Purpose::Wake => self.report(Report::LogRefused { by, why }),
+            Purpose::Look => self.report(Report::LookRefused { by, why }),
         }
     }
 
     fn send_denial(&mut self, key: &PeerKey, purpose: Purpose, why: Denial) {
+        if purpose == Purpose::Look {
+            return self.refuse_look(key, why);
+        }
         let Some((call, _)) = self.call.current() else { return };
         let call = call.clone();
         if self.peers.contains_key(key) {

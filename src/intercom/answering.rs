@@ -58,8 +58,13 @@ impl Intercom {
             PageMessage::Ask(call, purpose) if self.is_present(&call) => {
                 self.ask(now, key, purpose);
             }
+            PageMessage::Wake(call, address) if self.is_present(&call) => {
+                self.ask_to_wake(now, key, address);
+            }
             PageMessage::Proof(proof) => self.proof(now, key, proof),
             PageMessage::OtherDoor => self.leave_alone(now, key),
+            // Who is in a call sees the visitor.
+            PageMessage::Look => self.counters.ignored += 1,
             // Late news of another call, or what this door does not offer.
             PageMessage::Ringing(_)
             | PageMessage::Answer(_)
@@ -68,6 +73,7 @@ impl Intercom {
             | PageMessage::Join(_)
             | PageMessage::Text(..)
             | PageMessage::Seen(..)
+            | PageMessage::Wake(..)
             | PageMessage::Ask(..) => self.counters.ignored += 1,
         }
     }

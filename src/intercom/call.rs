@@ -7,6 +7,7 @@
 //!  └──── freed ─── Ending ◄──────────────────┴───────────────────────┘
 //!                                                  nobody was ever met
 //! ```
+//! Beside it there is Looking: somebody with the right to it sees through the camera until time is up, or a press.
 //! It knows no peers and no links, only what they amount to; `Intercom` tells it and carries out
 //! its effects. Every (phase, input) pair has its answer in `handle`.
 
@@ -32,6 +33,10 @@ pub enum CallInput {
     Press(CallId),
     /// Somebody with the right to it ends the call.
     End(Cause),
+    /// A person with the right to it looks through the camera; the id is for the look it may begin.
+    Look(CallId),
+    /// Nobody looks any more.
+    Unwatched,
     /// An uplink let us into the channel.
     Entered,
     /// At least one person has answered, and no link to any of them is connected now.
@@ -66,6 +71,10 @@ pub enum Effect {
     Rest,
     /// A press that changes nothing.
     PressIgnored,
+    /// Camera on for those who look.
+    Look,
+    /// Camera off for those who look.
+    LookOver(CallId),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,10 +118,34 @@ impl Company {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Phase {
     Idle,
-    Joining { call: CallId, since: Instant, until: Instant },
-    Ringing { call: CallId, since: Instant, until: Instant },
-    Talking { call: CallId, since: Instant, until: Instant, company: Company },
-    Ending { call: CallId, since: Instant, until: Instant, next: Option<CallId> },
+    /// Nobody rang. Not a call: it joins nothing, and a press goes before it.
+    Looking {
+        call: CallId,
+        since: Instant,
+        until: Instant,
+    },
+    Joining {
+        call: CallId,
+        since: Instant,
+        until: Instant,
+    },
+    Ringing {
+        call: CallId,
+        since: Instant,
+        until: Instant,
+    },
+    Talking {
+        call: CallId,
+        since: Instant,
+        until: Instant,
+        company: Company,
+    },
+    Ending {
+        call: CallId,
+        since: Instant,
+        until: Instant,
+        next: Option<CallId>,
+    },
 }
 
 /// The call machine.
@@ -132,6 +165,7 @@ impl Call {
     pub fn state(&self) -> CallState {
         match self.phase {
             Phase::Idle => CallState::Idle,
+            Phase::Looking { .. } => CallState::Looking,
             Phase::Joining { .. } => CallState::Joining,
             Phase::Ringing { .. } => CallState::Ringing,
             Phase::Talking { .. } => CallState::Talking,
@@ -139,11 +173,12 @@ impl Call {
         }
     }
 
-    /// The present call and when it began.
+    /// The present call or look, and when it began.
     pub fn current(&self) -> Option<(&CallId, Instant)> {
         match &self.phase {
             Phase::Idle => None,
-            Phase::Joining { call, since, .. }
+            Phase::Looking { call, since, .. }
+            | Phase::Joining { call, since, .. }
             | Phase::Ringing { call, since, .. }
             | Phase::Talking { call, since, .. }
             | Phase::Ending { call, since, .. } => Some((call, *since)),
@@ -157,14 +192,15 @@ impl Call {
 
     /// Whether peers and channels are wanted.
     pub fn is_live(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Ending { .. })
+        !matches!(self.phase, Phase::Idle | Phase::Looking { .. } | Phase::Ending { .. })
     }
 
     /// When `Wakeup` is due.
     pub fn deadline(&self) -> Option<Instant> {
         match &self.phase {
             Phase::Idle => None,
-            Phase::Joining { until, .. }
+            Phase::Looking { until, .. }
+            | Phase::Joining { until, .. }
             | Phase::Ringing { until, .. }
             | Phase::Ending { until, .. }
             | Phase::Talking { until, company: Company::Here, .. } => Some(*until),
@@ -187,10 +223,15 @@ impl Call {
                 effects.push(Effect::Begin);
                 Phase::Joining { call, since: now, until: now + rules.join_timeout }
             }
+            (Phase::Idle, In::Look(call)) => {
+                effects.push(Effect::Look);
+                Phase::Looking { call, since: now, until: now + rules.longest_look }
+            }
             // Nothing to end, nobody expected: late reports of a call that is over.
             (
                 Phase::Idle,
                 In::End(_)
+                | In::Unwatched
                 | In::Entered
                 | In::Accompanied
                 | In::Met
@@ -199,6 +240,37 @@ impl Call {
                 | In::Freed
                 | In::Wakeup,
             ) => Phase::Idle,
+
+            // The visitor first. The camera is on already, and stays so.
+            (Phase::Looking { call: look, .. }, In::Press(call)) => {
+                effects.extend([Effect::Begin, Effect::LookOver(look)]);
+                Phase::Joining { call, since: now, until: now + rules.join_timeout }
+            }
+            (Phase::Looking { call, since, .. }, In::Look(_)) => {
+                Phase::Looking { call, since, until: now + rules.longest_look }
+            }
+            (Phase::Looking { call, .. }, In::End(_) | In::Unwatched) => {
+                effects.push(Effect::LookOver(call));
+                Phase::Idle
+            }
+            (Phase::Looking { call, until, .. }, In::Wakeup) if until <= now => {
+                effects.push(Effect::LookOver(call));
+                Phase::Idle
+            }
+            // Who looks is no company, and a call before it was freed long ago.
+            (
+                phase @ Phase::Looking { .. },
+                In::Entered
+                | In::Accompanied
+                | In::Met
+                | In::Alone
+                | In::Renewed
+                | In::Freed
+                | In::Wakeup,
+            ) => phase,
+
+            // Whoever wants to look while there is a call has been refused, or was just a moment slower.
+            (phase, In::Look(_) | In::Unwatched) => phase,
 
             (Phase::Joining { call, since, .. }, In::Entered) => {
                 effects.push(Effect::Ring { again: false });

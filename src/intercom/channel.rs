@@ -21,6 +21,9 @@ const MAX_AWAY: usize = 32;
 
 impl Intercom {
     pub(super) fn uplink(&mut self, now: Instant, uplink: UplinkId, event: UplinkEvent) {
+        if uplink.is_for_looks() {
+            return self.look_uplink(now, uplink, event);
+        }
         let Some(roster) = self.rosters.get_mut(&uplink) else {
             self.counters.ignored += 1;
             return;
@@ -49,12 +52,7 @@ impl Intercom {
             }
             // The uplink has said why; another uplink may still carry the call.
             UplinkEvent::JoinRefused => {}
-            UplinkEvent::ServersChanged => {
-                let there = self.peers.keys().filter(|key| key.uplink == uplink);
-                for key in there.cloned().collect::<Vec<_>>() {
-                    self.with_peer(now, &key, |peer, cx| peer.configure(cx));
-                }
-            }
+            UplinkEvent::ServersChanged => self.servers_changed(now, uplink),
             UplinkEvent::Snapshot(list) if self.call.is_live() => {
                 self.snapshot_of(now, uplink, list)
             }
@@ -79,6 +77,13 @@ impl Intercom {
             | UplinkEvent::Gone(_)
             | UplinkEvent::Signal { .. }
             | UplinkEvent::Undelivered { .. } => self.counters.ignored += 1,
+        }
+    }
+
+    pub(super) fn servers_changed(&mut self, now: Instant, uplink: UplinkId) {
+        let there = self.peers.keys().filter(|key| key.uplink == uplink);
+        for key in there.cloned().collect::<Vec<_>>() {
+            self.with_peer(now, &key, |peer, cx| peer.configure(cx));
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::door::{Opener, Refusal};
 use super::faults::Part;
-use super::page::{Denial, Name, Note, Proof, Purpose};
+use super::page::{Denial, Name, Note, Proof, Purpose, PushAddress};
 use super::types::{
     CallId, CallState, Candidate, Cause, LinkId, Milestone, OpId, Outgoing, PeerId, PeerKey,
     UplinkId, VideoMode,
@@ -26,6 +26,8 @@ pub enum Command {
     CloseLink(LinkId),
     /// Camera, microphone and encoder on or off.
     Capture(bool),
+    /// Camera and encoder on or off for those who look in; the microphone stays off.
+    Look(bool),
     /// Whose picture the door shows. `None`: nobody's.
     Show(Option<LinkId>),
     /// Whose voices the door plays, mixed.
@@ -36,6 +38,8 @@ pub enum Command {
     Challenge(PeerKey, Purpose),
     /// Check a proof of this peer's, which it can have made for its id alone; comes back as `Input::Verified`.
     Verify(PeerKey, Proof),
+    /// Wake this browser of a person's when it rings, from now on; comes back as `Input::WakeKept`.
+    KeepAddress(PeerKey, Name, PushAddress),
     /// Send this peer the picture of the visitor.
     TellPicture(PeerKey),
     /// Send this peer, which has proved its right, who was there; the call is the present one.
@@ -119,6 +123,8 @@ pub enum Scene {
     LineDown,
     /// Nobody is called at this hour.
     Quiet,
+    /// Nobody rang, and somebody looks through the camera.
+    Looking,
     /// The door itself does not work.
     Fault,
 }
@@ -140,6 +146,8 @@ pub enum Lamp {
     Sorry,
     /// The door waits, and something of it is out of order.
     Fault,
+    /// Nobody rang, and somebody looks through the camera.
+    Looking,
 }
 
 impl Lamp {
@@ -153,6 +161,7 @@ impl Lamp {
             Self::Reconnecting => "reconnecting",
             Self::Sorry => "sorry",
             Self::Fault => "fault",
+            Self::Looking => "looking",
         }
     }
 }
@@ -189,6 +198,24 @@ pub enum Report {
     },
     /// The log was not told to a page that asked with a wrong proof.
     LogRefused {
+        /// Who asked.
+        by: Opener,
+        /// Why not.
+        why: Denial,
+    },
+    /// A person looks through the camera although nobody rang.
+    LooksIn {
+        /// Under which name.
+        call: CallId,
+        /// Who.
+        by: Name,
+        /// Where.
+        peer: PeerKey,
+    },
+    /// Nobody looks through the camera any more.
+    LookOver(CallId),
+    /// Somebody may not look through the camera.
+    LookRefused {
         /// Who asked.
         by: Opener,
         /// Why not.

@@ -43,6 +43,7 @@ pub enum Going {
 /// The lamp for a state.
 pub fn lamp(state: CallState, going: Going, rest: Rest) -> Lamp {
     match (state, rest) {
+        (CallState::Looking, _) => Lamp::Looking,
         (CallState::Ringing, _) if going == Going::Seen => Lamp::Seen,
         (CallState::Joining | CallState::Ringing, _) => Lamp::Calling,
         (CallState::Talking, _) if going == Going::Repairing => Lamp::Reconnecting,
@@ -56,6 +57,7 @@ pub fn lamp(state: CallState, going: Going, rest: Rest) -> Lamp {
 /// The scene for a state.
 pub fn scene(state: CallState, going: Going, rest: Rest) -> Scene {
     match (state, rest) {
+        (CallState::Looking, _) => Scene::Looking,
         (CallState::Joining, _) => Scene::Calling,
         (CallState::Ringing, _) if going == Going::Seen => Scene::Seen,
         (CallState::Ringing, _) => Scene::Ringing,

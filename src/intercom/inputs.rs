@@ -40,6 +40,8 @@ pub enum Input {
     Challenge(PeerKey, Purpose, Nonce),
     /// What `Command::Verify` came to.
     Verified(PeerKey, Purpose, Checked),
+    /// What `Command::KeepAddress` asked for is on the disk.
+    WakeKept(PeerKey),
     /// A deadline given by `poll_timeout` has passed.
     Wakeup,
     /// The daemon is stopping.

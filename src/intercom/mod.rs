@@ -21,6 +21,7 @@ mod faults;
 mod flood;
 mod indicator;
 mod inputs;
+mod look;
 mod negotiation;
 mod page;
 mod peer;
@@ -47,6 +48,7 @@ use access::Access;
 use call::{Call, CallInput, Effect};
 use door::Door;
 use faults::Faults;
+use look::Looks;
 use peer::{Act, Context, Peer};
 use roster::{Attachment, Roster};
 use settle::{Telling, is_here};
@@ -96,6 +98,7 @@ pub struct Intercom {
     /// What the visitor reads, and until when.
     note: Option<(Instant, Note)>,
     access: Access,
+    looks: Looks,
     /// Whether there is a picture of this call's visitor.
     portrait: Portrait,
     /// Whether it is quiet hours.
@@ -136,6 +139,7 @@ impl Intercom {
             seq: 0,
             note: None,
             access: Access::default(),
+            looks: Looks::default(),
             portrait: Portrait::None,
             hours: Hours::Usual,
             door: Door::NotWired,
@@ -144,7 +148,7 @@ impl Intercom {
             scene: Scene::Idle,
             sorry: None,
             state: CallState::Idle,
-            commands: VecDeque::new(),
+            commands: look::joins(uplinks),
             counters: Counters::default(),
         }
     }
@@ -178,6 +182,7 @@ impl Intercom {
             Input::Persons(count) => self.access.set_persons(count),
             Input::Challenge(peer, purpose, nonce) => self.challenge(now, &peer, purpose, nonce),
             Input::Verified(peer, purpose, verdict) => self.verified(now, &peer, purpose, verdict),
+            Input::WakeKept(peer) => self.wake_kept(&peer),
             Input::Uplink(uplink, event) => self.uplink(now, uplink, event),
             Input::Link(link, event) => self.link(now, &link, event),
         }
@@ -217,6 +222,8 @@ impl Intercom {
                 Effect::Talk | Effect::Rest => {}
                 Effect::End(cause) => self.end(now, cause),
                 Effect::PressIgnored => self.report(Report::PressIgnored(self.call.state())),
+                Effect::Look => self.command(Command::Look(true)),
+                Effect::LookOver(look) => self.look_over(now, look),
             }
         }
     }
@@ -259,9 +266,14 @@ impl Intercom {
         self.command(Command::Chime);
         self.command(Command::Capture(true));
         self.report_ring(false);
-        for uplink in self.rosters.keys().copied().collect::<Vec<_>>() {
+        for uplink in self.call_lines() {
             self.command(Command::Uplink(uplink, UplinkCommand::Join));
         }
+    }
+
+    /// The uplinks over which phones are called.
+    fn call_lines(&self) -> Vec<UplinkId> {
+        self.rosters.keys().copied().filter(|uplink| !uplink.is_for_looks()).collect()
     }
 
     fn report_ring(&mut self, again: bool) {
@@ -284,7 +296,7 @@ impl Intercom {
         self.tell_end(now, cause);
         self.access.call_is_over();
         self.set_note(None);
-        for uplink in self.rosters.keys().copied().collect::<Vec<_>>() {
+        for uplink in self.call_lines() {
             self.command(Command::Uplink(uplink, UplinkCommand::Leave));
             self.leaving.insert(uplink);
         }
@@ -295,6 +307,9 @@ impl Intercom {
         self.doors.clear();
         self.away.clear();
         for (uplink, roster) in &mut self.rosters {
+            if uplink.is_for_looks() {
+                continue;
+            }
             roster.clear();
             if *roster.attachment() == Attachment::Down {
                 self.leaving.remove(uplink);
@@ -355,9 +370,6 @@ impl Intercom {
     }
 
     fn network(&mut self, now: Instant, change: &NetworkChange) {
-        if !self.call.is_live() {
-            return;
-        }
         for key in self.peers.keys().cloned().collect::<Vec<_>>() {
             self.with_peer(now, &key, |peer, cx| peer.moved(cx, change));
         }
@@ -431,6 +443,10 @@ impl Intercom {
     /// The call came so far; told once for each peer in view.
     fn reached(&mut self, at: Instant, key: Option<&PeerKey>, what: Milestone) {
         let Some((_, since)) = self.call.current() else { return };
+        if key.is_some_and(|key| key.uplink.is_for_looks()) {
+            // No call waits for it.
+            return;
+        }
         let after = at.saturating_duration_since(since);
         let is_news = match key {
             Some(key) => self.peers.get_mut(key).is_some_and(|peer| peer.reaches(what)),

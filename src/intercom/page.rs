@@ -6,6 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 use super::{CallId, Cause, PeerKey};
 
 /// What the door and a page tell each other beside WebRTC (docs/door-protocol.md).
@@ -33,8 +36,65 @@ pub enum PageMessage {
     Ask(CallId, Purpose),
     /// The proof.
     Proof(Proof),
+    /// The browser wants to be woken there from now on; a proof follows.
+    Wake(CallId, PushAddress),
+    /// The person wants to look through the camera although nobody rang.
+    Look,
     /// It speaks of a call of its own: it is no page but another door.
     OtherDoor,
+}
+
+/// Where a browser can be woken, and how to write so that it alone can read (RFC 8030, RFC 8291).
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushAddress {
+    endpoint: Arc<str>,
+    key: [u8; 65],
+    auth: [u8; 16],
+}
+
+impl PushAddress {
+    /// Longest address of a push service taken, in bytes.
+    pub const LONGEST: usize = 1024;
+
+    /// An address, if it can be one: `https:`, and a key that is an uncompressed point.
+    pub fn new(endpoint: &str, key: [u8; 65], auth: [u8; 16]) -> Option<Self> {
+        let fits = endpoint.len() <= Self::LONGEST
+            && endpoint.strip_prefix("https://").is_some_and(|rest| rest.len() > 3)
+            && endpoint.bytes().all(|byte| byte.is_ascii_graphic());
+        (fits && key[0] == 4).then(|| Self { endpoint: Arc::from(endpoint), key, auth })
+    }
+
+    /// The same of texts, key and secret in base64url without padding, as browsers give them.
+    pub fn read(endpoint: &str, key: &str, auth: &str) -> Option<Self> {
+        Self::new(endpoint, decode(key)?, decode(auth)?)
+    }
+
+    /// The push service's address of the browser. Whoever has it and the door's key can wake the phone.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The browser's public key, an uncompressed point of P-256.
+    pub fn key(&self) -> &[u8; 65] {
+        &self.key
+    }
+
+    /// The secret that both share.
+    pub fn auth(&self) -> &[u8; 16] {
+        &self.auth
+    }
+}
+
+impl fmt::Debug for PushAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PushAddress(...)")
+    }
+}
+
+fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+    // Longer ones are no key, and are not worth decoding.
+    let text = text.trim_end_matches('=');
+    (text.len() <= 2 * N).then(|| URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok())?
 }
 
 /// What a person has to prove a right for.
@@ -44,6 +104,10 @@ pub enum Purpose {
     Open,
     /// To read who was there.
     Log,
+    /// To look through the camera although nobody rang.
+    Look,
+    /// To be woken when it rings.
+    Wake,
 }
 
 impl Purpose {
@@ -52,12 +116,16 @@ impl Purpose {
         match self {
             Self::Open => "open",
             Self::Log => "log",
+            Self::Look => "look",
+            Self::Wake => "wake",
         }
     }
 
     /// The purpose of this name.
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Open, Self::Log].into_iter().find(|purpose| purpose.name() == name)
+        [Self::Open, Self::Log, Self::Look, Self::Wake]
+            .into_iter()
+            .find(|purpose| purpose.name() == name)
     }
 }
 
@@ -197,6 +265,8 @@ pub enum Right {
     Join,
     /// Send the visitor a text.
     Text,
+    /// Look through the camera between calls, with a proof.
+    Look,
 }
 
 impl Right {
@@ -207,6 +277,7 @@ impl Right {
             Self::Take => "take",
             Self::Join => "join",
             Self::Text => "text",
+            Self::Look => "look",
         }
     }
 }
@@ -241,6 +312,8 @@ pub enum Denial {
     Open,
     /// The door was open a moment ago.
     Resting,
+    /// There is a call, or as many look in as the door can serve.
+    Busy,
     /// The daemon is stopping.
     Stopping,
 }
@@ -257,6 +330,7 @@ impl Denial {
             Self::LockedOut => "locked-out",
             Self::Open => "open",
             Self::Resting => "resting",
+            Self::Busy => "busy",
             Self::Stopping => "stopping",
         }
     }

@@ -51,6 +51,8 @@ impl Intercom {
             .filter(|(_, peer)| {
                 peer.stance() == Stance::Watching && peer.is_connected() && peer.sends_media()
             })
+            // Whoever looks in talks with nobody.
+            .filter(|(key, _)| !key.uplink.is_for_looks())
             .map(|(key, _)| key.clone())
             .collect();
         for key in talking {
@@ -165,7 +167,7 @@ impl Intercom {
         let stage = match self.call.state() {
             CallState::Ringing => Stage::Ringing,
             CallState::Talking => Stage::Talking,
-            CallState::Idle | CallState::Joining | CallState::Ending => return,
+            CallState::Idle | CallState::Looking | CallState::Joining | CallState::Ending => return,
         };
         let answered_by = self.shown.as_ref().map(|link| link.peer.clone());
         let ringing = self.peers.values().filter(|peer| peer.rings()).count();
@@ -198,6 +200,7 @@ impl Intercom {
             (Right::Take, talk),
             (Right::Join, talk && rules.second_speaker),
             (Right::Text, rules.texts),
+            (Right::Look, self.shows_itself()),
         ];
         rights.into_iter().filter_map(|(right, has)| has.then_some(right)).collect()
     }

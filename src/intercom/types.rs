@@ -16,6 +16,10 @@ pub enum UplinkId {
     Service,
     /// The hub this daemon embeds for the local network.
     Lan,
+    /// The managed service once more, in the channel of those who look in.
+    ServiceLooks,
+    /// The own hub once more, in the channel of those who look in.
+    LanLooks,
 }
 
 impl UplinkId {
@@ -24,6 +28,16 @@ impl UplinkId {
         match self {
             Self::Service => "service",
             Self::Lan => "lan",
+            Self::ServiceLooks => "service-looks",
+            Self::LanLooks => "lan-looks",
+        }
+    }
+
+    /// Whether it leads to those who look in, and not to those who are called.
+    pub fn is_for_looks(self) -> bool {
+        match self {
+            Self::Service | Self::Lan => false,
+            Self::ServiceLooks | Self::LanLooks => true,
         }
     }
 }
@@ -233,6 +247,12 @@ pub enum Outgoing {
     Picture(CallId, Arc<str>),
     /// The latest calls, newest first.
     Log(CallId, Vec<LogLine>),
+    /// The peer's browser will be woken when it rings.
+    WillWake(CallId),
+    /// The peer may look through the camera, so long at most.
+    Looking(CallId, Duration),
+    /// The look is over.
+    LookOver(CallId),
 }
 
 /// Name of a call, unique across restarts: the daemon's own prefix and the number of the press.
@@ -330,6 +350,8 @@ pub struct Rules {
     pub texts: bool,
     /// How many phones are served at a time; more of them wait. 1 to 16.
     pub max_peers: u32,
+    /// The longest a person may look through the camera before having to ask anew. 5 s to 10 min.
+    pub longest_look: Duration,
 }
 
 impl Default for Rules {
@@ -345,6 +367,7 @@ impl Default for Rules {
             quiet_chime: true,
             texts: true,
             max_peers: 6,
+            longest_look: Duration::from_secs(60),
         }
     }
 }
@@ -388,6 +411,8 @@ impl Milestone {
 pub enum CallState {
     /// Nobody is at the door.
     Idle,
+    /// Nobody rang, and a person looks through the camera.
+    Looking,
     /// The button was pressed; we are entering the channel.
     Joining,
     /// In the channel; nobody has answered.
@@ -403,6 +428,7 @@ impl CallState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::Looking => "looking",
             Self::Joining => "joining",
             Self::Ringing => "ringing",
             Self::Talking => "talking",

@@ -12,10 +12,18 @@ impl Intercom {
     pub fn verify(&self) -> Result<(), String> {
         let state = self.call.state();
         let quiet = matches!(state, CallState::Idle | CallState::Ending);
+        let nobody_talks = quiet || state == CallState::Looking;
         if quiet && !self.peers.is_empty() {
             return Err(format!("{} with {} peers", state.name(), self.peers.len()));
         }
-        if quiet && self.shown.is_some() {
+        let looks = state == CallState::Looking;
+        if let Some(key) = self.peers.keys().find(|key| key.uplink.is_for_looks() != looks) {
+            return Err(format!("{} with {key}", state.name()));
+        }
+        if looks && self.peers.is_empty() {
+            return Err("looking with nobody who looks".to_owned());
+        }
+        if nobody_talks && self.shown.is_some() {
             return Err(format!("{} with somebody on the display", state.name()));
         }
         for (key, peer) in &self.peers {
@@ -35,14 +43,17 @@ impl Intercom {
                 return Err(format!("{heard} is heard but has not answered"));
             }
         }
-        if quiet && (!self.heard.is_empty() || self.note.is_some()) {
+        if nobody_talks && (!self.heard.is_empty() || self.note.is_some()) {
             return Err(format!("{} with somebody to hear or a text to read", state.name()));
         }
         if state == CallState::Ringing && self.peers.values().any(super::is_here) {
             return Err("ringing although somebody has answered".to_owned());
         }
-        let nobody_in =
-            self.rosters.values().all(|roster| !matches!(roster.attachment(), Attachment::In(_)));
+        let nobody_in = self
+            .rosters
+            .iter()
+            .filter(|(uplink, _)| !uplink.is_for_looks())
+            .all(|(_, roster)| !matches!(roster.attachment(), Attachment::In(_)));
         if state == CallState::Joining && !nobody_in && self.leaving.is_empty() {
             return Err("joining although a channel has been entered".to_owned());
         }

@@ -105,11 +105,21 @@ impl CaptureStatus {
     }
 }
 
+/// What is wanted of camera and microphone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// No device is open.
+    Nothing,
+    /// The camera, and its encoder; the microphone is closed.
+    Camera,
+    /// Camera and microphone.
+    All,
+}
+
 /// What the thread is asked to do. The last wish counts, so nothing can queue up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Want {
-    Off,
-    On,
+    Aim(Aim),
     End,
 }
 
@@ -151,7 +161,7 @@ impl Capture {
         let bandwidth =
             Bandwidth::new(board.encoder.bitrate_kbps.saturating_mul(1000), Arc::clone(&bell));
         let shared = Arc::new(Shared {
-            want: Mutex::new(Want::Off),
+            want: Mutex::new(Want::Aim(Aim::Nothing)),
             bell: Arc::clone(&bell),
             counts: Arc::clone(&counts),
             blocked_since: Mutex::new(None),
@@ -181,9 +191,14 @@ impl Capture {
         Self { shared, fanout, bandwidth, status, ended: Some(ended) }
     }
 
-    /// Switches on or off. Returns at once; the status follows.
+    /// Switches camera and microphone on or off. Returns at once; the status follows.
     pub fn set(&self, on: bool) {
-        self.want(if on { Want::On } else { Want::Off });
+        self.aim(if on { Aim::All } else { Aim::Nothing });
+    }
+
+    /// Opens what is wanted and closes what is not. Returns at once; the status follows.
+    pub fn aim(&self, aim: Aim) {
+        self.want(Want::Aim(aim));
     }
 
     /// The place to open feeds at; can be cloned.
@@ -500,8 +515,38 @@ mod tests {
         let mut feed = capture.fanout().feed();
         capture.set(true);
         while !matches!(next(&mut feed).await, Unit::Audio(_)) {}
-        let status = until(&capture, "camera failed", |s| running(s) && s.failures >= 1).await;
+        let away = |s: &CaptureStatus| running(s) && s.sight == Sight::Away;
+        let status = until(&capture, "camera missed", away).await;
         assert!(status.camera.contains("/dev/nonexistent"), "{status:?}");
+        capture.stop().await;
+    }
+
+    #[tokio::test]
+    async fn the_microphone_opens_and_closes_beside_a_camera_that_stays_on() {
+        let capture = Capture::new(&board(Source::Test, Source::Test));
+        let mut feed = capture.fanout().feed();
+        capture.aim(Aim::Camera);
+        for _ in 0..10 {
+            next_video(&mut feed).await;
+        }
+        let status = until(&capture, "running", running).await;
+        assert_eq!((status.microphone.as_str(), capture.status().sounds), ("off", 0));
+        capture.aim(Aim::All);
+        while !matches!(next(&mut feed).await, Unit::Audio(_)) {}
+        capture.aim(Aim::Camera);
+        until(&capture, "closed", |s| running(s) && s.microphone == "off").await;
+        // What was on its way has come by the next pictures.
+        for _ in 0..5 {
+            next_video(&mut feed).await;
+        }
+        let sounds = capture.status().sounds;
+        for _ in 0..10 {
+            next_video(&mut feed).await;
+        }
+        let status = capture.status();
+        assert_eq!((status.sounds, status.pipelines_built, status.failures), (sounds, 1, 0));
+        capture.aim(Aim::Nothing);
+        until(&capture, "off", |s| s.state == CaptureState::Off).await;
         capture.stop().await;
     }
 

@@ -12,9 +12,9 @@ use tokio::sync::watch;
 
 use super::bandwidth::Bandwidth;
 use super::bell::lock;
-use super::capture::{CaptureState, CaptureStatus, Shared, Sight, Want};
+use super::capture::{Aim, CaptureState, CaptureStatus, Shared, Sight, Want};
 use super::capture_notice::Notice;
-use super::capture_part::{Health, LivePart, Outlet};
+use super::capture_part::{Health, LivePart, Outlet, Seat};
 use super::echo::on_the_system_s_time;
 use super::fanout::Fanout;
 use super::found::Probe;
@@ -31,40 +31,6 @@ const LOOK: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(60);
 /// After this time of working, a part's failures are forgotten.
 const GOOD_AGE: Duration = Duration::from_secs(10);
-
-/// Where one part of the capture stands.
-#[derive(Debug)]
-enum Seat {
-    /// Not wanted; says why.
-    Unused(String),
-    /// In the pipeline.
-    Live(LivePart),
-    /// Not working; it is tried again.
-    Resting { until: Instant, attempt: u32, why: String },
-}
-
-impl Seat {
-    fn due_at(&self) -> Option<Instant> {
-        match self {
-            Self::Resting { until, .. } => Some(*until),
-            Self::Unused(_) | Self::Live(_) => None,
-        }
-    }
-
-    fn live(&self) -> Option<&LivePart> {
-        match self {
-            Self::Live(part) => Some(part),
-            Self::Unused(_) | Self::Resting { .. } => None,
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Live(part) => part.source.clone(),
-            Self::Unused(why) | Self::Resting { why, .. } => format!("none ({why})"),
-        }
-    }
-}
 
 /// The thread's own state.
 #[derive(Debug)]
@@ -107,9 +73,9 @@ impl Engine {
             outlet,
             status,
             pipeline: None,
-            camera: Seat::Unused("off".to_owned()),
+            camera: Seat::Closed,
             notice: Notice::Hidden,
-            microphone: Seat::Unused("off".to_owned()),
+            microphone: Seat::Closed,
             grudges: Grudges::default(),
             gate: KeyframeGate::new(),
             origin: Instant::now(),
@@ -132,12 +98,12 @@ impl Engine {
                     self.switch_off();
                     return;
                 }
-                Want::Off => {
+                Want::Aim(Aim::Nothing) => {
                     self.switch_off();
                     IDLE
                 }
-                Want::On => {
-                    self.tend();
+                Want::Aim(aim) => {
+                    self.tend(aim);
                     self.publish();
                     self.until_next()
                 }
@@ -147,13 +113,14 @@ impl Engine {
     }
 
     /// One round of work while the capture is wanted.
-    fn tend(&mut self) {
+    fn tend(&mut self, aim: Aim) {
         if self.status.borrow().state == CaptureState::Off {
-            for kind in KINDS {
-                *self.seat(kind) =
-                    Seat::Resting { until: Instant::now(), attempt: 0, why: "starting".to_owned() };
-            }
             self.status.send_modify(|status| status.state = CaptureState::Starting);
+        }
+        self.want(Kind::Video);
+        match aim {
+            Aim::All => self.want(Kind::Audio),
+            Aim::Camera | Aim::Nothing => self.close_microphone(),
         }
         self.start_due();
         self.read_bus();
@@ -174,6 +141,26 @@ impl Engine {
             && let Some(part) = self.camera.live().or(self.notice.live())
         {
             part.force_keyframe();
+        }
+    }
+
+    fn want(&mut self, kind: Kind) {
+        if let seat @ Seat::Closed = self.seat(kind) {
+            let why = "starting".to_owned();
+            *seat = Seat::Resting { until: Instant::now(), attempt: 0, why };
+        }
+    }
+
+    /// The picture goes on: for somebody who looks in, or for the next call.
+    fn close_microphone(&mut self) {
+        let seat = std::mem::replace(&mut self.microphone, Seat::Closed);
+        if let Seat::Closed = seat {
+            return;
+        }
+        self.grudges.call_is_over();
+        if let (Seat::Live(part), Some(pipeline)) = (seat, self.pipeline.clone()) {
+            self.blocking(|_| part.stop(&pipeline));
+            tracing::debug!("the microphone is off");
         }
     }
 
@@ -389,7 +376,7 @@ impl Engine {
             return;
         }
         for kind in KINDS {
-            let seat = std::mem::replace(self.seat(kind), Seat::Unused("off".to_owned()));
+            let seat = std::mem::replace(self.seat(kind), Seat::Closed);
             if let (Seat::Live(part), Some(pipeline)) = (seat, self.pipeline.clone()) {
                 self.blocking(|_| part.stop(&pipeline));
             }
@@ -431,7 +418,7 @@ impl Engine {
         let sight = match &self.camera {
             Seat::Live(part) if part.has_delivered() => Sight::Works,
             Seat::Resting { attempt: 1.., .. } => Sight::Away,
-            Seat::Live(_) | Seat::Resting { .. } | Seat::Unused(_) => Sight::Unknown,
+            Seat::Live(_) | Seat::Resting { .. } | Seat::Closed | Seat::Unused(_) => Sight::Unknown,
         };
         let encoder = self.camera.live().map(|part| part.encoder.clone()).unwrap_or_default();
         self.status.send_if_modified(|status| {

@@ -343,3 +343,39 @@ fn content(
         Bytes::copy_from_slice(map.as_slice()),
     ))
 }
+/// Where one part of the capture stands.
+#[derive(Debug)]
+pub(super) enum Seat {
+    /// Nobody wants it at the moment.
+    Closed,
+    /// Not to be used on this board; says why.
+    Unused(String),
+    /// In the pipeline.
+    Live(LivePart),
+    /// Not working; it is tried again.
+    Resting { until: Instant, attempt: u32, why: String },
+}
+
+impl Seat {
+    pub(super) fn due_at(&self) -> Option<Instant> {
+        match self {
+            Self::Resting { until, .. } => Some(*until),
+            Self::Closed | Self::Unused(_) | Self::Live(_) => None,
+        }
+    }
+
+    pub(super) fn live(&self) -> Option<&LivePart> {
+        match self {
+            Self::Live(part) => Some(part),
+            Self::Closed | Self::Unused(_) | Self::Resting { .. } => None,
+        }
+    }
+
+    pub(super) fn words(&self) -> String {
+        match self {
+            Self::Live(part) => part.source.clone(),
+            Self::Closed => "off".to_owned(),
+            Self::Unused(why) | Self::Resting { why, .. } => format!("none ({why})"),
+        }
+    }
+}

@@ -21,7 +21,11 @@ use super::plan_camera;
 
 /// All video nodes in the kernel's order, and the cameras among them. A raw CSI receiver is no camera here.
 pub(super) fn nodes() -> (Vec<VideoNode>, Vec<Camera>) {
-    let links = links(&[Path::new("/dev/v4l/by-id"), Path::new("/dev/v4l/by-path")]);
+    let mut named = links(&[Path::new("/dev/v4l/by-id"), Path::new("/dev/v4l/by-path")]);
+    // After those that each machine has: names an owner's udev rule gives.
+    let own = links(&[Path::new("/dev")]);
+    named.extend(own.into_iter().filter(|(target, link)| Path::new(link) != target));
+    let links = named;
     let mut numbered: Vec<(u32, PathBuf)> = v4l::context::enum_devices()
         .iter()
         .filter_map(|node| {

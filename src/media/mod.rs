@@ -53,7 +53,7 @@ mod volume;
 
 pub use allocator::Party;
 pub use bandwidth::{Bandwidth, Share};
-pub use capture::{Capture, CaptureState, CaptureStatus, Sight};
+pub use capture::{Aim, Capture, CaptureState, CaptureStatus, Sight};
 pub use echo::EchoReference;
 pub use fanout::{Fanout, FanoutCounts, Feed};
 pub use packetise::{AudioUnit, LARGEST_PAYLOAD, Unit, VideoUnit};

@@ -132,10 +132,7 @@ pub(super) fn choose(
                     let why = node.trouble.as_deref().unwrap_or(node.kind.words());
                     missing(format!("{wanted} ({}) is no camera to use: {why}", node.name))
                 }
-                None if wanted.starts_with("/dev/") => {
-                    let text = format!("v4l2src device={}", quoted(wanted));
-                    Ok(Picture { source: wanted.clone(), text, ..Picture::default() })
-                }
+                // Not tried unseen: it may be there a moment later, and `v4l2src` would never let go of it.
                 None => missing(format!("no camera called \"{wanted}\"; {}", found(probe))),
             }
         }

@@ -43,6 +43,8 @@ pub enum Scene {
         /// What the owner has to say to that.
         words: Option<String>,
     },
+    /// Nobody rang, and somebody looks through the camera.
+    Looking,
     /// The door itself does not work.
     Fault,
 }
@@ -60,6 +62,7 @@ impl Scene {
             Self::NobodyAnswered { .. } => "nobody-answered",
             Self::Quiet { .. } => "quiet",
             Self::LineDown { .. } => "line-down",
+            Self::Looking => "looking",
             Self::Fault => "fault",
         }
     }
@@ -75,6 +78,7 @@ impl Scene {
             | Self::NobodyAnswered { .. }
             | Self::Quiet { .. }
             | Self::LineDown { .. }
+            | Self::Looking
             | Self::Fault => false,
         }
     }
@@ -116,6 +120,8 @@ pub enum Message {
     Note(String),
     /// An address for the camera of a phone.
     Code(String),
+    /// Somebody looks through the camera.
+    Looking,
     /// Only the chime works.
     LineDown,
     /// Nothing works.
@@ -214,6 +220,7 @@ fn slate(scene: &Scene, age: Duration, clock: &str, settings: &DisplaySettings) 
         Scene::Talking { name } => Message::Answered(name.clone()),
         Scene::Reconnecting => Message::Reconnecting,
         Scene::LineDown { words: None } => Message::LineDown,
+        Scene::Looking => Message::Looking,
         Scene::Fault => Message::Fault,
     })
 }
@@ -314,6 +321,7 @@ mod tests {
             Scene::NobodyAnswered { words: None },
             Scene::Quiet { words: None },
             Scene::LineDown { words: None },
+            Scene::Looking,
             Scene::Fault,
         ] {
             let shown = plain(scene.clone(), true);

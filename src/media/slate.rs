@@ -25,6 +25,7 @@ struct Words {
     answered: &'static str,
     reconnecting: &'static str,
     nobody: &'static str,
+    looking: &'static str,
     line_down: &'static str,
     fault: &'static str,
 }
@@ -38,6 +39,7 @@ const EN: Words = Words {
     answered: "Please speak",
     reconnecting: "Reconnecting …|Please stay",
     nobody: "Nobody answered|Press to ring again",
+    looking: "The camera is on|Press to ring",
     line_down: "The line is down|The bell still rings inside",
     fault: "Out of order|Please knock",
 };
@@ -51,6 +53,7 @@ const DE: Words = Words {
     answered: "Bitte sprechen",
     reconnecting: "Neu verbinden …|Bitte bleiben Sie",
     nobody: "Niemand hat geantwortet|Noch einmal klingeln?",
+    looking: "Die Kamera ist an|Zum Klingeln drücken",
     line_down: "Leitung gestört|Die Klingel innen läutet trotzdem",
     fault: "Außer Betrieb|Bitte klopfen",
 };
@@ -118,6 +121,7 @@ pub fn slate(message: &Message, language: Language, [width, height]: [u32; 2]) -
         Message::Answered(None) => split(words.answered, BRIGHT),
         Message::Reconnecting => split(words.reconnecting, BRIGHT),
         Message::NobodyAnswered => split(words.nobody, BRIGHT),
+        Message::Looking => split(words.looking, BRIGHT),
         Message::LineDown => split(words.line_down, WARNING),
         Message::Fault => split(words.fault, WARNING),
     };
@@ -325,6 +329,7 @@ pub(super) fn every_message() -> Vec<Message> {
         Message::Ringing,
         Message::Seen,
         Message::Quiet,
+        Message::Looking,
         Message::Answered(None),
         Message::Answered(Some("Hannelore Wagenknecht-Großmann".to_owned())),
         Message::Reconnecting,

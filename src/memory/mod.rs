@@ -11,6 +11,7 @@ pub mod persons;
 #[doc(hidden)]
 pub mod promises;
 pub mod proof;
+pub mod sleepers;
 
 use std::fs;
 use std::io;

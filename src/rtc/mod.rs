@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{mpsc, watch};
 
 use crate::config::names::IcePolicy;
-use crate::intercom::{Input, LinkCommand, LinkId, VideoMode};
+use crate::intercom::{Input, LinkCommand, LinkId, PeerKey, VideoMode};
 use crate::media::{Bandwidth, Fanout, Party, Playback};
 
 pub use tracks::Played;
@@ -175,6 +175,13 @@ pub enum Ears {
     Answered,
 }
 
+impl Ears {
+    /// Those of a link to this peer: whoever looks in sees, and hears nothing.
+    fn of(self, peer: &PeerKey) -> Self {
+        if peer.uplink.is_for_looks() { Self::Answered } else { self }
+    }
+}
+
 /// Builds links.
 #[derive(Clone)]
 pub struct Links {
@@ -270,6 +277,7 @@ impl Links {
         let gauge = Arc::new(gauge.numbering(self.numbers.packets(&id.peer)));
         let share = self.bandwidth.join_as(self.party);
         let mode = share.mode();
+        let ears = self.ears.of(&id.peer);
         let task = link::run(link::Parts {
             id,
             policy: self.kit.network.policy,
@@ -286,7 +294,7 @@ impl Links {
             gauge: Arc::clone(&gauge),
             numbers: self.numbers.clone(),
             picture: self.picture,
-            ears: self.ears,
+            ears,
             party: self.party,
         });
         (LinkHandle { orders, played, video, way, stats, mode, gauge }, task)

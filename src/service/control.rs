@@ -135,6 +135,8 @@ pub enum State {
     /// Nobody is at the door.
     #[default]
     Idle,
+    /// Nobody rang, and a person looks through the camera.
+    Looking,
     /// Entering the channel.
     Joining,
     /// Nobody has answered yet.
@@ -149,6 +151,7 @@ impl From<CallState> for State {
     fn from(state: CallState) -> Self {
         match state {
             CallState::Idle => Self::Idle,
+            CallState::Looking => Self::Looking,
             CallState::Joining => Self::Joining,
             CallState::Ringing => Self::Ringing,
             CallState::Talking => Self::Talking,
@@ -162,6 +165,7 @@ impl State {
     pub fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::Looking => "looking",
             Self::Joining => "joining",
             Self::Ringing => "ringing",
             Self::Talking => "talking",

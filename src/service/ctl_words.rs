@@ -76,6 +76,13 @@ pub(super) fn sentence(event: &Event) -> String {
         Happening::LogRefused { by, why } => {
             format!("the log was not told: {why} ({})", who(by))
         }
+        Happening::LooksIn { person, id, uplink, .. } => {
+            format!("{person} looks through the camera ({id} by {uplink})")
+        }
+        Happening::LookOver { .. } => "nobody looks through the camera any more".to_owned(),
+        Happening::LookRefused { by, why } => {
+            format!("the camera was not shown: {why} ({})", who(by))
+        }
         Happening::RingingAt { pages } => format!("it rings at {pages} pages"),
         Happening::Seen { id, uplink, after_ms } => {
             format!("{id} saw the visitor after {after_ms} ms (by {uplink})")

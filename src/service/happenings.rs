@@ -107,6 +107,30 @@ pub enum Happening {
         /// Why not, as in the door protocol.
         why: String,
     },
+    /// A person looks through the camera although nobody rang.
+    LooksIn {
+        /// Which look.
+        look: String,
+        /// Who.
+        person: String,
+        /// The peer's id.
+        id: String,
+        /// The uplink it was met on.
+        uplink: String,
+    },
+    /// Nobody looks through the camera any more.
+    LookOver {
+        /// Which look.
+        look: String,
+    },
+    /// Somebody may not look through the camera.
+    LookRefused {
+        /// Who asked.
+        #[serde(flatten)]
+        by: Who,
+        /// Why not, as in the door protocol.
+        why: String,
+    },
     /// So many pages ring.
     RingingAt {
         /// How many.
@@ -230,6 +254,16 @@ impl From<&Report> for Happening {
             }
             Report::LogRefused { by, why } => {
                 Self::LogRefused { by: Who::from(by), why: why.name().to_owned() }
+            }
+            Report::LooksIn { call, by, peer } => Self::LooksIn {
+                look: call.to_string(),
+                person: by.to_string(),
+                id: peer.id.to_string(),
+                uplink: peer.uplink.to_string(),
+            },
+            Report::LookOver(call) => Self::LookOver { look: call.to_string() },
+            Report::LookRefused { by, why } => {
+                Self::LookRefused { by: Who::from(by), why: why.name().to_owned() }
             }
             Report::RingingAt(pages) => Self::RingingAt { pages: *pages },
             Report::Seen(key, after) => Self::Seen {

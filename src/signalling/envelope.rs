@@ -129,6 +129,9 @@ pub fn write(what: &Outgoing) -> Vec<Value> {
         Outgoing::Refused(call, purpose, why) => {
             vec![page_words::refused(call, *purpose, why.name())]
         }
+        Outgoing::Looking(look, length) => vec![page_words::looking(look, *length)],
+        Outgoing::WillWake(call) => vec![page_words::will_wake(call)],
+        Outgoing::LookOver(look) => vec![page_words::look_over(look)],
         Outgoing::Opened(call, length, by) => vec![page_words::opened(call, *length, by)],
         Outgoing::Picture(call, jpeg) => vec![page_words::picture(call, jpeg)],
         Outgoing::Log(call, lines) => vec![page_words::log(call, lines)],

@@ -42,6 +42,8 @@ pub enum Identity {
     /// This daemon, through its in-memory pipe. Gets the configured id, a place even when the hub
     /// is full, and no rate limit: our own door must not be locked out by its visitors.
     Door,
+    /// This daemon once more, where those who look in meet it: as `Door`, under an id of its own.
+    Looks,
     /// Anybody else.
     Guest {
         /// A fresh id, unique for this socket.
@@ -156,6 +158,7 @@ impl Hub {
         }
         let (peer_id, bucket) = match identity {
             Identity::Door => (self.door_peer_id.clone(), None),
+            Identity::Looks => (self.looks_peer_id(), None),
             Identity::Guest { peer_id } => (peer_id, Some(Bucket::full(FRAMES, now))),
         };
         if bucket.is_some() && self.guests() >= MAX_GUESTS {
@@ -174,6 +177,12 @@ impl Hub {
         self.deliver(member, welcome);
         let channels = BTreeSet::new();
         self.members.insert(member, Member { peer_id, channels, bucket });
+    }
+
+    fn looks_peer_id(&self) -> String {
+        // It fits into 128 characters, whatever the owner calls the door (protocol.md section 2.1).
+        let beginning: String = self.door_peer_id.chars().take(120).collect();
+        format!("{beginning}-look")
     }
 
     /// A text frame came in.

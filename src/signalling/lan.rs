@@ -135,7 +135,7 @@ pub struct Lan {
     address: String,
     local_addr: SocketAddr,
     key: String,
-    doors: mpsc::Sender<DuplexStream>,
+    doors: mpsc::Sender<(DuplexStream, Identity)>,
     stop: watch::Sender<bool>,
     /// The routing task and the doorway; the doorway owns one task per caller.
     tasks: JoinSet<()>,
@@ -226,8 +226,17 @@ impl Lan {
     /// A pipe into the hub, for this daemon. Make a WebSocket handshake for `/v1?key=` over it; the
     /// hub then knows the member by the door's id. A newer pipe replaces an older one.
     pub fn connect_door(&self) -> DuplexStream {
+        self.connect(Identity::Door)
+    }
+
+    /// The same for where those who look in meet the door.
+    pub fn connect_looks(&self) -> DuplexStream {
+        self.connect(Identity::Looks)
+    }
+
+    fn connect(&self, identity: Identity) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(PIPE);
-        if self.doors.try_send(theirs).is_err() {
+        if self.doors.try_send((theirs, identity)).is_err() {
             tracing::debug!("the hub takes no further door pipe now");
         }
         ours
@@ -263,7 +272,7 @@ impl Doorway {
     async fn keep(
         mut self,
         listener: TcpListener,
-        mut pipes: mpsc::Receiver<DuplexStream>,
+        mut pipes: mpsc::Receiver<(DuplexStream, Identity)>,
         papers: Option<Papers>,
     ) {
         let mut callers = JoinSet::new();
@@ -282,9 +291,9 @@ impl Doorway {
                     let broke_off = |error: JoinError| LanError::MakeCertificate { problem: error.to_string() };
                     self.renew(found.unwrap_or_else(|error| Err(broke_off(error))));
                 }
-                Some(pipe) = pipes.recv() => {
+                Some((pipe, identity)) = pipes.recv() => {
                     let doorway = self.clone();
-                    let door = self.visitor(Identity::Door, "door", None);
+                    let door = self.visitor(identity, "door", None);
                     callers.spawn(async move { doorway.receive(pipe, door, None).await });
                 }
                 (socket, from, place) = self.accept(&listener) => {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::intercom::{
-    CallId, CallNotice, LogLine, Name, Nonce, Note, PageId, PageMessage, Proof, Purpose, Right,
-    Stage,
+    CallId, CallNotice, LogLine, Name, Nonce, Note, PageId, PageMessage, Proof, Purpose,
+    PushAddress, Right, Stage,
 };
 
 /// Version of the door protocol spoken here.
@@ -46,6 +46,11 @@ pub fn read(fields: &Map<String, Value>) -> Option<PageMessage> {
         "shown" => {
             let after = fields.get("after_ms")?.as_u64().filter(|ms| *ms <= MAX_AFTER)?;
             PageMessage::Seen(call()?, Duration::from_millis(after))
+        }
+        "look" => PageMessage::Look,
+        "wake" => {
+            let address = PushAddress::read(text("endpoint")?, text("key")?, text("auth")?)?;
+            PageMessage::Wake(call()?, address)
         }
         "open" => PageMessage::Ask(call()?, Purpose::Open),
         "log" => PageMessage::Ask(call()?, Purpose::Log),
@@ -105,6 +110,21 @@ pub fn opened(call: &CallId, length: Duration, by: &Name) -> Value {
     about(call, "opened", json!({"for_ms": millis(length), "by": by.as_str()}))
 }
 
+/// The page's browser will be woken.
+pub fn will_wake(call: &CallId) -> Value {
+    about(call, "will-wake", json!({}))
+}
+
+/// The page may look through the camera, so long at most.
+pub fn looking(look: &CallId, length: Duration) -> Value {
+    about(look, "looking", json!({"for_ms": millis(length)}))
+}
+
+/// The look is over.
+pub fn look_over(look: &CallId) -> Value {
+    about(look, "look-over", json!({}))
+}
+
 /// The visitor, as a JPEG in base64.
 pub fn picture(call: &CallId, jpeg: &str) -> Value {
     about(call, "picture", json!({"jpeg": jpeg}))
@@ -148,6 +168,12 @@ mod tests {
         CallId("c-1".into())
     }
 
+    fn point() -> [u8; 65] {
+        let mut key = [0; 65];
+        key[0] = 4;
+        key
+    }
+
     #[test]
     fn every_documented_message_of_a_page_is_read() {
         let digits = "ab".repeat(32);
@@ -174,6 +200,15 @@ mod tests {
             (
                 json!({"type": "shown", "call": "c-1", "after_ms": 410}),
                 PageMessage::Seen(call(), Duration::from_millis(410)),
+            ),
+            (json!({"type": "look"}), PageMessage::Look),
+            (
+                json!({"type": "wake", "call": "c-1", "endpoint": "https://push.example/x",
+                       "key": format!("BA{}", "A".repeat(85)), "auth": "AAAAAAAAAAAAAAAAAAAAAA"}),
+                PageMessage::Wake(
+                    call(),
+                    PushAddress::new("https://push.example/x", point(), [0; 16]).expect("one"),
+                ),
             ),
             (json!({"type": "open", "call": "c-1"}), PageMessage::Ask(call(), Purpose::Open)),
             (json!({"type": "log", "call": "c-1"}), PageMessage::Ask(call(), Purpose::Log)),
@@ -215,6 +250,9 @@ mod tests {
             json!({"type": "proof", "call": "c-1", "purpose": "rule", "nonce": "ab".repeat(32), "person": "A", "proof": "ab".repeat(32)}),
             json!({"type": "proof", "call": "c-1", "purpose": "open", "nonce": "ab", "person": "A", "proof": "ab".repeat(32)}),
             json!({"type": "proof", "call": "c-1", "purpose": "open", "nonce": "ab".repeat(32), "person": "A\u{7}", "proof": "ab".repeat(32)}),
+            json!({"type": "wake", "call": "c-1", "endpoint": "http://push.example/x", "key": format!("BA{}", "A".repeat(85)), "auth": "AAAAAAAAAAAAAAAAAAAAAA"}),
+            json!({"type": "wake", "call": "c-1", "endpoint": "https://push.example/x", "key": "A".repeat(87), "auth": "AAAAAAAAAAAAAAAAAAAAAA"}),
+            json!({"type": "wake", "call": "c-1", "endpoint": "https://push.example/x", "key": format!("BA{}", "A".repeat(85)), "auth": "AA"}),
             json!({"type": "dance", "call": "c-1"}),
         ] {
             let mut text = text;
@@ -270,6 +308,12 @@ mod tests {
             opened(&call(), Duration::from_secs(3), &anna),
             json!({"intercomd": 1, "type": "opened", "call": "c-1", "for_ms": 3000, "by": "Anna"})
         );
+        assert_eq!(
+            looking(&call(), Duration::from_secs(60)),
+            json!({"intercomd": 1, "type": "looking", "call": "c-1", "for_ms": 60_000})
+        );
+        assert_eq!(look_over(&call()), json!({"intercomd": 1, "type": "look-over", "call": "c-1"}));
+        assert_eq!(will_wake(&call()), json!({"intercomd": 1, "type": "will-wake", "call": "c-1"}));
         assert_eq!(
             picture(&call(), "/9j/"),
             json!({"intercomd": 1, "type": "picture", "call": "c-1", "jpeg": "/9j/"})

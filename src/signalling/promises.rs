@@ -213,6 +213,7 @@ pub fn hub(script: &str) {
                 next += 1;
                 let identity = match seat {
                     0 => Identity::Door,
+                    1 => Identity::Looks,
                     _ => Identity::Guest { peer_id: format!("guest-{next}") },
                 };
                 let key = if rest.len() > 40 { rest } else { KEY };

@@ -110,16 +110,21 @@ class Program {
 class Intercomd {
   name = "intercomd";
 
-  constructor(room) {
-    this.room = room;
+  /**
+   * @param {{size?: number[], rules?: string, inside?: string[], env?: Record<string, string>}} wishes
+   *   `size`: of the camera's picture; `rules`: lines of the `[call]` table; `inside`: words before the command
+   */
+  constructor(room, { size = [640, 480], rules = "", inside = [], env = {} } = {}) {
+    Object.assign(this, { room, inside, env });
     this.folder = mkdtempSync(join(tmpdir(), "intercomd-bench-"));
     this.socket = join(this.folder, "control.sock");
     const path = (name) => join(this.folder, name);
     writeFileSync(path("channel.key"), `${room.key}\n`, { mode: 0o600 });
     chmodSync(path("channel.key"), 0o600);
     const uplink = `[uplink]\nurl = "${room.url}"\nkey_file = "${path("channel.key")}"\n`;
-    writeFileSync(path("config.toml"), `channel = "${room.channel}"\nstate_dir = "${this.folder}"\n[lan]\nlisten = "off"\n${uplink}`);
-    const camera = `shmsrc socket-path=${room.camera.shm} is-live=true do-timestamp=true ! rawvideoparse format=i420 width=640 height=480 framerate=30/1`;
+    writeFileSync(path("config.toml"), `channel = "${room.channel}"\nstate_dir = "${this.folder}"\n[lan]\nlisten = "off"\n[call]\n${rules}\n${uplink}`);
+    const [width, height] = size;
+    const camera = `shmsrc socket-path=${room.camera.shm} is-live=true do-timestamp=true ! rawvideoparse format=i420 width=${width} height=${height} framerate=30/1`;
     writeFileSync(
       path("board.toml"),
       `name = "bench"
@@ -127,7 +132,7 @@ class Intercomd {
 kind = "sim"
 [camera]
 pipeline = "${camera}"
-size = [640, 480]
+size = [${size}]
 rate = 30
 [microphone]
 pipeline = "audiotestsrc is-live=true freq=440"
@@ -143,8 +148,9 @@ pipeline = "audioconvert ! fakesink sync=true"
   }
 
   async start() {
-    const words = ["run", "--config", join(this.folder, "config.toml"), "--board", join(this.folder, "board.toml"), "--socket", this.socket];
-    this.child = spawn(BIN, words, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...UNIT } });
+    const files = ["--config", join(this.folder, "config.toml"), "--board", join(this.folder, "board.toml"), "--socket", this.socket];
+    const [program, ...words] = [...this.inside, BIN, "run", ...files];
+    this.child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...UNIT, ...this.env } });
     this.log = "";
     this.child.stderr.on("data", (data) => (this.log = (this.log + data).slice(-100_000)));
     this.exited = new Promise((resolve) => this.child.once("exit", resolve));
@@ -257,7 +263,7 @@ export function doorsOf(room) {
   const words = ["--url", room.url, "--key", room.key, "--channel", room.channel, "--camera"];
   let port = 26_000;
   return {
-    intercomd: () => new Intercomd(room),
+    intercomd: (wishes) => new Intercomd(room, wishes),
     python: () => new Program("python", [PYTHON, join(HERE, "doors/python_sdk.py"), ...words, room.camera.raw]),
     kiosk: (wishes) => new Kiosk(room, { drawn: false, ...wishes }),
     webrtcbin: () => new Program("webrtcbin", ["/usr/bin/python3", join(HERE, "doors/webrtcbin.py"), ...words, room.camera.shm]),

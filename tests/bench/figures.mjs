@@ -16,7 +16,7 @@ export function summary(samples) {
   return { median, low, high, n: good.length, failed: samples.length - good.length };
 }
 
-const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+export const digits = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 
 /** A cell: the median, the quartiles, and how many failed. */
 export function cell({ median, low, high, n, failed }) {
@@ -50,7 +50,7 @@ export function table(measures, doors, samples) {
   return lines.join("\n");
 }
 
-const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
+export const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
 /** Text that stands for itself in a picture. */
 export const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
@@ -79,7 +79,12 @@ export function picture(title, measures, doors, samples) {
     }
     y += gap;
   }
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${left + width + 80}" height="${y}" font-family="sans-serif" font-size="12">
+  return sheet(title, [left + width + 80, y], parts);
+}
+
+/** A white sheet with a title and what is drawn on it, as SVG. */
+export function sheet(title, [width, height], parts) {
+  return `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>
 <text x="10" y="20" font-size="14">${escaped(title)}</text>
 ${parts.join("\n")}

@@ -49,6 +49,23 @@ export function rootWith(word) {
   return Number(root);
 }
 
+/** CPU seconds of one process, and of each of its present threads with the thread's name. */
+export function usage(pid) {
+  const threads = new Map();
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    const [ran] = read(`/proc/${pid}/task/${task}/schedstat`).split(" ");
+    threads.set(task, { name: read(`/proc/${pid}/task/${task}/comm`).trim(), cpu: Number(ran || 0) / 1e9 });
+  }
+  return { cpu: stat(pid)?.cpu ?? 0, threads };
+}
+
+/** Datagrams that were handed to the kernel in the network namespace of a process, ever. */
+export function datagramsOut(pid) {
+  const [names, values] = read(`/proc/${pid}/net/snmp`).split("\n").filter((line) => line.startsWith("Udp:")).map((line) => line.split(" "));
+  const six = /^Udp6OutDatagrams\s+(\d+)/m.exec(read(`/proc/${pid}/net/snmp6`))?.[1] ?? 0;
+  return Number(values[names.indexOf("OutDatagrams")]) + Number(six);
+}
+
 /** Proportional memory of a door, in MiB, and its threads. */
 export function memory(root) {
   let pss = 0;

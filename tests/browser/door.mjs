@@ -30,12 +30,13 @@ export const IMPOLITE = "zdoor";
 export class Door {
   /**
    * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
-   *   inside?: string[], board?: string}} wishes
+   *   board?: string, wholeBoard?: string, stateDir?: string, inside?: string[]}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
-   *   `more`: further tables; `inside`: words before the command, such as those that enter a namespace; `board`: the text of
-   *   a profile instead of the one whose display and speaker can be read
+   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `wholeBoard`: a board instead of the one whose
+   *   display and speaker can be read; `stateDir`: where it remembers; `inside`: words before the command, such as those that
+   *   enter a namespace
    */
-  static async start({ doorPeerId = POLITE, rules = "", service, more = "", inside = [], board: profile } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", wholeBoard, stateDir, inside = [] } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -45,11 +46,11 @@ export class Door {
     door.speakerFile = join(door.folder, "speaker.raw");
     mkdirSync(door.displayDir);
     const config = join(door.folder, "config.toml");
-    const board = join(door.folder, "board.toml");
+    const profile = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
-    writeFileSync(config, configText(door.folder, doorPeerId, rules) + uplink + more);
-    writeFileSync(board, profile ?? boardText(door.displayDir, door.speakerFile));
-    door.#spawn([...inside, BIN, "run", "--config", config, "--board", board, "--socket", door.socket]);
+    writeFileSync(config, configText(stateDir ?? door.folder, doorPeerId, rules) + uplink + more);
+    writeFileSync(profile, wholeBoard ?? boardText(door.displayDir, door.speakerFile, board));
+    door.#spawn([...inside, BIN, "run", "--config", config, "--board", profile, "--socket", door.socket]);
     await door.#ready();
     return door;
   }
@@ -119,6 +120,10 @@ export class Door {
     const { person } = JSON.parse(await this.#ctl("person", "add", name, "--json"));
     const rights = new URLSearchParams({ person: person.name, secret: person.secret });
     return { ...person, link: `${this.link}&${rights}` };
+  }
+
+  removePerson(name) {
+    return this.#ctl("person", "remove", name);
   }
 
   async status() {
@@ -233,9 +238,9 @@ export function pipelinesBuilt(status) {
   return status.media.pipelines_built;
 }
 
-function configText(folder, doorPeerId, rules) {
+function configText(stateDir, doorPeerId, rules) {
   return `channel = "${CHANNEL}"
-state_dir = "${folder}"
+state_dir = "${stateDir}"
 
 [lan]
 listen = "127.0.0.1:0"
@@ -258,7 +263,7 @@ key_file = "${keyFile}"
 `;
 }
 
-function boardText(displayDir, speakerFile) {
+function boardText(displayDir, speakerFile, camera) {
   const { width, height } = DISPLAY;
   return `name = "browser-test"
 
@@ -272,7 +277,7 @@ line = "LAMP"
 pipeline = "${DOOR_CAMERA}"
 size = [640, 480]
 rate = 15
-
+${camera}
 [microphone]
 pipeline = "${DOOR_MICROPHONE}"
 echo_cancel = "off"

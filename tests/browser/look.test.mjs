@@ -22,6 +22,9 @@ const SIDEWAYS = { width: 640, height: 360 };
 const SMALLEST_TARGET = 48;
 const RIGHTS = `&person=Anna&secret=${randomBytes(16).toString("base64url")}`;
 
+/** As a door would give it that wakes phones. */
+const PUSH = `B${"A".repeat(86)}`;
+
 describe("the look of the page", () => {
   let hub;
   let double;
@@ -40,7 +43,7 @@ describe("the look of the page", () => {
       const list = navigator.mediaDevices?.enumerateDevices.bind(navigator.mediaDevices);
       if (list) navigator.mediaDevices.enumerateDevices = async () => [...(await list()), { kind: "videoinput", deviceId: "back", label: "Back" }];
     });
-    await phone.page.goto(`${hub.link}${RIGHTS}&name=Kirchgasse%205`);
+    await phone.page.goto(`${hub.link}${RIGHTS}&look=1&push=${PUSH}&name=Kirchgasse%205`);
     await phone.untilState("setup");
   });
   after(async () => {
@@ -105,6 +108,11 @@ describe("the look of the page", () => {
     await arm();
     await phone.page.waitForFunction(() => window.intercom.ready);
     await look("armed", { sizes: [UPRIGHT, SIDEWAYS] });
+    // Of a door that shows nothing.
+    await phone.page.click("#look");
+    await phone.page.waitForSelector("#look-again:not([hidden])");
+    await look("looking-refused", { sizes: [UPRIGHT, SIDEWAYS] });
+    await phone.page.keyboard.press("Escape");
     // A browser of its own: its clock is set, and that is one for all pages of a browser.
     const sleeper = await Phone.open();
     try {

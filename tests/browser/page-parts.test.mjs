@@ -12,13 +12,15 @@ import { next, start } from "../../web/call.js";
 import { readLink } from "../../web/config.js";
 import { HOLD_MS, HoldButton, SURE_MS } from "../../web/hold.js";
 import { LANGUAGES, choose, speaker } from "../../web/language.js";
+import { nextLook } from "../../web/looking.js";
 import { IDLE, nextOpening } from "../../web/opening.js";
 import { MOST_PAST, followed, isMissed, logged, openedBy, pictured, readPast } from "../../web/past.js";
 import { photoName } from "../../web/pictures.js";
 import { pageName, prove, readSecret } from "../../web/prove.js";
 import { Steady, judge, sample } from "../../web/quality.js";
 import { readMessage } from "../../web/read.js";
-import { lineOfText, pastWords, personName } from "../../web/words.js";
+import { waking } from "../../web/waking.js";
+import { lineOfText, lookWords, pastWords, personName } from "../../web/words.js";
 
 // Node 18, of Debian 12, has it as a module only.
 globalThis.crypto ??= webcrypto;
@@ -137,6 +139,64 @@ describe("the proof", () => {
     const names = await Promise.all([pageName("p", "door"), pageName("p", "door-2"), pageName("q", "door")]);
     assert.equal(new Set(names).size, 3);
     assert.ok(names.every((name) => /^[0-9a-f]{64}$/.test(name)));
+  });
+});
+
+describe("looking", () => {
+  const run = (...events) => events.reduce(nextLook, IDLE);
+  const [ask, challenge, looking] = [{ type: "ask" }, { type: "challenge", from: "d" }, { type: "looking", from: "d", forMs: 60_000, at: 5 }];
+
+  test("goes from asking over the proof to the picture, and ends by the door's word, its leaving, or this page's", () => {
+    assert.equal(run(ask).step, "asking");
+    assert.deepEqual(run(ask, challenge, looking), { step: "looking", door: "d", until: 60_005 });
+    for (const type of ["look-over", "peer-left"]) assert.equal(run(ask, challenge, looking, { type, from: "d" }).step, "over");
+    assert.equal(run(ask, challenge, looking, { type: "stop" }).step, "idle");
+    assert.equal(run(ask, { type: "late" }).why, "no-answer");
+    assert.equal(run(ask, challenge, { type: "refused", from: "d", why: "wrong" }).why, "wrong");
+  });
+
+  test("believes nobody but the door it has proved itself to", () => {
+    assert.equal(run(ask, challenge, { ...looking, from: "x" }).step, "proved");
+    assert.equal(run(ask, looking).step, "asking");
+    assert.equal(run(ask, challenge, looking, { type: "look-over", from: "x" }).step, "looking");
+    assert.equal(run(ask, challenge, looking, { type: "refused", from: "x", why: "busy" }).step, "looking");
+    assert.equal(run(ask, challenge, { type: "challenge", from: "x" }).door, "d");
+  });
+
+  test("is told in words for every state and reason", async () => {
+    const { default: english } = await import("../../web/lang/en.js");
+    const reasons = ["nobody", "wrong", "expired", "locked-out", "busy", "stopping", "no-answer", "unsent", "line", "news to us"];
+    const states = [{ step: "asking" }, { step: "proved" }, { step: "looking", until: 9_000 }, { step: "over" }, ...reasons.map((why) => ({ step: "refused", why }))];
+    const say = speaker(english);
+    for (const state of states) assert.notEqual(lookWords(say, state, 0), "");
+  });
+});
+
+describe("being woken", () => {
+  const all = { key: "B1", person: true, supported: true, apple: false, installed: false, permission: "granted", subscription: { key: "B1", endpoint: "e" }, told: "e", tried: null };
+
+  test("is promised only when browser and door both know", () => {
+    assert.equal(waking(all), "on");
+    assert.equal(waking({ ...all, told: null }), "untold");
+    assert.equal(waking({ ...all, told: "another" }), "untold");
+    assert.equal(waking({ ...all, subscription: { key: "B2", endpoint: "e" } }), "off", "given for another door's key");
+    assert.equal(waking({ ...all, permission: "default" }), "off");
+    assert.equal(waking({ ...all, subscription: null, tried: "failed" }), "failed");
+  });
+
+  test("says what stands in its way", () => {
+    assert.equal(waking({ ...all, key: null }), "none");
+    assert.equal(waking({ ...all, person: false }), "none");
+    assert.equal(waking({ ...all, permission: "denied" }), "denied");
+    assert.equal(waking({ ...all, supported: false }), "unsupported");
+    assert.equal(waking({ ...all, supported: false, apple: true }), "home");
+    assert.equal(waking({ ...all, supported: false, apple: true, installed: true }), "unsupported");
+  });
+
+  test("takes the door's key from the link, if it is one", () => {
+    const key = `B${"A".repeat(86)}`;
+    assert.equal(readLink(`#channel=a&key=b&push=${key}`, "http://x").push, key);
+    for (const bad of ["", "B", `C${"A".repeat(86)}`, `B${"!".repeat(86)}`]) assert.equal(readLink(`#channel=a&key=b&push=${bad}`, "http://x").push, null);
   });
 });
 

@@ -2,7 +2,7 @@
 
 use intercomd::intercom::{
     CallState, Cause, Command, Denial, Input, Nonce, Opener, Outgoing, PageMessage, Purpose,
-    Report, Right, Rules,
+    PushAddress, Report, Right, Rules,
 };
 
 use crate::world::{RELEASE, RIGHT, SERVICE, WRONG, World, ms};
@@ -60,6 +60,29 @@ fn a_wrong_proof_opens_nothing_and_is_reported_with_the_name_it_claimed() {
         _ => None,
     });
     assert_eq!(claims.collect::<Vec<_>>(), [Some("Anna".to_owned())]);
+}
+
+#[test]
+fn a_browser_is_woken_from_now_on_for_a_person_who_proves_it_and_for_nobody_else() {
+    let mut world = talking();
+    let mut key = [7; 65];
+    key[0] = 4;
+    let address = PushAddress::new("https://push.example/x", key, [1; 16]).expect("an address");
+    for (phone, proof) in [("2b", WRONG), ("2b", RIGHT), ("1a", RIGHT)] {
+        let call = world.call();
+        world.page(phone, PageMessage::Wake(call, address.clone()));
+        world.run(ms(200));
+        let nonce = world.nonce(phone).expect("a number");
+        world.prove(phone, Purpose::Wake, nonce, proof);
+        world.run(ms(200));
+    }
+    let anna = || "Anna".to_owned();
+    assert_eq!(world.woken, [("2b".to_owned(), anna()), ("1a".to_owned(), anna())]);
+    let told = world.browsers["2b"].said.last();
+    assert!(matches!(told, Some(Outgoing::WillWake(_))), "{told:?}");
+    // A proof without an address, or for another purpose, wakes nobody.
+    world.ask_and_prove("1a", Purpose::Wake, RIGHT);
+    assert_eq!(world.woken.len(), 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod budget;
 mod call;
 mod door;
 mod glare;
+mod look;
 mod random_ops;
 mod recovery;
 mod ring;

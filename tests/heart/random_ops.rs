@@ -6,36 +6,86 @@ use intercomd::intercom::{
 };
 use proptest::prelude::*;
 
-use crate::world::{LAN, Mishap, RIGHT, SERVICE, WRONG, World, ms};
+use crate::world::{LAN, LOOKS, Mishap, RIGHT, SERVICE, WRONG, World, ms};
 
 #[derive(Debug, Clone)]
 enum Op {
     Press,
     Hangup,
     Shutdown,
-    Join { lan: bool, phone: u8, media: bool },
+    Join {
+        lan: bool,
+        phone: u8,
+        media: bool,
+    },
     Leave(u8),
     Swap(u8),
     Cut(u8),
     Mute(u8, bool),
     Stick(u8),
-    Page { phone: u8, answer: bool },
-    Say { phone: u8, what: u8 },
-    Prove { phone: u8, log: bool, right: bool },
+    Page {
+        phone: u8,
+        answer: bool,
+    },
+    Say {
+        phone: u8,
+        what: u8,
+    },
+    Prove {
+        phone: u8,
+        log: bool,
+        right: bool,
+    },
     Quiet(bool),
     Persons(u8),
-    Drop { lan: bool },
-    Return { lan: bool, id: u8 },
-    Hole { phone: u8, on: bool },
-    Freeze { phone: u8, on: bool },
-    Hello { phone: u8, page: u8 },
+    Drop {
+        lan: bool,
+    },
+    Return {
+        lan: bool,
+        id: u8,
+    },
+    Hole {
+        phone: u8,
+        on: bool,
+    },
+    Freeze {
+        phone: u8,
+        on: bool,
+    },
+    Hello {
+        phone: u8,
+        page: u8,
+    },
     LoseSignalling(u8),
-    Network { gone: bool },
-    Servers { lan: bool },
-    Fault { to_browser: bool, after: u8, mishap: u8 },
+    Network {
+        gone: bool,
+    },
+    Servers {
+        lan: bool,
+    },
+    Fault {
+        to_browser: bool,
+        after: u8,
+        mishap: u8,
+    },
     Unlock(Option<u64>),
     LongPress,
-    Part { camera: bool, works: bool },
+    Part {
+        camera: bool,
+        works: bool,
+    },
+    /// Somebody comes to look, or asks to.
+    Look {
+        right: bool,
+        second: bool,
+    },
+    LookerLeaves {
+        second: bool,
+    },
+    LookLine {
+        up: bool,
+    },
     Wait(u64),
 }
 
@@ -74,6 +124,10 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(camera, works)| Op::Part { camera, works }),
         2 => any::<bool>().prop_map(|lan| Op::Drop { lan }),
         3 => (any::<bool>(), 0u8..3).prop_map(|(lan, id)| Op::Return { lan, id }),
+        4 => (prop::bool::weighted(0.8), any::<bool>())
+            .prop_map(|(right, second)| Op::Look { right, second }),
+        1 => any::<bool>().prop_map(|second| Op::LookerLeaves { second }),
+        1 => any::<bool>().prop_map(|up| Op::LookLine { up }),
         8 => prop_oneof![1u64..50, 50u64..2_000, 2_000u64..40_000].prop_map(Op::Wait),
     ]
 }
@@ -178,6 +232,24 @@ fn run(world: &mut World, op: &Op) {
             let part = if camera { Part::Camera } else { Part::Button };
             world.input(if works { Input::Mended(part) } else { Input::Broken(part) });
         }
+        Op::Look { right, second } => {
+            let looker = name(8 + u8::from(second));
+            match there(world, 8 + u8::from(second)) {
+                false => world.browser_on(LOOKS, &looker, second),
+                true => world.look(&looker, if right { RIGHT } else { WRONG }),
+            }
+        }
+        Op::LookerLeaves { second } => {
+            if there(world, 8 + u8::from(second)) {
+                world.browser_leaves(&name(8 + u8::from(second)));
+            }
+        }
+        Op::LookLine { up } => {
+            world.uplink_down(LOOKS);
+            if up {
+                world.uplink_up(LOOKS, "-door-look");
+            }
+        }
         Op::Wait(time) => world.run(ms(time)),
         Op::Leave(_)
         | Op::Swap(_)
@@ -229,9 +301,10 @@ proptest! {
             press_ends_call: seed.is_multiple_of(5),
             ..Rules::default()
         };
-        let mut world = World::with(rules, &[SERVICE, LAN], seed);
+        let mut world = World::with(rules, &[SERVICE, LAN, LOOKS], seed);
         world.heart.watch_lines(&[SERVICE, LAN]);
         world.uplink_up(LAN, "-door");
+        world.uplink_up(LOOKS, "-door-look");
         for op in &ops {
             run(&mut world, op);
         }

@@ -14,6 +14,8 @@ use intercomd::intercom::{
 
 pub const SERVICE: UplinkId = UplinkId::Service;
 pub const LAN: UplinkId = UplinkId::Lan;
+/// Where those who look in meet the door.
+pub const LOOKS: UplinkId = UplinkId::ServiceLooks;
 
 pub const RELEASE: ReleaseRules =
     ReleaseRules { pulse: Duration::from_secs(3), max_pulse: Duration::from_secs(10) };
@@ -171,6 +173,8 @@ pub struct World {
     pub browsers: BTreeMap<String, Browser>,
     pub transcript: Vec<Command>,
     pub capture: bool,
+    /// Whether the camera is on for those who look in.
+    pub watched: bool,
     pub lamp: Lamp,
     pub scene: Scene,
     pub shown: Option<LinkId>,
@@ -184,6 +188,8 @@ pub struct World {
     /// Who got the visitor's picture, and who the log.
     pub pictured: Vec<String>,
     pub logged: Vec<String>,
+    /// Whose browsers are woken from now on, and for which persons.
+    pub woken: Vec<(String, String)>,
     /// Counts the numbers drawn for proofs.
     nonces: u8,
     pub relay: FakeRelay,
@@ -213,6 +219,7 @@ impl World {
             browsers: BTreeMap::new(),
             transcript: Vec::new(),
             capture: false,
+            watched: false,
             lamp: Lamp::Idle,
             scene: Scene::Idle,
             shown: None,
@@ -222,6 +229,7 @@ impl World {
             parted: Vec::new(),
             pictured: Vec::new(),
             logged: Vec::new(),
+            woken: Vec::new(),
             nonces: 0,
             relay: FakeRelay::default(),
             restarts: 0,
@@ -252,6 +260,9 @@ impl World {
         self.drain();
         self.relay.asked = false;
         self.heart.verify().expect("every invariant holds after every input");
+        let looks = self.state() == CallState::Looking;
+        assert_eq!(self.watched, looks, "the camera is on for those who look, and for nobody else");
+        assert_eq!(self.lamp == Lamp::Looking, looks, "the visitor is shown that somebody looks");
     }
 
     pub fn press(&mut self) {
@@ -349,6 +360,24 @@ impl World {
         self.run(ms(200));
         if let Some(nonce) = self.nonce(browser).filter(|nonce| Some(*nonce) != before) {
             self.prove(browser, purpose, nonce, proof);
+            self.run(ms(200));
+        }
+    }
+
+    /// A browser in the channel of those who look asks, is given a number and proves, right or wrong.
+    pub fn look(&mut self, browser: &str, proof: [u8; 32]) {
+        let before = self.nonce(browser);
+        self.page(browser, PageMessage::Look);
+        self.run(ms(200));
+        let said = self.browsers[browser].said.iter().rev();
+        let asked = said.clone().find_map(|said| match said {
+            Outgoing::Challenge(call, Purpose::Look, nonce) => Some((call.clone(), *nonce)),
+            _ => None,
+        });
+        if let Some((call, nonce)) = asked.filter(|(_, nonce)| Some(*nonce) != before) {
+            let person = Name::new("Anna").expect("a name");
+            let proof = Proof { call, purpose: Purpose::Look, nonce, person, proof };
+            self.page(browser, PageMessage::Proof(proof));
             self.run(ms(200));
         }
     }
@@ -680,6 +709,9 @@ impl World {
             | Outgoing::Refused(..)
             | Outgoing::Opened(..)
             | Outgoing::Picture(..)
+            | Outgoing::Looking(..)
+            | Outgoing::LookOver(..)
+            | Outgoing::WillWake(..)
             | Outgoing::Log(..)) => browser.said.push(said),
             Outgoing::TrackMetadata | Outgoing::Candidate(_) | Outgoing::EndOfCandidates => {}
         }
@@ -797,6 +829,7 @@ impl World {
             self.transcript.push(command.clone());
             match command {
                 Command::Capture(on) => self.capture = on,
+                Command::Look(on) => self.watched = on,
                 Command::Lamp(lamp) => self.lamp = lamp,
                 Command::Scene(scene) => self.scene = scene,
                 Command::Part(cause) => self.parted.push(cause),
@@ -815,6 +848,10 @@ impl World {
                     };
                     let verified = Input::Verified(peer, proof.purpose, verdict);
                     self.later(ms(0), Event::Input(verified));
+                }
+                Command::KeepAddress(peer, person, _) => {
+                    self.woken.push((peer.id.to_string(), person.to_string()));
+                    self.later(ms(5), Event::Input(Input::WakeKept(peer)));
                 }
                 Command::TellPicture(peer) => self.pictured.push(peer.id.to_string()),
                 Command::TellLog(peer, _) => self.logged.push(peer.id.to_string()),
@@ -1026,7 +1063,8 @@ impl World {
         assert!(self.heard.is_empty(), "nobody is played");
         assert_eq!(self.text, None, "the visitor reads nothing");
         assert_eq!(self.links.len(), 0, "no link is open");
-        assert!(self.uplinks.values().all(|uplink| !uplink.joined), "no channel is joined");
+        let mut lines = self.uplinks.iter().filter(|(id, _)| !id.is_for_looks());
+        assert!(lines.all(|(_, uplink)| !uplink.joined), "no channel is joined");
         // The lamp's sorry and a watched line are no part of a call.
         let waits = self.heart.poll_timeout().map(|(_, what)| what);
         assert!(matches!(waits, None | Some("lamp" | "line" | "door")), "{waits:?} is waited for");

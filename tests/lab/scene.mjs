@@ -129,6 +129,7 @@ export class Scene {
       pages: this.#phones.map(({ errors }) => errors.join("\n")).join("\n"),
       status: await ask("intercomd ctl status --json"),
       journal: await ask("journalctl -b -o short-monotonic --no-pager | tail -n 400"),
+      descriptors: await ask("ls -l /proc/$(pidof intercomd)/fd"),
       processes: await ask("top -b -n 1 -o TIME+ | head -n 30"),
       console: this.guest.console,
     };

@@ -53,7 +53,7 @@ export async function openDoor() {
   process.env.INTERCOMD_LOG ??= "info";
   process.env.MALLOC_TRIM_THRESHOLD_ ??= "131072";
   // A crash of this process, which has a library of others in it, leaves no daemon behind.
-  const door = await Door.start({ rules: RULES, more: LOG, board: BOARD, inside: ["setpriv", "--pdeathsig", "TERM"] });
+  const door = await Door.start({ rules: RULES, more: LOG, wholeBoard: BOARD, inside: ["setpriv", "--pdeathsig", "TERM"] });
   return { door, control: await Control.watch(door.socket) };
 }
 

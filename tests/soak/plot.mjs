@@ -1,6 +1,6 @@
 // Samples of a soak as a picture: memory of its own and shared, threads, descriptors and files over the calls. Pure.
 
-import { escaped, quantile } from "../bench/figures.mjs";
+import { escaped, quantile, sheet } from "../bench/figures.mjs";
 
 const PANELS = [
   { key: "anonymous", name: "anonymous memory, MiB", colour: "#b45309" },
@@ -31,11 +31,6 @@ export function plot(title, samples) {
   });
   const bottom = TOP + PANELS.length * (HEIGHT + GAP) - GAP;
   const marks = [0, 0.25, 0.5, 0.75, 1].map((share) => `<text x="${x(share * most).toFixed(1)}" y="${bottom + 16}" text-anchor="middle">${Math.round(share * most)}</text>`);
-  return `<svg xmlns="http://www.w3.org/2000/svg" width="${LEFT + WIDTH + 30}" height="${bottom + 40}" font-family="sans-serif" font-size="12">
-<rect width="100%" height="100%" fill="#fff"/>
-<text x="10" y="20" font-size="14">${escaped(title)}</text>
-${[...parts, ...marks].join("\n")}
-<text x="${LEFT + WIDTH / 2}" y="${bottom + 32}" text-anchor="middle">calls</text>
-</svg>
-`;
+  const under = `<text x="${LEFT + WIDTH / 2}" y="${bottom + 32}" text-anchor="middle">calls</text>`;
+  return sheet(title, [LEFT + WIDTH + 30, bottom + 40], [...parts, ...marks, under]);
 }

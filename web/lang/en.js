@@ -165,6 +165,37 @@ export default {
   "open-unsent": "The wish to open did not reach the door. Try again, or open by hand.",
   "open-other": "The door station refused to open.",
 
+  // Being woken while the page sleeps.
+  wake: "Wake this phone when it rings",
+  "wake-on": "This phone is woken when it rings, with the page closed too.",
+  "wake-untold": "The door does not know yet that it should wake this phone: press its button once while this page is open.",
+  "wake-off": "While this page sleeps or is closed, this phone does not ring.",
+  "wake-busy": "Asking the browser…",
+  "wake-failed": "The browser could not have this phone woken. It needs the internet for that. Try again.",
+  "wake-denied": "Notifications are blocked for this page, so this phone cannot be woken. Allow them in the browser's settings.",
+  "wake-home": "To have this phone woken, put this page on the home screen first (Share, Add to Home Screen), and open it there.",
+  "wake-unsupported": "This browser cannot wake this phone for this page. Where the door shows a certificate of its own making no browser does.",
+  pushAnswered: "Answered",
+  pushAnsweredBy: "Answered by {name}",
+
+  // Looking through the camera although nobody rang.
+  look: "Look outside",
+  lookHead: "In front of the door",
+  lookAgain: "Look again",
+  lookAsking: "Asking the door…",
+  lookOn: "The lamp at the door shows that somebody looks. Ends in {n} s.",
+  lookOver: "The look is over.",
+  "look-nobody": "The door does not know anybody yet who may look.",
+  "look-wrong": "The door does not accept your link for looking. Ask the owner for a new one.",
+  "look-expired": "That took too long. Try once more.",
+  "look-locked-out": "Too many wrong tries. Wait a minute.",
+  "look-busy": "Somebody rings or talks at the door now. See the call on this page.",
+  "look-stopping": "The door station is being switched off.",
+  "look-no-answer": "The door station did not answer. Perhaps looking is switched off there.",
+  "look-unsent": "The wish to look did not reach the door. Try again.",
+  "look-line": "The line to the door does not allow looking. Tell the owner.",
+  "look-other": "The door station refused to show anything.",
+
   // Ready to ring?
   checks: "Is this page ready to ring?",
   soundYes: "The bell can be heard. Mind the phone's volume.",

@@ -1,5 +1,5 @@
 # The two commands: `make demo` and `make test`. Each sets the machine up by itself (Debian 12 or newer).
-.PHONY: demo test test-page test-net test-lab test-faults test-install bench fuzz deny check release arm64 manual dist setup clean
+.PHONY: demo test test-page test-net test-lab test-faults test-install soak bench fuzz deny check release arm64 manual dist setup clean
 
 demo: setup
 	@tools/demo.sh
@@ -34,6 +34,12 @@ test-faults:
 test-install:
 	@tools/setup.sh install
 	@tools/test-install.sh
+
+# Calls for an hour (SOAK_MINUTES), then whether threads, descriptors, memory and files stayed flat, with plots in
+# target/soak. `make test` runs the short form.
+soak:
+	@tools/setup.sh test
+	@tools/soak.sh
 
 # What a call costs beside what a user would otherwise run and as it grows, and instruction counts against their ceilings.
 # The scenario takes some 20 minutes, BENCH_QUICK=1 under 5, what grows 15 more; the build comes before that.
@@ -79,4 +85,4 @@ setup:
 	@tools/setup.sh build
 
 clean:
-	rm -rf target fuzz/target web/dist web/node_modules tests/browser/node_modules tests/net/node_modules tests/bench/node_modules
+	rm -rf target fuzz/target web/dist web/node_modules tests/browser/node_modules tests/net/node_modules tests/soak/node_modules tests/bench/node_modules

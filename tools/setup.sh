@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a Debian 12 (or newer) machine ready to build, run or test intercomd. Repeatable: what is there is left alone.
 #   tools/setup.sh build    what `make demo` needs
-#   tools/setup.sh test     that, and what `make test` needs
+#   tools/setup.sh test     that, and what `make test` and `make soak` need
 #   tools/setup.sh lab      that of `build`, and what `make test-lab` needs
 #   tools/setup.sh bench    that of `build`, and what `make bench` needs
 #   tools/setup.sh deny     what `make deny` needs beside the first
@@ -146,7 +146,7 @@ if [ "$purpose" = test ]; then
   # The compiler of Debian's archive comes without linter and formatter.
   cargo clippy --version >/dev/null 2>&1 || install_packages rust-web-clippy
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
-  install_node_modules tests/browser tests/net
+  install_node_modules tests/browser tests/net tests/soak
   install_test_python
   # One call of the hardware lab is among them.
   if [ "$(uname -m)" = x86_64 ]; then install_lab; fi

@@ -78,6 +78,7 @@ browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs disk.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
 
+browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs
 network "calls across bad networks" tools/test-net.sh short
 # All of it is `make test-lab`. Its guest is of this architecture only.
 if [ "$(uname -m)" = x86_64 ]; then network "a call of the installed daemon on a kernel of its own" tools/test-lab.sh call.test.mjs; fi

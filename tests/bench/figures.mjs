@@ -51,6 +51,7 @@ export function table(measures, doors, samples) {
 }
 
 export const COLOURS = ["#c2410c", "#1d4ed8", "#047857", "#7c3aed", "#525252"];
+/** Text that stands for itself in a picture. */
 export const escaped = (text) => text.replace(/[&<>]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;" })[sign]);
 
 /** All measures as bars with their quartiles, each with a scale of its own. */

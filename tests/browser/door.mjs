@@ -20,6 +20,7 @@ export const CHANNEL = "front-door";
 const START_MS = 20_000;
 const STOP_MS = 10_000;
 const CTL_MS = 5_000;
+const NEW_LINE = 10;
 
 /** Id that sorts below every other: the door is always the polite side. */
 export const POLITE = "-door";
@@ -29,11 +30,13 @@ export const IMPOLITE = "zdoor";
 export class Door {
   /**
    * @param {{doorPeerId?: string, rules?: string, service?: {url: string, key?: string, tokenCommand?: string[]}, more?: string,
-   *   board?: string, stateDir?: string, inside?: string[]}} wishes
+   *   board?: string, wholeBoard?: string, stateDir?: string, inside?: string[]}} wishes
    *   `rules`: lines for the `[call]` table; `service`: a signalling service beside the door's own hub;
-   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `stateDir`: where it remembers; `inside`: words before the command, such as those that enter a namespace
+   *   `more`: further tables; `board`: further lines for the board's `[camera]`; `wholeBoard`: a board instead of the one whose
+   *   display and speaker can be read; `stateDir`: where it remembers; `inside`: words before the command, such as those that
+   *   enter a namespace
    */
-  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", stateDir, inside = [] } = {}) {
+  static async start({ doorPeerId = POLITE, rules = "", service, more = "", board = "", wholeBoard, stateDir, inside = [] } = {}) {
     if (!existsSync(BIN)) throw new Error(`${BIN} is missing: build it, or set INTERCOMD_BIN`);
     if (!existsSync(join(WEB_DIR, "index.html"))) execFileSync(process.execPath, [join(ROOT, "web/build.mjs")]);
     const door = new Door();
@@ -46,7 +49,7 @@ export class Door {
     const profile = join(door.folder, "board.toml");
     const uplink = service ? uplinkText(door.folder, service) : "";
     writeFileSync(config, configText(stateDir ?? door.folder, doorPeerId, rules) + uplink + more);
-    writeFileSync(profile, boardText(door.displayDir, door.speakerFile, board));
+    writeFileSync(profile, wholeBoard ?? boardText(door.displayDir, door.speakerFile, board));
     door.#spawn([...inside, BIN, "run", "--config", config, "--board", profile, "--socket", door.socket]);
     await door.#ready();
     return door;
@@ -56,6 +59,8 @@ export class Door {
   #out = "";
   #log = "";
   #exited = null;
+  /** Lines of log since the start. */
+  logLines = 0;
 
   #spawn([program, ...words]) {
     this.#child = spawn(program, words, {
@@ -63,7 +68,10 @@ export class Door {
       env: { ...process.env, INTERCOMD_LOG: process.env.INTERCOMD_LOG ?? "debug", HOME: this.folder },
     });
     this.#child.stdout.on("data", (data) => (this.#out += data));
-    this.#child.stderr.on("data", (data) => (this.#log = (this.#log + data).slice(-2_000_000)));
+    this.#child.stderr.on("data", (data) => {
+      this.#log = (this.#log + data).slice(-2_000_000);
+      for (const byte of data) if (byte === NEW_LINE) this.logLines += 1;
+    });
     this.#exited = new Promise((resolve) => this.#child.on("exit", (code, signal) => resolve({ code, signal })));
   }
 

@@ -13,8 +13,9 @@ const LOOK_MS = 100;
  * @param {string} what for the error: "… did not happen within …"
  * @param {number} ms deadline
  * @param {() => any} [hint] told with the error: what was seen instead
+ * @param {number} [pause] between two looks, in milliseconds
  */
-export async function until(look, what, ms, hint = () => "") {
+export async function until(look, what, ms, hint = () => "", pause = LOOK_MS) {
   const deadline = performance.now() + ms;
   let trouble = "";
   for (;;) {
@@ -26,7 +27,7 @@ export async function until(look, what, ms, hint = () => "") {
       trouble = ` (${error.message})`;
     }
     if (performance.now() > deadline) break;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await new Promise((resolve) => setTimeout(resolve, pause));
   }
   let seen = "";
   try {

@@ -3,6 +3,7 @@
 //! Ties the memory room to the control socket, to the hooks and to the heart's wishes. Its work may wait for the disk, so
 //! it is done beside the daemon's loop.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub struct Household {
 }
 
 /// What waking takes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 struct Alarm {
     sleepers: Sleepers,
     key: Arc<[u8]>,
@@ -49,11 +50,14 @@ impl Household {
     /// Reads what is remembered.
     pub fn open(settings: &Settings) -> Self {
         let wanted = settings.hooks.web_push.is_some();
-        Self {
+        let household = Self {
             persons: Persons::open(&settings.state_dir),
             look_in: settings.look_in,
             waking: wanted.then(|| Alarm::open(&settings.state_dir)).flatten(),
-        }
+        };
+        // Somebody may have been removed while nobody was woken.
+        household.wake_persons_only();
+        household
     }
 
     /// The persons.
@@ -81,15 +85,20 @@ impl Household {
             }),
             Change::Remove(name) => self.persons.remove(name).map(|()| {
                 info!("user {uid} lets {name:?} open the door no more");
-                let forgotten =
-                    self.waking.as_ref().map(|alarm| alarm.sleepers.forget_person(name));
-                if let Some(Err(why)) = forgotten {
-                    warn!("{name:?} is still woken when it rings: {why}");
-                }
+                self.wake_persons_only();
                 Reply::done()
             }),
         };
         outcome.unwrap_or_else(|why| refused(&why))
+    }
+
+    fn wake_persons_only(&self) {
+        let Some(alarm) = &self.waking else { return };
+        let names: Vec<String> =
+            self.persons.list().into_iter().map(|person| person.name).collect();
+        if let Err(why) = alarm.sleepers.keep_those_of(&names) {
+            warn!("phones of persons who were removed are still woken when it rings: {why}");
+        }
     }
 
     /// What stands behind the `#` of a person's link.
@@ -113,13 +122,18 @@ impl Household {
         address: PushAddress,
         inbox: mpsc::Sender<Input>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let sleepers = self.waking.as_ref().map(|alarm| alarm.sleepers.clone());
+        let household = self.clone();
         async move {
-            let Some(sleepers) = sleepers else {
+            let Some(alarm) = household.waking.clone() else {
                 return info!("{person} wants to be woken, but there is no [hooks.web_push]");
             };
             let name = person.clone();
-            let keeping = tokio::task::spawn_blocking(move || sleepers.add(&name, address));
+            let keeping = tokio::task::spawn_blocking(move || {
+                let kept = alarm.sleepers.add(&name, address);
+                // Its person may have been removed since the proof.
+                household.wake_persons_only();
+                kept
+            });
             match keeping.await {
                 Ok(Ok(())) => {
                     info!("a phone of {person} is woken when it rings");
@@ -129,6 +143,12 @@ impl Household {
                 Err(why) => warn!("a phone of {person} cannot be woken: {why}"),
             }
         }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alarm(...)")
     }
 }
 

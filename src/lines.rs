@@ -46,7 +46,9 @@ pub fn uplinks(
         // On connections of their own: what those who look send too much of costs no call its line.
         let channel = look_channel(&settings.channel);
         all.push(lan.map(|lan| of_lan(lan, UplinkId::LanLooks, &channel, inbox)));
-        all.push(service.map(|line| of_service(line, UplinkId::ServiceLooks, &channel, inbox)));
+        // A token names both lines the same, and who of the two would be sent what is not known (protocol.md section 3.2).
+        let by_key = service.filter(|line| matches!(line.credential, Credential::Key(_)));
+        all.push(by_key.map(|line| of_service(line, UplinkId::ServiceLooks, &channel, inbox)));
     }
     all.into_iter().flatten().map(|handle| (handle.id(), handle)).collect()
 }

@@ -73,7 +73,7 @@ function watch(link) {
   const media = new OwnMedia(() => settle());
   const line = new Line(link, hear);
   const asks = new Asks(link.rights, line, () => render());
-  const wake = new Wake(link, line, () => render());
+  const wake = new Wake(link, line, () => say, () => render());
   const look = new Look(link, () => say);
   const hold = new HoldButton(openDoor, () => render());
   const quality = new QualityWatch(() => render());
@@ -355,12 +355,12 @@ function watch(link) {
   wire({
     arm() {
       ringtone.unlock();
-      if (location.hash.length > 1) store.saveLink(location.hash);
+      if (location.hash.length > 1) store.saveLink(location.hash.replace(/&wake=1$/, ""));
       line.start();
     },
     retry: () => line.start(),
     look: () => look.start(),
-    wake: () => wake.enable(say),
+    wake: () => wake.enable(),
     seen: () => step({ type: "seen" }),
     answer: () => step({ type: "answer" }),
     take: () => step({ type: "take" }),
@@ -409,6 +409,7 @@ function watch(link) {
     store.saveLanguage(code);
     translate(say, code);
     ringtone.setTitles(say("tabTitle", { door: link.name }), say("tabRinging"));
+    wake.leaveWords().catch(() => {});
     render();
   }
 

@@ -9,6 +9,8 @@ import { lookWords } from "./words.js";
 
 const ANSWER_MS = 8_000;
 const TICK_MS = 1_000;
+/** The door ends a look itself; its word may be lost. */
+const LATE_MS = 1_500;
 
 export class Look {
   #link;
@@ -53,7 +55,7 @@ export class Look {
     if (event.type === "line" && event.line === "refused") return this.#step({ type: "refused", why: "line" });
     if (event.type === "challenge") return this.#prove(event);
     if (event.type === "refused" && event.purpose !== "look") return;
-    if (["refused", "looking", "look-over", "peer-left"].includes(event.type)) this.#step(event);
+    if (["refused", "looking", "look-over", "peer-left", "line"].includes(event.type)) this.#step(event);
     // Whoever else is there does not know the word.
     for (const member of this.#line?.members ?? []) {
       if (this.#look.step !== "asking" || this.#asked.has(member)) continue;
@@ -84,7 +86,10 @@ export class Look {
     clearTimeout(this.#timer);
     clearInterval(this.#tick);
     if (look.step === "asking" || look.step === "proved") this.#timer = setTimeout(() => this.#step({ type: "late" }), ANSWER_MS);
-    if (look.step === "looking") this.#tick = setInterval(() => this.#paint(), TICK_MS);
+    if (look.step === "looking") {
+      this.#timer = setTimeout(() => this.#step({ type: "time-up" }), look.until - performance.now() + LATE_MS);
+      this.#tick = setInterval(() => this.#paint(), TICK_MS);
+    }
     if (!isOn(look)) {
       this.#line?.stop();
       this.#line = null;
@@ -98,7 +103,8 @@ export class Look {
     const stream = look.step === "looking" ? this.#line.stream(look.door) : null;
     if (video.srcObject !== stream) video.srcObject = stream;
     find("look-sheet").dataset.step = look.step;
-    text("look-text", lookWords(this.#say(), look, performance.now()));
+    text("look-text", lookWords(this.#say(), look));
+    text("look-left", look.step === "looking" ? this.#say()("lookLeft", { n: Math.max(0, Math.ceil((look.until - performance.now()) / 1000)) }) : "");
     find("look-again").hidden = isOn(look);
   }
 }

@@ -35,6 +35,11 @@ export function nextLook(look, event) {
     case "look-over":
     case "peer-left":
       return ours && look.step === "looking" ? { step: "over" } : look;
+    case "time-up":
+      return look.step === "looking" ? { step: "over" } : look;
+    case "line":
+      // Under another id this page is somebody else to the door, which has to be asked anew.
+      return event.line === "up" && (look.step === "looking" || look.step === "proved") ? { step: "over" } : look;
     case "stop":
       return look.step === "idle" ? look : IDLE;
     default:

@@ -18,9 +18,7 @@ async function told(data) {
   const news = read(data);
   const door = await known(news.door);
   const words = door?.words ?? {};
-  const windows = await self.clients.matchAll({ type: "window" });
-  // A page that is in front rings by itself.
-  if (news.event === "ring" && windows.some(({ visibilityState, url }) => visibilityState === "visible" && isOf(url, door))) return;
+  // Shown whatever page is open: one in front may not have been tapped yet, or have lost its line.
   const rings = news.event === "ring";
   const body = { ring: words.ring, answered: news.name ? words.answeredBy?.replace("{name}", news.name) : words.answered, missed: words.missed }[news.event];
   await self.registration.showNotification(door?.name ?? news.door ?? "intercomd", {
@@ -54,7 +52,7 @@ async function known(channel) {
 async function open(channel) {
   const door = await known(channel);
   const windows = await self.clients.matchAll({ type: "window" });
-  const there = windows.find(({ url }) => isOf(url, door)) ?? windows[0];
+  const there = windows.find(({ url }) => isOf(url, door));
   if (there) return there.focus();
   return self.clients.openWindow(door ? `./#${door.fragment}&wake=1` : "./");
 }

@@ -16,15 +16,18 @@ export class Wake {
   #tried = null;
   /** In which call the door was asked, under which id. */
   #asked = null;
+  #say;
 
   /**
    * @param {object} link see config.js
    * @param {import("./line.js").Line} line
+   * @param {() => import("./language.js").Say} say the present language
    * @param {() => void} changed
    */
-  constructor(link, line, changed) {
+  constructor(link, line, say, changed) {
     this.#link = link;
     this.#line = line;
+    this.#say = say;
     this.#changed = changed;
     if (this.#wanted) this.#look().catch(() => {});
   }
@@ -54,10 +57,12 @@ export class Wake {
     this.#registration = await navigator.serviceWorker.register("sw.js");
     this.#subscription = describe(await this.#registration.pushManager.getSubscription());
     this.#changed();
+    // The link or the language may have changed since.
+    if (this.#subscription !== null) await this.leaveWords();
   }
 
-  /** At a tap: browsers ask for the right only then. @param {import("./language.js").Say} say */
-  async enable(say) {
+  /** At a tap: browsers ask for the right only then. */
+  async enable() {
     if (this.#registration === null || this.#tried === "busy") return;
     this.#tried = "busy";
     this.#changed();
@@ -67,7 +72,7 @@ export class Wake {
         // One of another key is of no use to this door.
         await (await pushManager.getSubscription())?.unsubscribe();
         this.#subscription = describe(await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: this.#link.push }));
-        await this.#leaveWords(say);
+        await this.leaveWords();
       }
       this.#tried = null;
     } catch {
@@ -77,18 +82,20 @@ export class Wake {
   }
 
   /** What the sleeping part has to know of this door. */
-  async #leaveWords(say) {
+  async leaveWords() {
+    if (!this.#wanted || this.#subscription === null) return;
     const { channel, name } = this.#link;
+    const say = this.#say();
     const words = { ring: say("ringingHead"), answered: say("pushAnswered"), answeredBy: say("pushAnsweredBy", { name: "{name}" }), missed: say("pastMissed") };
-    const fragment = location.hash.replace(/^#/, "") || store.savedLink().replace(/^#/, "");
+    const fragment = (location.hash.length > 1 ? location.hash : store.savedLink()).replace(/^#/, "").replace(/&wake=1$/, "");
     const cache = await caches.open(KEPT);
     await cache.put(`./wake/${encodeURIComponent(channel)}`, new Response(JSON.stringify({ channel, name, fragment, words })));
   }
 
-  /** In each call until the door has said that it keeps the address. */
+  /** In each call: a door may have forgotten what it once said it keeps. */
   tell(door, call) {
     const id = `${door} ${call} ${this.#line.peerId}`;
-    if (this.state !== "untold" || this.#asked === id) return;
+    if (!["untold", "on"].includes(this.state) || this.#asked === id) return;
     this.#asked = id;
     const { endpoint, p256dh: key, auth } = this.#subscription;
     this.#line.tell(door, "wake", { call, endpoint, key, auth }).catch(() => {});
@@ -99,6 +106,10 @@ export class Wake {
     if (event.from !== door || this.#asked !== `${door} ${event.call} ${this.#line.peerId}`) return;
     if (event.type === "will-wake") {
       store.saveWake(this.#link.channel, this.#subscription.endpoint);
+      this.#changed();
+    }
+    if (event.type === "refused") {
+      store.saveWake(this.#link.channel, null);
       this.#changed();
     }
     if (event.type !== "challenge") return;

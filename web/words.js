@@ -110,14 +110,14 @@ export function openingWords(say, opening, me) {
   }
 }
 
-/** What the sheet of the camera says. @param {Say} say @param {import("./looking.js").Look} look @param {number} at */
-export function lookWords(say, look, at) {
+/** What the sheet of the camera says. @param {Say} say @param {import("./looking.js").Look} look */
+export function lookWords(say, look) {
   switch (look.step) {
     case "asking":
     case "proved":
       return say("lookAsking");
     case "looking":
-      return say("lookOn", { n: Math.max(0, Math.ceil((look.until - at) / 1000)) });
+      return say("lookOn");
     case "over":
       return say("lookOver");
     case "refused":

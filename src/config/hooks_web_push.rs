@@ -51,10 +51,14 @@ impl Wishes {
             }
             Some(contact.value)
         });
-        let picture = (HookEvent::Picture, "leave it out: a push service takes no pictures");
+        // The part of the page that is woken has words for these.
+        let shown = [HookEvent::Ring, HookEvent::Answered, HookEvent::Missed];
+        let others = HookEvent::ALL.into_iter().filter(|kind| !shown.contains(kind));
+        let fix = "leave it out: a sleeping page shows \"ring\", \"answered\" and \"missed\"";
+        let others: Vec<(HookEvent, &str)> = others.map(|kind| (kind, fix)).collect();
         let on = match &self.on {
-            Some(on) => kinds(desk, on, &[picture]),
-            None => Some(BTreeSet::from([HookEvent::Ring, HookEvent::Answered, HookEvent::Missed])),
+            Some(on) => kinds(desk, on, &others),
+            None => Some(BTreeSet::from(shown)),
         };
         let ca_file = optional(self.ca_file, |file| ca_file(desk, &file));
         Some(WebPushHook { on: on?, contact: contact?, ca_file: ca_file? })

@@ -411,14 +411,22 @@ fn settle(
     // Without a profile the wiring is not known, and whatever seems missing may well stand there.
     let (name, compatible) = known?;
     let warm = draft.warm.as_ref().filter(|warm| warm.value == Warm::Camera);
-    let unasked = settled.look_in.iter().chain(warm.map(|warm| &warm.place)).cloned();
-    let unasked: Vec<Place> = unasked.collect();
+    let (warm, look_in) = (warm.map(|warm| warm.place.clone()), settled.look_in.clone());
     let board = draft.settle(name, compatible, notes);
     rules.texts = board.display.slates && board.display.source != Source::Off;
-    if board.lamp.is_none() && !rules.texts {
-        for place in &unasked {
-            notes.warn(place, "lets the camera run unasked, and neither a lamp nor a screen tells the visitor; wire one");
-        }
+    let by_token = |uplink: &UplinkSettings| !matches!(uplink.credential, Credential::Key(_));
+    if let Some(place) = look_in.as_ref().filter(|_| settled.uplink.as_ref().is_some_and(by_token))
+    {
+        let text = "holds in the local network only: to the service a door with tokens has one name, \
+                    and cannot be in two places; use a key there, or leave it so";
+        notes.warn(place, text);
+    }
+    // The screen shows who looks in; of a camera that is on all day it says nothing.
+    let unseen = [(warm, board.lamp.is_none()), (look_in, board.lamp.is_none() && !rules.texts)];
+    for place in unseen.into_iter().filter_map(|(place, unseen)| place.filter(|_| unseen)) {
+        let text =
+            "lets the camera run unasked, and nothing at the door tells the visitor; wire a lamp";
+        notes.warn(&place, text);
     }
     Some(Settings {
         channel: settled.channel?,

@@ -56,6 +56,10 @@ impl Access {
         self.persons = count;
     }
 
+    pub(super) fn persons(&self) -> usize {
+        self.persons
+    }
+
     pub(super) fn has_persons(&self) -> bool {
         self.persons > 0
     }

@@ -57,6 +57,8 @@ pub fn lamp(state: CallState, going: Going, rest: Rest) -> Lamp {
 /// The scene for a state.
 pub fn scene(state: CallState, going: Going, rest: Rest) -> Scene {
     match (state, rest) {
+        // Who pressed reads what came of it; the lamp goes on telling of the look.
+        (CallState::Looking, Rest::Sorry(Cause::Quiet)) => Scene::Quiet,
         (CallState::Looking, _) => Scene::Looking,
         (CallState::Joining, _) => Scene::Calling,
         (CallState::Ringing, _) if going == Going::Seen => Scene::Seen,

@@ -26,6 +26,15 @@ pub(super) struct Looks {
     count: u64,
     /// The name the look would have, and until when a proof of it is waited for.
     asking: BTreeMap<PeerKey, (CallId, Instant)>,
+    /// Who looks, and until when: each by a proof of its own.
+    until: BTreeMap<PeerKey, Instant>,
+}
+
+impl Looks {
+    /// When the next look is over.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.until.values().min().copied()
+    }
 }
 
 /// The door waits in the channels of those who look from its start.
@@ -196,8 +205,31 @@ impl Intercom {
             self.admit(now, key, Some(role));
         }
         let longest = self.call.rules().longest_look;
+        self.looks.until.insert(key.clone(), now + longest);
         self.report(Report::LooksIn { call: look.clone(), by: person, peer: key.clone() });
         self.send(key, Outgoing::Looking(look, longest));
+    }
+
+    /// So many persons are known from now on. With one less, whoever looks has to prove anew who it is.
+    pub(super) fn persons(&mut self, now: Instant, count: usize) {
+        let fewer = count < self.access.persons();
+        self.access.set_persons(count);
+        if fewer {
+            self.looks.asking.clear();
+            self.call(now, CallInput::Unwatched);
+        }
+    }
+
+    /// Time passed: whose time is up looks no more.
+    pub(super) fn expire_looks(&mut self, now: Instant) {
+        let over = self.looks.until.iter().filter(|(_, until)| **until <= now);
+        for key in over.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            if let Some((look, _)) = self.call.current() {
+                let look = look.clone();
+                self.send(&key, Outgoing::LookOver(look));
+            }
+            self.looks_no_more(now, &key);
+        }
     }
 
     pub(super) fn refuse_look(&mut self, key: &PeerKey, why: Denial) {
@@ -209,6 +241,7 @@ impl Intercom {
     /// A peer is gone or is not wanted any more. With the last one the camera goes off.
     fn looks_no_more(&mut self, now: Instant, key: &PeerKey) {
         self.looks.asking.remove(key);
+        self.looks.until.remove(key);
         self.access.left(key);
         if !self.peers.contains_key(key) {
             return;
@@ -221,6 +254,7 @@ impl Intercom {
 
     /// Time is up, or somebody rang.
     pub(super) fn look_over(&mut self, now: Instant, look: CallId) {
+        self.looks.until.clear();
         let looking = self.peers.keys().filter(|key| key.uplink.is_for_looks());
         for key in looking.cloned().collect::<Vec<_>>() {
             self.send(&key, Outgoing::LookOver(look.clone()));

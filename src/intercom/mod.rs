@@ -110,8 +110,10 @@ pub struct Intercom {
     /// Until when lamp and screen say sorry, and what for.
     sorry: Option<(Instant, Cause)>,
     state: CallState,
-    /// What must not be, and was told.
+    /// What must not be, and is so at present.
     violation: Option<String>,
+    /// All of it that was told.
+    violations: BTreeSet<String>,
     commands: VecDeque<Command>,
     counters: Counters,
 }
@@ -151,6 +153,7 @@ impl Intercom {
             sorry: None,
             state: CallState::Idle,
             violation: None,
+            violations: BTreeSet::new(),
             commands: look::joins(uplinks),
             counters: Counters::default(),
         }
@@ -158,6 +161,7 @@ impl Intercom {
 
     /// Takes one input.
     pub fn handle(&mut self, now: Instant, input: Input) {
+        let in_time = input == Input::Wakeup;
         match input {
             Input::Press => {
                 self.presses += 1;
@@ -182,7 +186,7 @@ impl Intercom {
             Input::Network(change) => self.network(now, &change),
             Input::Quiet(quiet) => self.hours = if quiet { Hours::Quiet } else { Hours::Usual },
             Input::Picture(call) => self.picture_is_there(&call),
-            Input::Persons(count) => self.access.set_persons(count),
+            Input::Persons(count) => self.persons(now, count),
             Input::Challenge(peer, purpose, nonce) => self.challenge(now, &peer, purpose, nonce),
             Input::Verified(peer, purpose, verdict) => self.verified(now, &peer, purpose, verdict),
             Input::WakeKept(peer) => self.wake_kept(&peer),
@@ -190,7 +194,7 @@ impl Intercom {
             Input::Link(link, event) => self.link(now, &link, event),
         }
         self.settle(now);
-        self.examine(now);
+        self.examine(in_time.then_some(now));
     }
 
     /// The next thing to do. Drain after every `handle`.
@@ -206,8 +210,9 @@ impl Intercom {
         let door = self.door.deadline().map(|at| (at, "door"));
         let line = self.faults.deadline().map(|at| (at, "line"));
         let lamp = self.sorry.map(|(at, _)| (at, "lamp"));
+        let look = self.looks.deadline().map(|at| (at, "look"));
         let note = self.note.as_ref().map(|(at, _)| (*at, "note"));
-        let rest = door.into_iter().chain(line).chain(lamp).chain(note);
+        let rest = door.into_iter().chain(line).chain(lamp).chain(look).chain(note);
         call.into_iter().chain(peers).chain(rosters).chain(rest).min()
     }
 
@@ -325,6 +330,7 @@ impl Intercom {
     }
 
     fn wakeup(&mut self, now: Instant) {
+        self.expire_looks(now);
         self.call(now, CallInput::Wakeup);
         let due: Vec<PeerKey> = self
             .peers

@@ -17,7 +17,7 @@ use super::found::{
     ELEMENTS, Knob, MixerControl, NodeKind, PictureSize, Probe, Screen, SoundCard, VideoNode,
 };
 use super::{card_limits, controls, devices_video, plan, speed};
-use crate::config::Board;
+use crate::config::{Board, Source};
 
 pub use super::controls::apply_controls;
 
@@ -86,6 +86,9 @@ pub(super) fn sound_probe() -> Probe {
 /// per process, for 0.1 to 0.6 s.
 pub fn probe_for(board: &Board, broken: &BTreeSet<String>) -> Probe {
     let mut probe = probe();
+    if let Source::Device(wanted) = &board.camera.source {
+        devices_video::know_by(&mut probe.cameras, wanted);
+    }
     if plan::asks_for_speed(board, &probe, broken) {
         probe.software_speed = speed::software_speed();
     }

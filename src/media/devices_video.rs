@@ -21,11 +21,7 @@ use super::plan_camera;
 
 /// All video nodes in the kernel's order, and the cameras among them. A raw CSI receiver is no camera here.
 pub(super) fn nodes() -> (Vec<VideoNode>, Vec<Camera>) {
-    let mut named = links(&[Path::new("/dev/v4l/by-id"), Path::new("/dev/v4l/by-path")]);
-    // After those that each machine has: names an owner's udev rule gives.
-    let own = links(&[Path::new("/dev")]);
-    named.extend(own.into_iter().filter(|(target, link)| Path::new(link) != target));
-    let links = named;
+    let links = links(&[Path::new("/dev/v4l/by-id"), Path::new("/dev/v4l/by-path")]);
     let mut numbered: Vec<(u32, PathBuf)> = v4l::context::enum_devices()
         .iter()
         .filter_map(|node| {
@@ -157,6 +153,16 @@ fn picture_size(size: &FrameSizeEnum) -> PictureSize {
     }
 }
 
+/// A name the owner's own udev rule gives to one of these cameras.
+pub(super) fn know_by(cameras: &mut [Camera], wanted: &str) {
+    let Ok(target) = fs::canonicalize(wanted) else { return };
+    for camera in cameras.iter_mut().filter(|camera| Path::new(&camera.path) == target) {
+        if !camera.answers_to(wanted) {
+            camera.links.push(wanted.to_owned());
+        }
+    }
+}
+
 /// The symbolic links in these folders: where each leads, and its own path.
 pub(super) fn links(folders: &[&Path]) -> Vec<(PathBuf, String)> {
     let mut links: Vec<(PathBuf, String)> = folders
@@ -187,4 +193,28 @@ pub(super) fn libcamera_names() -> Vec<String> {
     provider.stop();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_answers_to_the_name_of_an_owner_s_own_link() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let node = fs::canonicalize(dir.path()).expect("it is there").join("video7");
+        fs::write(&node, "").expect("written");
+        let link = dir.path().join("cams-door");
+        std::os::unix::fs::symlink(&node, &link).expect("linked");
+        let path = node.to_string_lossy().into_owned();
+        let mut cameras = [Camera { path, ..Camera::default() }, Camera::default()];
+        let wanted = link.to_string_lossy().into_owned();
+        for _ in 0..2 {
+            know_by(&mut cameras, &wanted);
+        }
+        assert_eq!(cameras[0].links, std::slice::from_ref(&wanted));
+        assert!(cameras[0].answers_to(&wanted) && cameras[1].links.is_empty());
+        know_by(&mut cameras, "/dev/nonexistent");
+        assert_eq!(cameras[0].links.len(), 1);
+    }
 }

@@ -164,7 +164,7 @@ pub struct Camera {
     pub name: String,
     /// Its node, such as `/dev/video0`. Changes with the order of plugging.
     pub path: String,
-    /// Stable links to the node, below `/dev/v4l/by-id` and `/dev/v4l/by-path`, then those in `/dev`.
+    /// Stable links to the node, below `/dev/v4l/by-id` and `/dev/v4l/by-path`, and the board's own.
     pub links: Vec<String>,
     /// Its driver, such as `uvcvideo`.
     pub driver: String,

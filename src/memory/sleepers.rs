@@ -113,17 +113,30 @@ impl Sleepers {
         self.known().iter().map(|sleeper| sleeper.address.clone()).collect()
     }
 
+    /// Wakes nobody but browsers of these persons. Blocks until it is on the disk.
+    ///
+    /// # Errors
+    /// The file cannot be written: then nothing has changed.
+    pub fn keep_those_of(&self, persons: &[String]) -> Result<(), MemoryError> {
+        self.change(|known| known.retain(|sleeper| persons.contains(&sleeper.person)))
+    }
+
     /// Wakes this browser of a person's, too. Blocks until it is on the disk.
     ///
     /// # Errors
     /// The file cannot be written: then nothing has changed.
     pub fn add(&self, person: &Name, address: PushAddress) -> Result<(), MemoryError> {
+        let row = Sleeper { person: person.to_string(), address };
         self.change(|known| {
-            known.retain(|sleeper| sleeper.address.endpoint() != address.endpoint());
+            // Pages say so in each call.
+            if known.contains(&row) {
+                return;
+            }
+            known.retain(|sleeper| sleeper.address.endpoint() != row.address.endpoint());
             if known.len() >= MOST {
                 known.remove(0);
             }
-            known.push(Sleeper { person: person.to_string(), address });
+            known.push(row);
         })
     }
 
@@ -225,6 +238,11 @@ mod tests {
         let again = Sleepers::open(dir.path());
         assert_eq!(again.list(), [address(0), address(2), address(1)]);
         again.forget(address(0).endpoint()).expect("it is forgotten");
+        again.add(&anna(), address(2)).expect("it is there already");
+        assert_eq!(again.list(), [address(2), address(1)], "and its place is kept");
+        again.keep_those_of(&["Ben".to_owned()]).expect("Anna is gone");
+        assert_eq!(again.list(), [address(1)]);
+        again.add(&anna(), address(2)).expect("it is kept");
         again.forget_person("Anna").expect("it is forgotten");
         assert_eq!(Sleepers::open(dir.path()).list(), [address(1)]);
     }

@@ -151,6 +151,9 @@ describe("looking", () => {
     assert.deepEqual(run(ask, challenge, looking), { step: "looking", door: "d", until: 60_005 });
     for (const type of ["look-over", "peer-left"]) assert.equal(run(ask, challenge, looking, { type, from: "d" }).step, "over");
     assert.equal(run(ask, challenge, looking, { type: "stop" }).step, "idle");
+    assert.equal(run(ask, challenge, looking, { type: "time-up" }).step, "over", "when the door's word is lost");
+    assert.equal(run(ask, challenge, looking, { type: "line", line: "up", own: "another" }).step, "over", "under another id");
+    assert.equal(run(ask, challenge, looking, { type: "line", line: "down" }).step, "looking", "the picture may go on");
     assert.equal(run(ask, { type: "late" }).why, "no-answer");
     assert.equal(run(ask, challenge, { type: "refused", from: "d", why: "wrong" }).why, "wrong");
   });
@@ -168,7 +171,7 @@ describe("looking", () => {
     const reasons = ["nobody", "wrong", "expired", "locked-out", "busy", "stopping", "no-answer", "unsent", "line", "news to us"];
     const states = [{ step: "asking" }, { step: "proved" }, { step: "looking", until: 9_000 }, { step: "over" }, ...reasons.map((why) => ({ step: "refused", why }))];
     const say = speaker(english);
-    for (const state of states) assert.notEqual(lookWords(say, state, 0), "");
+    for (const state of states) assert.notEqual(lookWords(say, state), "");
   });
 });
 

@@ -87,15 +87,19 @@ function vapid(header, origin) {
 /** Puts a browser of the double's into the pages that are opened from now on. @param {import("playwright-core").Page} page */
 export async function subscribeHere(page, browser) {
   await page.addInitScript((browser) => {
-    let given = null;
+    // Browsers remember.
+    const kept = "the double's subscription";
     const give = (key) => ({
       endpoint: browser.endpoint,
       options: { applicationServerKey: Uint8Array.from(atob(key.replaceAll("-", "+").replaceAll("_", "/") + "="), (letter) => letter.charCodeAt(0)).buffer },
       toJSON: () => browser,
-      unsubscribe: async () => ((given = null), true),
+      unsubscribe: async () => (localStorage.removeItem(kept), true),
     });
-    PushManager.prototype.subscribe = async ({ applicationServerKey }) => (given = give(applicationServerKey));
-    PushManager.prototype.getSubscription = async () => given;
+    PushManager.prototype.subscribe = async ({ applicationServerKey }) => {
+      localStorage.setItem(kept, applicationServerKey);
+      return give(applicationServerKey);
+    };
+    PushManager.prototype.getSubscription = async () => (localStorage.getItem(kept) === null ? null : give(localStorage.getItem(kept)));
   }, browser);
 }
 

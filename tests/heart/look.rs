@@ -163,6 +163,42 @@ fn the_last_who_looks_and_leaves_ends_the_look() {
 }
 
 #[test]
+fn each_looks_by_a_proof_of_its_own_and_a_second_one_lengthens_nobody_s_time() {
+    let mut world = looking();
+    world.browser_on(LOOKS, "9second", false);
+    world.run(ms(40_000));
+    world.look("9second", RIGHT);
+    world.run(ms(25_000));
+    assert!(told_it_is_over(&world, "8looker"));
+    assert_eq!((world.state(), world.open_links()), (CallState::Looking, 1));
+    world.run(ms(40_000));
+    assert_eq!((world.state(), world.open_links()), (CallState::Idle, 0));
+}
+
+#[test]
+fn a_person_less_ends_every_look_at_once() {
+    let mut world = door();
+    world.input(Input::Persons(2));
+    world.look("8looker", RIGHT);
+    world.run(ms(1_000));
+    world.input(Input::Persons(3));
+    assert_eq!(world.state(), CallState::Looking);
+    world.input(Input::Persons(2));
+    assert_eq!((world.state(), world.watched), (CallState::Idle, false));
+    world.run(ms(200));
+    assert!(told_it_is_over(&world, "8looker"));
+}
+
+#[test]
+fn who_presses_in_quiet_hours_reads_so_although_somebody_looks() {
+    let mut world = looking();
+    world.input(Input::Quiet(true));
+    world.press();
+    assert_eq!((world.scene, world.lamp), (Scene::Quiet, Lamp::Looking));
+    assert_eq!(world.state(), CallState::Looking);
+}
+
+#[test]
 fn hanging_up_at_the_door_and_stopping_end_a_look() {
     for input in [Input::Hangup, Input::Shutdown] {
         let mut world = looking();

@@ -34,6 +34,9 @@ const DARK: Duration = Duration::from_millis(500);
 const FED: u64 = 5;
 /// A decoder in hardware that shows nothing after so many requests in a row is taken for stuck: 3 s.
 const IN_VAIN: u32 = 6;
+/// A branch that shows nothing after so many is begun anew, whatever decodes it: 5 s. Its jitter buffer may wait for times
+/// that a peer made up, and would gather packets until then.
+const FOR_NOTHING: u32 = 10;
 
 /// What the thread does for one track.
 #[derive(Debug)]
@@ -205,7 +208,13 @@ impl House {
         let Act::Playing { sight, decoder, since, .. } = act else { return };
         if sight.is_dark(track.fed.load(Ordering::Relaxed)) {
             lock(&track.gate).request();
-            if sight.in_vain >= IN_VAIN && plan_playback::is_hardware(decoder) {
+            if sight.in_vain >= FOR_NOTHING {
+                tracing::debug!(
+                    decoder,
+                    "nothing is shown of what is fed; the branch is begun anew"
+                );
+                act.begin_anew(self, track);
+            } else if sight.in_vain >= IN_VAIN && plan_playback::is_hardware(decoder) {
                 let words = format!("{decoder} shows nothing of what it is fed");
                 act.fail(self, track, &BranchFault { of_decoder: true, words });
             }
@@ -232,6 +241,16 @@ impl Act {
                 screen.let_go();
             }
         }
+    }
+
+    /// Takes the branch down, to be built again at once.
+    fn begin_anew(&mut self, house: &House, track: &Track) {
+        let Self::Playing { attempt, .. } = self else { return };
+        let attempt = *attempt;
+        track.close_inlet_for_now();
+        self.stop(house, track);
+        house.shared.bell.ring();
+        *self = Self::Resting { until: Instant::now(), attempt };
     }
 
     /// Takes the branch down, to be built again later; at once when another decoder may do.

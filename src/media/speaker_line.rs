@@ -141,20 +141,23 @@ impl SpeakerLine {
         }
     }
 
-    /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes.
+    /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
+    /// counted in both.
     ///
     /// # Errors
     /// A sentence saying what does not work.
     pub(super) fn add_voice(
         &self,
         text: &str,
-        heard: &Arc<AtomicU64>,
+        heard: &[Arc<AtomicU64>; 2],
     ) -> Result<(Strand, gst_app::AppSrc), String> {
         let (strand, source) = self.plug(text)?;
         if let Some(pad) = strand.bin.by_name("shown").and_then(|shown| shown.static_pad("src")) {
-            let heard = Arc::clone(heard);
+            let heard = heard.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-                heard.fetch_add(1, Ordering::Relaxed);
+                for count in &heard {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
                 gst::PadProbeReturn::Ok
             });
         }

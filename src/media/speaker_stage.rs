@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bell::lock;
@@ -31,6 +31,10 @@ const GOOD_AGE: Duration = Duration::from_secs(10);
 const SEARCH: Duration = Duration::from_secs(3);
 /// How much longer than planned a sound may take on a busy machine until it is unplugged.
 const SOUND_END: Duration = Duration::from_millis(100);
+/// A voice that comes and is not heard for so long is begun anew: its jitter buffer may wait for times that a peer made up.
+const MUTE: Duration = Duration::from_secs(5);
+/// So many packets in that time are a voice; fewer may be the silence of a phone that sends none.
+const SPEAKS: u64 = 100;
 /// When the tone of ringing is heard first, so that the chime has died away.
 const FIRST_RING: Duration = Duration::from_secs(3);
 /// From one tone of ringing to the next.
@@ -66,9 +70,39 @@ struct Open {
 /// What the thread does for one remote track.
 #[derive(Debug)]
 enum Voice {
-    Playing(Arc<Track>, Strand),
+    Playing(Arc<Track>, Strand, Hearing),
     /// Nothing on this machine can play it.
     Hopeless,
+}
+
+/// Whether what comes of a voice is heard.
+#[derive(Debug)]
+struct Hearing {
+    /// Counts what is heard of it.
+    heard: Arc<AtomicU64>,
+    /// The counts when something was heard last, and when that was.
+    last_heard: u64,
+    last_fed: u64,
+    since: Instant,
+}
+
+impl Hearing {
+    fn new(fed: u64) -> Self {
+        Self { heard: Arc::default(), last_heard: 0, last_fed: fed, since: Instant::now() }
+    }
+
+    /// Whether the voice comes and has not been heard for [`MUTE`].
+    fn is_mute(&mut self, now: Instant, fed: u64) -> bool {
+        let heard = self.heard.load(Ordering::Relaxed);
+        let time_is_up = now.saturating_duration_since(self.since) >= MUTE;
+        let comes = fed.saturating_sub(self.last_fed) >= SPEAKS;
+        if heard != self.last_heard || time_is_up {
+            let is_mute = heard == self.last_heard && comes;
+            (self.last_heard, self.last_fed, self.since) = (heard, fed, now);
+            return is_mute;
+        }
+        false
+    }
 }
 
 /// The thread's own state.
@@ -261,14 +295,14 @@ impl SpeakerStage {
     fn take_down(&mut self) {
         let Seat::Open(open) = std::mem::replace(&mut self.seat, Seat::Closed) else { return };
         for voice in open.voices.values() {
-            if let Voice::Playing(track, _) = voice {
+            if let Voice::Playing(track, ..) = voice {
                 track.close_inlet_for_now();
             }
         }
         open.line.close();
         if self.shared.tracks().is_none() {
             for voice in open.voices.into_values() {
-                if let Voice::Playing(track, _) = voice {
+                if let Voice::Playing(track, ..) = voice {
                     track.set_inlet(Inlet::Closed);
                 }
             }
@@ -278,12 +312,20 @@ impl SpeakerStage {
     /// Makes what is mixed be what is wanted.
     fn keep_voices(&mut self, tracks: &Tracks) {
         let Seat::Open(open) = &mut self.seat else { return };
+        let now = Instant::now();
         open.voices.retain(|id, voice| {
-            let keep = tracks.contains_key(id);
-            if let (false, Voice::Playing(_, strand)) = (keep, voice) {
-                open.line.remove(strand);
+            let is_wanted = tracks.contains_key(id);
+            let Voice::Playing(track, strand, hearing) = voice else { return is_wanted };
+            let is_mute = hearing.is_mute(now, track.fed.load(Ordering::Relaxed));
+            if is_wanted && !is_mute {
+                return true;
             }
-            keep
+            if is_wanted {
+                tracing::debug!("nothing is heard of a voice that comes; it is begun anew");
+                track.close_inlet_for_now();
+            }
+            open.line.remove(strand);
+            false
         });
         for (id, track) in tracks {
             if open.voices.contains_key(id) {
@@ -295,8 +337,10 @@ impl SpeakerStage {
                 &devices::sound_probe(),
                 &BTreeSet::new(),
             );
+            let hearing = Hearing::new(track.fed.load(Ordering::Relaxed));
+            let counts = [Arc::clone(&self.shared.audio_buffers), Arc::clone(&hearing.heard)];
             let added = planned.and_then(|plan| {
-                open.line.add_voice(&plan.text, &self.shared.audio_buffers).inspect(|_| {
+                open.line.add_voice(&plan.text, &counts).inspect(|_| {
                     tracing::debug!(decoder = plan.decoder, "playing a remote voice");
                 })
             });
@@ -304,7 +348,7 @@ impl SpeakerStage {
                 Ok((strand, source)) => {
                     self.shared.branches_built.fetch_add(1, Ordering::Relaxed);
                     track.open_inlet(source);
-                    Voice::Playing(Arc::clone(track), strand)
+                    Voice::Playing(Arc::clone(track), strand, hearing)
                 }
                 Err(words) => {
                     tracing::warn!(words, "a remote voice cannot be played");
@@ -385,5 +429,24 @@ impl SpeakerStage {
             }
         };
         next.saturating_duration_since(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_voice_that_comes_and_is_not_heard_for_five_seconds_is_mute() {
+        let mut hearing = Hearing::new(7);
+        let start = hearing.since;
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!hearing.is_mute(at(4), 207), "it may be on its way");
+        assert!(hearing.is_mute(at(5), 257));
+        hearing.heard.store(1, Ordering::Relaxed);
+        assert!(!hearing.is_mute(at(6), 307));
+        assert!(!hearing.is_mute(at(10), 507));
+        assert!(hearing.is_mute(at(11), 557));
+        assert!(!hearing.is_mute(at(16), 557 + SPEAKS - 1), "a phone that is silent sends little");
     }
 }

@@ -2,13 +2,13 @@
 // checks (VAPID, RFC 8292) and opens what only the browser could (RFC 8291, by the crate of the standard's author). Its
 // browsers are keys made here; `subscribeHere` puts them into a page in place of the browser's own.
 
-import { execFileSync } from "node:child_process";
 import { createECDH, createPublicKey, randomBytes, verify } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import ece from "http_ece";
+import { certify } from "./authority.mjs";
 import { until } from "./wait.mjs";
 
 export class PushService {
@@ -22,7 +22,7 @@ export class PushService {
   static async start() {
     const service = new PushService();
     service.folder = mkdtempSync(join(tmpdir(), "intercomd-push-"));
-    service.ca = certify(service.folder);
+    service.ca = certify(service.folder, ["DNS:localhost"]);
     const [cert, key] = ["server.crt", "server.key"].map((name) => readFileSync(join(service.folder, name)));
     service.server = createServer({ cert, key }, (request, response) => service.#take(request, response));
     await new Promise((resolve) => service.server.listen(0, "127.0.0.1", resolve));
@@ -101,16 +101,4 @@ export async function subscribeHere(page, browser) {
     };
     PushManager.prototype.getSubscription = async () => (localStorage.getItem(kept) === null ? null : give(localStorage.getItem(kept)));
   }, browser);
-}
-
-/** An authority of this run, and a certificate of it for this machine. Gives the authority's file. */
-function certify(folder) {
-  const file = (name) => join(folder, name);
-  const openssl = (...words) => execFileSync("openssl", words, { stdio: "pipe", timeout: 30_000 });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.crt"), "-days", "2", "-subj", "/CN=test authority", "-addext", "keyUsage=critical,keyCertSign");
-  openssl("req", ...key, "-keyout", file("server.key"), "-out", file("server.csr"), "-subj", "/CN=localhost");
-  writeFileSync(file("ext"), "subjectAltName=DNS:localhost\nextendedKeyUsage=serverAuth\n");
-  openssl("x509", "-req", "-in", file("server.csr"), "-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", file("ext"), "-out", file("server.crt"));
-  return file("ca.crt");
 }

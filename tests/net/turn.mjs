@@ -1,9 +1,9 @@
 // A real TURN and STUN server (coturn) in the wide area, with a certificate of an authority made for this run.
 
-import { execFileSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { certify } from "../browser/authority.mjs";
 import { until, within } from "../browser/wait.mjs";
 import { SERVICE } from "./topology.mjs";
 
@@ -27,7 +27,7 @@ export class Turn {
     turn.#net = net;
     turn.#folder = join(folder, "turn");
     mkdirSync(turn.#folder);
-    certify(turn.#folder, [net.serviceAddress, net.router("door")]);
+    certify(turn.#folder, [net.serviceAddress, net.router("door")].map((address) => `IP:${address}`));
     /** Files of the certificate, for whoever else needs one that the door trusts. */
     turn.certificate = { cert: join(turn.#folder, "server.crt"), key: join(turn.#folder, "server.key") };
     turn.bundle = join(turn.#folder, "bundle.crt");
@@ -113,15 +113,4 @@ log-file=stdout
 pidfile=${join(folder, "pid")}
 userdb=${join(folder, "db")}
 `;
-}
-
-/** An authority and a certificate for some addresses, good for two days. */
-function certify(folder, addresses) {
-  const file = (name) => join(folder, name);
-  const openssl = (...words) => execFileSync("openssl", words, { stdio: "pipe", timeout: 30_000 });
-  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-  openssl("req", "-x509", ...key, "-keyout", file("ca.key"), "-out", file("ca.crt"), "-days", "2", "-subj", "/CN=lab authority", "-addext", "keyUsage=critical,keyCertSign");
-  openssl("req", ...key, "-keyout", file("server.key"), "-out", file("server.csr"), "-subj", "/CN=turn.lab.example");
-  writeFileSync(file("ext"), `subjectAltName=${addresses.map((address) => `IP:${address}`).join(",")}\nextendedKeyUsage=serverAuth\n`);
-  openssl("x509", "-req", "-in", file("server.csr"), "-CA", file("ca.crt"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "2", "-extfile", file("ext"), "-out", file("server.crt"));
 }

@@ -215,6 +215,7 @@ async fn torture(name: &str, kind: Kind, encoding: &str, clock_rate: u32, pipeli
     playback.stop().await;
 }
 
+const VOICE: &str = "audiotestsrc num-buffers=200 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1 ! opusenc ! rtpopuspay pt=96";
 const PICTURE: &str =
     "videotestsrc num-buffers=60 pattern=ball ! video/x-raw,width=320,height=240,framerate=30/1";
 
@@ -237,6 +238,31 @@ async fn vp8_spoiled_in_any_way_is_survived_and_whole_pictures_are_shown_again()
 
 #[tokio::test]
 async fn opus_spoiled_in_any_way_is_survived_and_whole_sound_is_heard_again() {
-    let pipeline = "audiotestsrc num-buffers=200 samplesperbuffer=960 ! audio/x-raw,rate=48000,channels=1 ! opusenc ! rtpopuspay pt=96";
+    let pipeline = VOICE;
     torture("Opus", Kind::Audio, "OPUS", 48_000, pipeline).await;
+}
+
+/// One packet is missing, and by the next one's word it was hours long: filled in with made-up sound, it would take gigabytes.
+#[tokio::test]
+async fn a_jump_in_time_by_hours_is_not_filled_in_with_sound() {
+    intercomd::media::init().expect("GStreamer starts");
+    let packets = recorded(VOICE);
+    let mut board = intercomd::config::built_in_board("sim").expect("it is built in");
+    board.display.source = Source::Off;
+    board.speaker.source = Source::Off;
+    let playback = Playback::new(&board);
+    let encoding = "OPUS".to_owned();
+    let stream = RemoteStream { kind: Kind::Audio, encoding, payload_type: 96, clock_rate: 48_000 };
+    let input = playback.open(stream, Arc::new(|| {}));
+    let mut line = Line { input, number: 0, time: 0 };
+    until_shown(&playback, &mut line, Kind::Audio, &packets, "the voice").await;
+    let began = resident();
+    for _ in 0..4 {
+        line.number = line.number.wrapping_add(1);
+        line.time = line.time.wrapping_add(1 << 29);
+        until_shown(&playback, &mut line, Kind::Audio, &packets, "the voice again").await;
+        let grown = resident().saturating_sub(began);
+        assert!(grown < 100, "{grown} MiB more");
+    }
+    playback.stop().await;
 }

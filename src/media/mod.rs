@@ -22,6 +22,7 @@ pub mod echo;
 pub mod fanout;
 pub mod found;
 pub mod found_video;
+mod jitter;
 mod kms;
 pub mod packetise;
 pub mod plan;

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::found::{Probe, missing_element};
+use super::jitter::JITTER;
 use super::plan_display::{self, Surface};
 use super::plan_sound;
 use crate::config::Board;
@@ -198,7 +199,7 @@ pub fn playback(
         "appsrc name=in is-live=true do-timestamp=true format=time block=false max-bytes=0 max-time=0 \
          max-buffers=256 leaky-type=downstream caps=\"application/x-rtp,media=(string){media},\
          clock-rate=(int){},encoding-name=(string){encoding},payload=(int){}\" \
-         ! rtpjitterbuffer {jitter} faststart-min-packets=1 drop-on-latency=true ! {depay} \
+         ! rtpjitterbuffer name={JITTER} {jitter} faststart-min-packets=1 drop-on-latency=true ! {depay} \
          ! {before}{decoder} name={DECODER} max-errors=-1{asks}{options} ! {tail} \
          ! identity name=shown silent=true ! {}",
         stream.clock_rate, stream.payload_type, sink.text

@@ -14,6 +14,7 @@ use gstreamer_app as gst_app;
 use gstreamer_video as gst_video;
 
 use super::bell::{lock, ring_on_news};
+use super::jitter;
 use super::plan_display::{self, Surface};
 use super::plan_playback::{self, DECODER, Grudges, Kind, TO_SCREEN};
 use super::playback::{Inlet, Shared, Track};
@@ -383,6 +384,7 @@ fn build(
         pipeline.by_name("in").and_then(|source| source.downcast::<gst_app::AppSrc>().ok());
     let source = source
         .ok_or("the branch cannot be built: the board's pipeline uses the name \"in\" itself")?;
+    jitter::bound(pipeline.upcast_ref());
     if let Some(pad) = source.static_pad("src") {
         // Weak, because the track holds the source and the source would hold the track.
         let (track, shared) = (Arc::downgrade(track), Arc::downgrade(shared));

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bell::ring_on_news;
 use super::echo::on_the_system_s_time;
+use super::jitter;
 use super::plan_sound::{CAPS, SpeakerPlan};
 use super::speaker::SpeakerDesk;
 
@@ -152,6 +153,7 @@ impl SpeakerLine {
         heard: &[Arc<AtomicU64>; 2],
     ) -> Result<(Strand, gst_app::AppSrc), String> {
         let (strand, source) = self.plug(text)?;
+        jitter::bound(&strand.bin);
         if let Some(pad) = strand.bin.by_name("shown").and_then(|shown| shown.static_pad("src")) {
             let heard = heard.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {

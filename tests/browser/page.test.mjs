@@ -31,7 +31,7 @@ const talking = () => run([answer, said("talking", { answeredBy: "me-1" })], rin
 describe("the link", () => {
   test("names channel and key; the rest has defaults", () => {
     const link = readLink("#channel=front-door&key=pk%2B1", "https://door.local:8443");
-    assert.deepEqual(link, { ok: true, channel: "front-door", key: "pk+1", url: "wss://door.local:8443", name: "front-door", rights: null, mangled: false });
+    assert.deepEqual(link, { ok: true, channel: "front-door", key: "pk+1", url: "wss://door.local:8443", name: "front-door", rights: null, looks: false, push: null, wake: false, mangled: false });
   });
 
   test("may name another signalling address and a friendly name", () => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::config::Settings;
 use crate::hooks::{self, Waking};
@@ -93,7 +93,9 @@ impl Household {
     }
 
     fn wake_persons_only(&self) {
-        let Some(alarm) = &self.waking else { return };
+        let Some(alarm) = self.waking.as_ref().filter(|_| self.persons.are_known()) else {
+            return;
+        };
         let names: Vec<String> =
             self.persons.list().into_iter().map(|person| person.name).collect();
         if let Err(why) = alarm.sleepers.keep_those_of(&names) {
@@ -136,7 +138,8 @@ impl Household {
             });
             match keeping.await {
                 Ok(Ok(())) => {
-                    info!("a phone of {person} is woken when it rings");
+                    // Pages give their address in each call.
+                    debug!("a phone of {person} is woken when it rings");
                     let _ = inbox.send(Input::WakeKept(peer)).await;
                 }
                 Ok(Err(why)) => warn!("a phone of {person} cannot be woken: {why}"),

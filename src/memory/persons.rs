@@ -95,6 +95,12 @@ impl Persons {
         self.known().clone()
     }
 
+    /// Whether they could be read: nobody is known of a file that could not, and that is no word on who there is.
+    pub fn are_known(&self) -> bool {
+        let pen = self.inner.pen.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*pen, Pen::Ready)
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.known().len()
@@ -274,7 +280,9 @@ mod tests {
         let folder = folder();
         // As good as an unreadable file, for root too.
         fs::create_dir(folder.path().join(FILE)).expect("a folder in its place");
+        assert!(Persons::open(folder.path().join("new").as_path()).are_known());
         let persons = Persons::open(folder.path());
+        assert!(!persons.are_known());
         assert_eq!(persons.count(), 0);
         assert!(matches!(persons.add("Anna"), Err(MemoryError::Unread(_))));
         assert!(matches!(persons.remove("Anna"), Err(MemoryError::Unread(_))));

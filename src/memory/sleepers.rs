@@ -140,14 +140,6 @@ impl Sleepers {
         })
     }
 
-    /// Wakes no browser of this person's any more. Blocks until it is on the disk.
-    ///
-    /// # Errors
-    /// The file cannot be written: then nothing has changed.
-    pub fn forget_person(&self, name: &str) -> Result<(), MemoryError> {
-        self.change(|known| known.retain(|sleeper| sleeper.person != name))
-    }
-
     /// Wakes this browser no more: its push service knows it no more. Blocks until it is on the disk.
     ///
     /// # Errors
@@ -243,7 +235,7 @@ mod tests {
         again.keep_those_of(&["Ben".to_owned()]).expect("Anna is gone");
         assert_eq!(again.list(), [address(1)]);
         again.add(&anna(), address(2)).expect("it is kept");
-        again.forget_person("Anna").expect("it is forgotten");
+        again.keep_those_of(&["Ben".to_owned()]).expect("it is forgotten");
         assert_eq!(Sleepers::open(dir.path()).list(), [address(1)]);
     }
 

@@ -374,7 +374,11 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
                     }
                     let stopped = last.elapsed() >= STOPPED;
                     last = Instant::now();
-                    if stopped && kind == Kind::Video && playing.is_some() {
+                    if stopped
+                        && kind == Kind::Video
+                        && let Some((_, input)) = &playing
+                    {
+                        input.after_a_hole();
                         let _ = ask.try_send(());
                     }
                     if receiving.played.borrow().has(kind) {

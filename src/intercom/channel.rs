@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::call::CallInput;
 use super::flood::Verdict;
-use super::peer::{Act, Peer};
+use super::peer::Peer;
 use super::roster::Attachment;
 use super::settle::is_here;
 use super::{
@@ -95,8 +95,9 @@ impl Intercom {
         for id in reconciled.absent {
             let key = PeerKey { uplink, id };
             self.forget_refusal(&key);
-            // Its media still flows, so it may have lost its signalling only.
-            let keep = !renewed && self.peers.get(&key).is_some_and(Peer::is_connected);
+            // Its media still flows, so it may have lost its signalling only. If we are somebody new to the channel, it
+            // drops this connection when it is back and sees so; until then people talk.
+            let keep = self.peers.get(&key).is_some_and(Peer::is_connected);
             match self.rosters.get_mut(&uplink) {
                 Some(roster) if keep => roster.keep_missing(now, key.id),
                 _ => self.drop_peer(now, &key),
@@ -164,7 +165,10 @@ impl Intercom {
 
     /// Whether one more link may be built.
     pub(super) fn has_room(&self) -> bool {
-        let links = self.peers.values().filter(|peer| peer.generation().is_some()).count();
+        // Those who are kept for their media only may be here a second time already, under their new id.
+        let takes_room =
+            |key: &PeerKey, peer: &Peer| peer.generation().is_some() && !self.is_missing(key);
+        let links = self.peers.iter().filter(|(key, peer)| takes_room(key, peer)).count();
         links < usize::try_from(self.max_peers).unwrap_or(usize::MAX)
     }
 
@@ -296,8 +300,7 @@ impl Intercom {
             .get(&uplink)
             .is_some_and(|roster| matches!(roster.attachment(), Attachment::In(_)));
         if disturbs || too_soon || !is_in {
-            self.with_peer(now, key, |peer, cx| peer.close(cx));
-            return self.act(now, key, Act::GaveUp);
+            return self.with_peer(now, key, |peer, cx| peer.stays_in(cx));
         }
         self.rejoined.insert(uplink, now);
         self.counters.rejoins += 1;

@@ -453,6 +453,11 @@ impl Peer {
         }
     }
 
+    /// The channel cannot be left and joined again now.
+    pub fn stays_in(&mut self, cx: &mut Context<'_>) {
+        self.useless(cx, Futile::Unanswered);
+    }
+
     fn health(&mut self, cx: &mut Context<'_>, health: Health) {
         let Some(link) = self.link.as_mut() else { return };
         link.health = health;

@@ -109,6 +109,13 @@ enum Past {
     Connected,
 }
 
+/// Whether somebody who talked is given the ladder a second time when its end came early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Whole,
+    Spent,
+}
+
 /// The ladder of one peer.
 #[derive(Debug)]
 pub struct Recovery {
@@ -118,6 +125,7 @@ pub struct Recovery {
     past: Past,
     /// Restarts in a row that nobody answered.
     unanswered: u32,
+    patience: Patience,
     /// When a peer that nothing reaches is given up.
     stranded: Option<Instant>,
 }
@@ -131,6 +139,7 @@ impl Recovery {
             line: Line::Up,
             past: Past::Silent,
             unanswered: 0,
+            patience: Patience::Whole,
             stranded: None,
         }
     }
@@ -193,6 +202,7 @@ impl Recovery {
         self.rung = Rung::Steady;
         self.due = None;
         self.past = Past::Connected;
+        self.patience = Patience::Whole;
         self.stranded = None;
     }
 
@@ -238,6 +248,10 @@ impl Recovery {
     pub fn useless(&mut self, now: Instant, why: Futile) -> Option<Remedy> {
         let next = match (self.rung, why) {
             (Rung::Lost, _) => return None,
+            // Somebody who talked may have lost only their signalling, and comes back to it within half a minute.
+            (Rung::Rejoin, Futile::Unanswered) if self.may_begin_again() => {
+                return self.begin_again(now);
+            }
             (Rung::Rejoin, _) => Rung::Lost,
             // A browser that ignores two offers in a row waits for an answer that was lost
             // (protocol.md section 5.7), or nobody is there.
@@ -247,19 +261,34 @@ impl Recovery {
                 Rung::Rejoin
             }
             (Rung::Restart(n), Futile::Unanswered) if n < RESTARTS => {
-                // An offer nobody answered leaves both sides apart; a new link makes them agree again.
-                // A phone that sleeps should not wake to a heap of offers, so they become rarer.
-                self.unanswered += 1;
-                let remedy = self.enter(now, Rung::Restart(n + 1)).map(|_| Remedy::Rebuild);
-                let wait = RESTART_TIMEOUT * (self.unanswered + 1);
-                self.due = Some(now + wait.min(LONGEST_WAIT));
-                return remedy;
+                return self.offer_more_rarely(now, n + 1);
             }
             (Rung::Connecting | Rung::Restart(_) | Rung::Steady | Rung::Grace, _) => {
                 Rung::Rebuild(1)
             }
         };
         self.enter(now, next)
+    }
+
+    fn may_begin_again(&self) -> bool {
+        self.past == Past::Connected
+            && self.patience == Patience::Whole
+            && self.unanswered < MOST_UNANSWERED
+    }
+
+    fn begin_again(&mut self, now: Instant) -> Option<Remedy> {
+        self.patience = Patience::Spent;
+        self.offer_more_rarely(now, 1)
+    }
+
+    /// An offer nobody answered leaves both sides apart; a new link makes them agree again.
+    /// A phone that sleeps should not wake to a heap of offers, so they become rarer.
+    fn offer_more_rarely(&mut self, now: Instant, restart: u32) -> Option<Remedy> {
+        self.unanswered += 1;
+        let remedy = self.enter(now, Rung::Restart(restart)).map(|_| Remedy::Rebuild);
+        let wait = RESTART_TIMEOUT * (self.unanswered + 1);
+        self.due = Some(now + wait.min(LONGEST_WAIT));
+        remedy
     }
 
     /// The browser answered but sends no candidates: only a new connection on its side helps.
@@ -348,6 +377,7 @@ impl Recovery {
             Rung::Connecting | Rung::Restart(_) => Rung::Rebuild(1),
             Rung::Rebuild(n) if n < REBUILDS => Rung::Rebuild(n + 1),
             Rung::Rebuild(_) => Rung::Rejoin,
+            Rung::Rejoin if self.may_begin_again() => return self.begin_again(now),
             Rung::Rejoin => Rung::Lost,
             Rung::Lost => {
                 self.due = Some(now + REST);

@@ -15,8 +15,8 @@ const MAX_STRANGERS: usize = 8;
 /// Most signals kept per stranger: a description and its candidates.
 const MAX_SIGNALS: usize = 32;
 /// How long a peer that is missing from a snapshot is kept while its media still flows: it may have
-/// lost its signalling only.
-pub const STALE_LIMIT: Duration = Duration::from_secs(30);
+/// lost its signalling only. The end of its media ends it sooner.
+pub const STALE_LIMIT: Duration = Duration::from_secs(600);
 
 /// Where we stand on the uplink.
 #[derive(Debug, Clone, PartialEq, Eq)]

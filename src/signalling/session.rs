@@ -68,6 +68,8 @@ pub struct Session {
     reported: Option<String>,
     /// `None` before the first welcome.
     ice_servers: Option<Vec<IceServer>>,
+    /// When the relays' credentials are to be replaced, if there are any.
+    relays_due: Option<Instant>,
     own_metadata: Option<Arc<Value>>,
     device_clock: Box<dyn FnMut() -> f64 + Send>,
     clock_ahead: Option<i64>,
@@ -95,6 +97,7 @@ impl Session {
             refused: None,
             reported: None,
             ice_servers: None,
+            relays_due: None,
             own_metadata: None,
             device_clock: setup.device_clock,
             clock_ahead: None,
@@ -1476,6 +1479,54 @@ mod tests {
         assert_eq!(bench.others(), [Output::Close(1000), Output::Promote]);
         let expires = bench.session.status().expires.expect("tokens end");
         assert_eq!(expires - bench.now, 4200 * SECOND);
+    }
+
+    /// Servers of a welcome: a relay for this user.
+    fn relay(user: &str) -> Value {
+        let server = json!({"urls":"turn:relay.example","username":user,"credential":"c"});
+        json!({"peerId":"own-1","expiresAt":null,"metadata":{"iceServers":[server]}})
+    }
+
+    #[test]
+    fn credentials_of_relays_are_replaced_between_calls_before_they_end() {
+        for (user, minutes) in
+            [(format!("{}:door", NOW as u64 + 3600), 48), ("door".to_owned(), 192)]
+        {
+            let mut bench = Bench::new(true, Pass::Key);
+            bench.greet_with(relay(&user));
+            bench.forget();
+            bench.pass_lively((minutes - 1) * MINUTE);
+            assert_eq!(bench.others(), [], "{user}");
+            bench.pass_lively(MINUTE);
+            assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Kept)], "{user}");
+            bench.greet_successor(relay("other"));
+            assert_eq!(bench.others(), [Output::Close(1000), Output::Promote]);
+            assert!(bench.events().contains(&Event::ServersChanged));
+        }
+    }
+
+    #[test]
+    fn credentials_of_relays_never_take_the_socket_from_a_call() {
+        let mut bench = Bench::new(true, Pass::Key);
+        bench.greet_with(relay(&format!("{}:door", NOW as u64 + 3600)));
+        bench.join(&["a"]);
+        bench.forget();
+        bench.pass_lively(90 * MINUTE);
+        assert_eq!(bench.others(), []);
+        bench.tell(Input::Command(UplinkCommand::Leave));
+        bench.ack("unsubscribe");
+        bench.tell(Input::Tick);
+        assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Kept)]);
+    }
+
+    #[test]
+    fn without_credentials_of_relays_one_socket_lasts() {
+        let mut bench = Bench::new(true, Pass::Key);
+        bench.greet_with(json!({"peerId":"own-1","expiresAt":null,
+            "metadata":{"iceServers":[{"urls":"stun:relay.example"}]}}));
+        bench.forget();
+        bench.pass_lively(300 * MINUTE);
+        assert_eq!(bench.others(), []);
     }
 
     #[test]

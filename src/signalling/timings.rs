@@ -38,6 +38,9 @@ pub struct Timings {
     pub stale_token: Duration,
     /// A token this near to its end is replaced even during a call.
     pub last_renewal: Duration,
+    /// How long the credentials of relays are used that do not say when they end. A service may end them after hours,
+    /// and tells new ones in a welcome only (protocol.md section 7).
+    pub relays: Duration,
     /// From a second socket that failed to the next try at one.
     pub renew_again: Duration,
     /// Signs of life.
@@ -64,6 +67,7 @@ impl Default for Timings {
             shortest_use: Duration::from_secs(10),
             stale_token: Duration::from_secs(60),
             last_renewal: Duration::from_secs(10),
+            relays: Duration::from_secs(4 * 3600),
             renew_again: Duration::from_secs(5),
             pulse: PulseTimes::default(),
             membership: MembershipTimes::default(),

@@ -207,14 +207,15 @@ impl Uplink {
                 () = self.retired.end() => Input::Retired,
                 () = self.network.notified() => Input::NetworkChanged,
             };
-            if matches!(input, Input::NetworkChanged) && self.line.is_stranded() {
-                let reason = "the address of this board that the socket went out by is gone";
-                debug!("{reason}");
-                let lost = match mem::replace(&mut self.line, Line::Cut) {
-                    Line::Opening(..) => Wire::OpenFailed { http: None, reason: reason.to_owned() },
-                    Line::Open(_) | Line::Cut => Wire::Closed { code: None },
-                };
-                self.session.handle(Instant::now().into_std(), Input::Wire(lost));
+            if matches!(input, Input::NetworkChanged) {
+                let now = Instant::now().into_std();
+                // The second first: it would be taken for the next attempt if the first were lost before it.
+                if let Some(lost) = self.successor.cut_if_stranded() {
+                    self.session.handle(now, Input::Successor(lost));
+                }
+                if let Some(lost) = self.line.cut_if_stranded() {
+                    self.session.handle(now, Input::Wire(lost));
+                }
             }
             self.session.handle(Instant::now().into_std(), input);
         }
@@ -340,6 +341,19 @@ impl Line {
     }
 
     /// Whether what comes to it can reach this board no more: nobody would ever say so.
+    /// Ends a line whose address is gone from this board: what becomes of it.
+    fn cut_if_stranded(&mut self) -> Option<Wire> {
+        if !self.is_stranded() {
+            return None;
+        }
+        let reason = "the address of this board that the socket went out by is gone";
+        debug!("{reason}");
+        Some(match mem::replace(self, Self::Cut) {
+            Self::Opening(..) => Wire::OpenFailed { http: None, reason: reason.to_owned() },
+            Self::Open(_) | Self::Cut => Wire::Closed { code: None },
+        })
+    }
+
     fn is_stranded(&self) -> bool {
         let from = match self {
             Self::Open(line) => &line.from,

@@ -169,9 +169,78 @@ fn a_phone_that_went_while_the_uplink_was_down_is_let_go() {
     world.browser_leaves("7phone");
     world.run(ms(1_000));
     world.uplink_up(SERVICE, "-door2");
-    world.run(ms(12_000));
+    // Only the end of its media tells that it left.
+    world.run(ms(20_000));
     assert_eq!(world.causes(), [Cause::PeerGone]);
     world.assert_everything_is_free();
+}
+
+#[test]
+fn a_talk_outlives_an_outage_of_the_service_for_both_sides() {
+    for back in ["-door", "-door2", "zdoor"] {
+        let mut world = talking("-door");
+        world.line_goes(SERVICE);
+        world.browsers.get_mut("7phone").expect("just made").in_channel = false;
+        world.run(ms(15_000));
+        // The phone's pause between two attempts is longer than the door's.
+        world.uplink_up(SERVICE, back);
+        world.run(ms(45_000));
+        assert!(world.connected("7phone"), "{back}: its media goes on");
+        assert_eq!(world.state(), CallState::Talking, "{back}");
+        // Its SDK sees a door it does not know, and drops the old connection.
+        world.cut("7phone");
+        world.browser("8phone", true);
+        world.run(ms(8_000));
+        assert!(world.connected("8phone"), "{back}");
+        assert_eq!(world.state(), CallState::Talking, "{back}");
+        assert_eq!(world.open_links(), 1, "{back}");
+        assert!(world.causes().is_empty(), "{back}");
+    }
+}
+
+#[test]
+fn six_phones_that_come_back_after_an_outage_find_room_at_once() {
+    let mut world = World::up("-door");
+    for n in 0..6 {
+        world.browser(&format!("{n}old"), true);
+    }
+    world.press();
+    world.run_until(CallState::Talking, ms(2_000));
+    world.run(ms(2_000));
+    world.line_goes(SERVICE);
+    for browser in world.browsers.values_mut() {
+        browser.in_channel = false;
+    }
+    world.uplink_up(SERVICE, "-door2");
+    world.run(ms(1_000));
+    for n in 0..6 {
+        world.browser(&format!("{n}new"), true);
+    }
+    world.run(ms(3_000));
+    for n in 0..6 {
+        assert!(world.connected(&format!("{n}new")), "{n}");
+        world.cut(&format!("{n}old"));
+    }
+    world.run(ms(8_000));
+    assert_eq!(world.open_links(), 6);
+    assert_eq!(world.state(), CallState::Talking);
+}
+
+#[test]
+fn a_talker_that_answers_nothing_after_the_door_came_back_is_waited_for_a_minute() {
+    for back in ["-door", "-door2", "zdoor"] {
+        let mut world = talking("-door");
+        world.uplink_down(SERVICE);
+        world.run(ms(2_000));
+        world.freeze("7phone");
+        world.uplink_up(SERVICE, back);
+        world.run(ms(60_000));
+        assert_eq!(world.state(), CallState::Talking, "{back}");
+        world.thaw("7phone");
+        world.run(ms(16_000));
+        assert!(world.connected("7phone"), "{back}");
+        assert_eq!(world.state(), CallState::Talking, "{back}");
+    }
 }
 
 #[test]
@@ -592,6 +661,8 @@ fn a_phone_that_was_given_up_is_served_at_once_when_it_wakes() {
     world.freeze("8sleeper");
     world.run(ms(20_000));
     assert_eq!(world.heart.snapshot().counters.given_up, 1);
+    world.run(ms(20_000));
+    assert_eq!(world.heart.snapshot().counters.given_up, 1, "it is left alone for half a minute");
     world.thaw("8sleeper");
     world.run(ms(1_000));
     assert!(world.connected("8sleeper"));

@@ -1,8 +1,8 @@
 //! The second socket: opened beside the first, it takes its place when it is greeted, so that the door is
 //! never without one (protocol.md sections 2.6, 3.2, 6.3 and 7).
 //!
-//! Pure. Three reasons lead here: the service said that it goes away, the token nears its end, or a visitor
-//! pressed and the socket says nothing. When the first is lost meanwhile, the second becomes the attempt.
+//! Pure. Four reasons lead here: the service said that it goes away, the token nears its end, so do the credentials of
+//! the relays, or a visitor pressed and the socket says nothing. When the first is lost meanwhile, the second becomes the attempt.
 
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ pub(super) enum Why {
     GoingAway,
     /// The token nears its end.
     Renewal,
+    /// The credentials of the relays near their end, and only a welcome brings new ones.
+    Relays,
     /// Somebody pressed, and the first says nothing.
     Doubt,
 }
@@ -74,10 +76,12 @@ impl Session {
         let in_call = self.desk.membership.is_wanted() || self.desk.membership.has_ties();
         match (why, self.tickets.pass()) {
             (Why::GoingAway, Pass::Key) if in_call => None,
+            // Links over a relay hold on to what they have, and the next call finds new ones.
+            (Why::Relays, _) if in_call => None,
             (Why::Renewal, _) if in_call => {
                 self.tickets.last_renewal(&self.timings).map(|last| last.max(at))
             }
-            (Why::GoingAway | Why::Renewal | Why::Doubt, _) => Some(at),
+            (Why::GoingAway | Why::Renewal | Why::Relays | Why::Doubt, _) => Some(at),
         }
     }
 
@@ -89,9 +93,12 @@ impl Session {
         if let Going::Told(hint) = live.going {
             live.going = Going::Planned(now + self.backoff.spread(hint, &self.timings));
         }
-        self.successor = match (live.going, self.tickets.renewal()) {
+        let renewal = self.tickets.renewal().map(|at| (at, Why::Renewal));
+        let relays = self.relays_due.map(|at| (at, Why::Relays));
+        let next = renewal.into_iter().chain(relays).min_by_key(|(at, _)| *at);
+        self.successor = match (live.going, next) {
             (Going::Planned(at), _) => Successor::Due { at, why: Why::GoingAway },
-            (_, Some(at)) => Successor::Due { at, why: Why::Renewal },
+            (_, Some((at, why))) => Successor::Due { at, why },
             (_, None) => Successor::None,
         };
     }
@@ -130,7 +137,7 @@ impl Session {
         self.desk.counters.connects += 1;
         let ticket = match why {
             Why::Renewal => Ticket::Fresh,
-            Why::GoingAway | Why::Doubt => self.tickets.next(now, &self.timings),
+            Why::GoingAway | Why::Relays | Why::Doubt => self.tickets.next(now, &self.timings),
         };
         self.successor = Successor::Opening { until: now + self.patience(ticket), why };
         self.desk.outputs.push_back(Output::OpenSuccessor(ticket));

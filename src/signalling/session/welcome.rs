@@ -4,7 +4,7 @@
 //! Pure.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tracing::{info, warn};
@@ -17,6 +17,9 @@ use crate::intercom::{PeerId, UplinkEvent};
 
 /// Most bytes of our own metadata as JSON (protocol.md section 7); more is left out whole.
 const MAX_OWN_METADATA: usize = 8192;
+
+/// A time in Unix seconds has so many digits until the year 2286.
+const UNIX_DIGITS: usize = 10;
 
 /// What a welcome says.
 pub(super) struct Welcome {
@@ -46,6 +49,7 @@ impl Session {
         let live = Greeted::new(now, &mut self.desk, &self.timings, own, largest, prefix);
         self.state = State::Live(Box::new(live));
         self.learn(welcome.metadata);
+        self.relays_due = self.relays_due(now, server_time, luck);
         if self.may_enter() {
             self.desk.membership.up(now);
         }
@@ -69,6 +73,23 @@ impl Session {
             (is_worth_it && metadata.to_string().len() <= MAX_OWN_METADATA)
                 .then(|| Arc::new(metadata))
         });
+    }
+
+    /// When the credentials of the relays are worth replacing: at four fifths of their term, as coturn and others write
+    /// their end into the user name (draft-uberti-behave-turn-rest); after some hours where it does not say.
+    fn relays_due(&self, now: Instant, server_time: f64, luck: f64) -> Option<Instant> {
+        let users =
+            self.ice_servers.iter().flatten().filter_map(|server| server.username.as_deref());
+        let terms = users.filter(|user| !user.is_empty()).map(|user| {
+            let end = user.split(':').next().filter(|end| end.len() == UNIX_DIGITS);
+            let term =
+                end.and_then(|end| end.parse::<u32>().ok()).map(|end| f64::from(end) - server_time);
+            // A term that is over already says nothing: whoever wrote it has another clock.
+            term.filter(|term| *term > 0.0).map_or(self.timings.relays, Duration::from_secs_f64)
+        });
+        let term = terms.min()?;
+        let usual = term.mul_f64(0.78 + 0.04 * luck.clamp(0.0, 1.0));
+        Some(now + usual.max(self.timings.shortest_use))
     }
 
     fn compare_clocks(&mut self, server_time: f64) {

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes what is released, into target/dist/.
-#   tools/dist.sh           all of it: for amd64, and for arm64 too if `make arm64` has made its sysroot
+#   tools/dist.sh           all of it, of a checkout without changes; on a PC for amd64 and for arm64
 #   tools/dist.sh manual    man pages, completions, licences
 #   tools/dist.sh deb       that and the package of this machine
 #   tools/dist.sh source    the sources with all crates
 #   tools/dist.sh sbom      the bill of materials
 # INTERCOMD_MAINTAINER: "Name <address>" of whoever hands the package to others.
 # INTERCOMD_BIN: a program of this version to be packed, in place of one that is built now.
+# DIST_DIRTY=1: what is not committed, or not even known to git, is taken too. For tests, never for a release.
 # Two runs on the same commit and with the same compiler give the same packages: the time in them is the commit's.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -29,16 +30,26 @@ export TZ=UTC LC_ALL=C.UTF-8
 umask 022
 mkdir -p "$dist"
 
-# What git keeps and would keep, or in an unpacked tarball everything that is not built.
+# A release is what a commit says it is.
+clean() {
+  if [ ! -e .git ] || [ "${DIST_DIRTY:-}" = 1 ]; then return; fi
+  local changed; changed=$(git status --porcelain)
+  if [ -z "$changed" ]; then return; fi
+  printf '%s\n' "$changed" >&2
+  die "these files are not as they were committed; commit them, put them away, or run it with DIST_DIRTY=1"
+}
+
+# What git keeps (and would keep, where that is asked for), or in an unpacked tarball everything that is not built.
 files() {
-  if [ -e .git ]; then git ls-files -z --cached --others --exclude-standard
+  if [ -e .git ] && [ "${DIST_DIRTY:-}" = 1 ]; then git ls-files -z --cached --others --exclude-standard
+  elif [ -e .git ]; then git ls-files -z --cached
   else find . -type f -not -path './target/*' -not -path '*/node_modules/*' -not -path './web/dist/*' -not -path './vendor/*' -printf '%P\0'; fi
 }
 
 # copy FOLDER: the sources.
 copy() {
   rm -rf "$1"; mkdir -p "$1"
-  files | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done | tar -c --null -T - | tar -x -C "$1"
+  files | while IFS= read -r -d '' file; do if [ -e "$file" ]; then printf '%s\0' "$file"; fi; done | tar -c --null -T - | tar -x -C "$1"
 }
 
 # No path of this machine is left in the program.
@@ -86,8 +97,9 @@ packages() {
   local own binary; own=$(dpkg --print-architecture); binary=$(build)
   manual "$binary"
   package "$binary" "$own"
-  if [ "$what" != all ] || [ "$own" != amd64 ]; then return; fi
-  compgen -G "$cache/arm64-*/.complete" >/dev/null || { say "no package for arm64: 'make arm64' makes its sysroot first"; return; }
+  if [ "$what" != all ]; then return; fi
+  if [ "$own" != amd64 ]; then say "no package for amd64: that is built on a PC"; return; fi
+  # Fetches the libraries of arm64 if they are not there yet.
   tools/arm64.sh build >&2
   local arm=$target/aarch64-unknown-linux-gnu/release/intercomd
   # This machine has no ARM libraries that dpkg-shlibdeps could ask, but those of the same release and the same names.
@@ -133,7 +145,7 @@ checksums() {
 }
 
 case $what in
-  all) rm -f "$dist"/intercomd[-_]*; packages; sbom; sources; checksums ;;
+  all) clean; rm -f "$dist"/intercomd[-_]*; packages; sbom; sources; checksums ;;
   manual) manual "$(build)" ;;
   deb) packages ;;
   source) sources ;;

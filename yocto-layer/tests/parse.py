@@ -82,7 +82,9 @@ def main():
     recipes = sorted(file for file in files if file.endswith(".bb"))
     faults = []
     for file in recipes:
-        recipe = made.parseRecipe(file, [], "intercomd")
+        # Those to recipes of other layers have nothing here that they could be read with.
+        appends = [other for other in files if os.path.basename(other) == os.path.basename(file) + "append"]
+        recipe = made.parseRecipe(file, appends, "intercomd")
         faults += [f"{os.path.relpath(file, layer)}: {fault}" for fault in faults_of(recipe)]
         if os.path.basename(file).startswith("intercomd_"):
             print(f"{fetch_crates(recipe, folder)} crates")

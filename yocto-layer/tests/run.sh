@@ -19,8 +19,21 @@ same_version() { diff <(sed -nE '0,/^version/s/^version *= *"(.*)"/\1/p' Cargo.t
 check "the recipe has the version of Cargo.toml" same_version
 same_sdk() { diff <(sed -nE 's/.*"@metered-ca\/realtime": "(.*)".*/\1/p' web/package.json) <(ls yocto-layer/recipes-intercomd/metered-realtime/ | sed -nE 's/^metered-realtime_(.*)\.bb/\1/p'); }
 check "and the SDK that web/package.json pins" same_sdk
-same_page() { diff <(cd web/dist && ls ./*.* | sort) <(cd web && ls ./*.html ./*.css ./*.svg ./*.webmanifest ./*.js | sort); }
-check "the recipe's page is that of web/build.mjs" same_page
+# The function of the recipe itself, run as do_install would.
+page=$work/image/usr/share/intercomd/web
+install_page() (
+  S=$PWD D=$work/image datadir=/usr/share
+  eval "$(sed -n '/^install_page() {$/,/^}$/p' yocto-layer/recipes-intercomd/intercomd/intercomd_*.bb)"
+  rm -rf "$D"; install_page
+)
+contents() { (cd "$1" && find . -type f -not -path './vendor/*' | sort); }
+same_page() { install_page && diff <(contents web/dist) <(contents "$page"); }
+check "the recipe's page is that of web/build.mjs, with its folders" same_page
+without_folders() { rm -r "$page/lang" && ! diff <(contents web/dist) <(contents "$page"); }
+check "and would not pass without one of them" without_folders
+# Where oe-core looks since wrynose, and nowhere else.
+layout() { [ -f "yocto-layer/files/wic/$(sed -nE 's/^WKS_FILE = "(.*)"/\1/p' yocto-layer/recipes-core/images/intercomd-image.bb)" ]; }
+check "the image's partitions are described where they are looked for" layout
 licences() { grep -ohE 'file://LICENSE-[A-Z]+;md5=[0-9a-f]+' -r yocto-layer --include='*.bb' | sort -u | sed -E 's,file://(.*);md5=(.*),\2  \1,' | md5sum -c; }
 check "the licences are those the recipes were written for" licences
 check "bitbake's parser reads every recipe, and every crate is fetched with its checksum" "$bin/python" yocto-layer/tests/parse.py yocto-layer yocto-layer/tests/stub-core "$work/build"

@@ -22,9 +22,17 @@ IMAGE_INSTALL:append = " \
     intercomd-appliance \
     intercomd-page \
 "
-IMAGE_INSTALL:append:rpi = " intercomd-overlays"
 
 WKS_FILE = "intercomd-sd.wks.in"
-IMAGE_FSTYPES:append = " wic.bmap wic.xz"
+# ext4: what an update of RAUC is made of.
+IMAGE_FSTYPES:append = " ext4 wic.bmap wic.xz"
+
+dropbear_takes_keys_only[doc] = "Turns passwords off in the SSH server."
+# Done here, because the file is one of dropbear's own package. No more than this line: another says where the host's keys lie.
+dropbear_takes_keys_only() {
+    sed -i '/^DROPBEAR_EXTRA_ARGS=/d' ${IMAGE_ROOTFS}${sysconfdir}/default/dropbear
+    echo 'DROPBEAR_EXTRA_ARGS="-s"' >> ${IMAGE_ROOTFS}${sysconfdir}/default/dropbear
+}
+ROOTFS_POSTPROCESS_COMMAND += "${@'dropbear_takes_keys_only' if d.getVar('INTERCOMD_AUTHORIZED_KEYS') else ''}"
 
 # The bill of materials is written beside the image by create-spdx, which oe-core inherits by itself.

@@ -20,7 +20,8 @@ inherit allarch features_check systemd
 
 REQUIRED_DISTRO_FEATURES = "systemd"
 
-# A file with the keys that may log in as root. Without it nobody can, and no SSH server is installed.
+# A file with the keys that may log in as root. Without it nobody can, and no SSH server is installed. The image turns
+# passwords off.
 INTERCOMD_AUTHORIZED_KEYS ?= ""
 
 SYSTEMD_SERVICE:${PN} = "data.mount var-lib-intercomd.mount var-lib-systemd-timesync.mount"
@@ -36,8 +37,6 @@ do_install() {
     if [ -n "${INTERCOMD_AUTHORIZED_KEYS}" ]; then
         install -d -m 0700 ${D}${ROOT_HOME}/.ssh
         install -m 0600 ${INTERCOMD_AUTHORIZED_KEYS} ${D}${ROOT_HOME}/.ssh/authorized_keys
-        install -d ${D}${sysconfdir}/default
-        echo 'DROPBEAR_EXTRA_ARGS="-s"' > ${D}${sysconfdir}/default/dropbear
     fi
 }
 

@@ -34,6 +34,7 @@ RDEPENDS:${PN} = " \
     gstreamer1.0-plugins-good-rtpmanager \
     gstreamer1.0-plugins-good-video4linux2 \
     gstreamer1.0-plugins-good-videofilter \
+    gstreamer1.0-plugins-good-vpx \
     gstreamer1.0-plugins-good-wavparse \
     gstreamer1.0-plugins-ugly-x264 \
     ttf-dejavu-sans \

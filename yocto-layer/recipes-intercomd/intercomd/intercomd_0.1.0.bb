@@ -30,6 +30,16 @@ USERADD_PACKAGES = "${PN}"
 GROUPADD_PARAM:${PN} = "--system gpio; --system intercomd"
 USERADD_PARAM:${PN} = "--system --no-create-home --home-dir ${localstatedir}/lib/intercomd --shell ${base_sbindir}/nologin --gid intercomd --groups audio,video,gpio intercomd"
 
+install_page[doc] = "What web/build.mjs copies, without node; the SDK is a recipe of its own."
+# tests/run.sh runs this function, and compares.
+install_page() {
+    (cd ${S}/web && find . \( -name dist -o -name node_modules \) -prune -o -type f \
+        \( -name '*.css' -o -name '*.html' -o -name '*.js' -o -name '*.png' -o -name '*.svg' -o -name '*.webmanifest' \) -print) |
+    while read -r file; do
+        install -D -m 0644 ${S}/web/$file ${D}${datadir}/intercomd/web/$file
+    done
+}
+
 do_install:append() {
     install -D -m 0644 ${S}/systemd/intercomd.service ${D}${systemd_system_unitdir}/intercomd.service
     install -D -m 0644 ${S}/systemd/intercomd.sysusers ${D}${nonarch_libdir}/sysusers.d/intercomd.conf
@@ -38,10 +48,7 @@ do_install:append() {
     install -D -m 0644 ${S}/docs/config.toml ${D}${sysconfdir}/intercomd/config.toml
     install -d ${D}${sysconfdir}/intercomd/board ${D}${datadir}/intercomd/board
     install -m 0644 ${S}/board/*.toml ${D}${datadir}/intercomd/board/
-
-    # What web/build.mjs copies, without node; the SDK is a recipe of its own.
-    install -d ${D}${datadir}/intercomd/web
-    install -m 0644 ${S}/web/*.html ${S}/web/*.css ${S}/web/*.svg ${S}/web/*.webmanifest ${S}/web/*.js ${D}${datadir}/intercomd/web/
+    install_page
 }
 
 PACKAGES =+ "${PN}-page"

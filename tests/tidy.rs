@@ -39,6 +39,7 @@ const ROOTS: &[&str] = &[
     "src/setup.rs",
     "src/setup/draft.rs",
     "src/setup/tests.rs",
+    "src/setup/unit.rs",
 ];
 
 /// Files that decide and do nothing else, beside those of the heart.
@@ -78,6 +79,7 @@ const PURE: &[&str] = &[
     "src/rtc/estimate/arrivals.rs",
     "src/rtc/flights.rs",
     "src/rtc/nudges.rs",
+    "src/rtc/order.rs",
     "src/rtc/pace.rs",
     "src/rtc/sdp.rs",
     "src/rtc/turn_frames.rs",
@@ -110,6 +112,7 @@ const PURE: &[&str] = &[
     "src/signalling/session/welcome.rs",
     "src/signalling/status.rs",
     "src/signalling/timings.rs",
+    "src/signalling/wrong_keys.rs",
 ];
 const HEART: &str = "src/intercom/";
 
@@ -194,6 +197,7 @@ const UNIT_KEYS: &[(&str, &[&str])] = &[
             "OOMScoreAdjust",
             "MemoryHigh",
             "TasksMax",
+            "LimitCORE",
             "User",
             "Group",
             "SupplementaryGroups",

@@ -29,6 +29,7 @@ mod link;
 mod names;
 mod nudges;
 mod numbers;
+mod order;
 mod pace;
 mod path;
 #[cfg(any(test, feature = "fuzzing"))]

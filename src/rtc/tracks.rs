@@ -23,6 +23,7 @@ use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::bandwidth::Gauge;
 use super::firsts::Firsts;
+use super::order::{Order, Place};
 use super::pace::Lane;
 use super::{Ears, LinkStats, Picture, engine, sdp};
 use crate::config::names::{AUDIO_TRACK, MEDIA_STREAM, VIDEO_TRACK};
@@ -360,6 +361,7 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
     let mut playing: Option<(u8, RtpInput)> = None;
     let mut media_ssrc = 0;
     let mut last = Instant::now();
+    let mut order = Order::default();
     let notify = Arc::clone(&receiving.heard_again);
     let mut heard_again = pin!(notify.notified());
     loop {
@@ -374,14 +376,20 @@ pub async fn receive(track: Arc<dyn TrackRemote>, mut receiving: Receiving) {
                     }
                     let stopped = last.elapsed() >= STOPPED;
                     last = Instant::now();
+                    let place = match kind {
+                        Kind::Video => order.place(packet.header.timestamp),
+                        Kind::Audio => Place::Next,
+                    };
                     if stopped
                         && kind == Kind::Video
                         && let Some((_, input)) = &playing
                     {
                         input.after_a_hole();
                         let _ = ask.try_send(());
+                    } else if let (Place::Jump, Some((_, input))) = (place, &playing) {
+                        input.after_a_hole();
                     }
-                    if receiving.played.borrow().has(kind) {
+                    if place != Place::Stale && receiving.played.borrow().has(kind) {
                         play(kind, packet, &receiving, &ask, &mut playing);
                     }
                 }

@@ -13,11 +13,20 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tracing::{debug, error, info, warn};
 
+/// When a line changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stamp {
+    /// By the kernel's monotonic clock. Only differences of it are used.
+    At(Duration),
+    /// Nobody saw it change, only how it is after that: it counts from when it is read.
+    Unseen,
+}
+
 /// One change of a line, stamped by whoever saw it first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edge {
-    /// The kernel's monotonic time of the change. Only differences of it are used.
-    pub(crate) at: Duration,
+    /// When.
+    pub(crate) at: Stamp,
     /// Whether the line is now in its active state.
     pub(crate) active: bool,
 }
@@ -88,11 +97,13 @@ impl LineClock {
     }
 
     fn stamp(&mut self, edge: Edge) -> Duration {
-        let machine = match self.anchor {
-            Some((stamp, machine)) => machine + edge.at.saturating_sub(stamp),
-            None => self.now(),
+        let machine = match (edge.at, self.anchor) {
+            (Stamp::At(at), Some((stamp, machine))) => machine + at.saturating_sub(stamp),
+            (Stamp::At(_), None) | (Stamp::Unseen, _) => self.now(),
         };
-        self.anchor = Some((edge.at, machine));
+        if let Stamp::At(at) = edge.at {
+            self.anchor = Some((at, machine));
+        }
         self.machine = machine;
         self.read = Instant::now();
         machine
@@ -213,8 +224,16 @@ mod tests {
         async fn edge(&self, at_ms: u64, active: bool) {
             // An offset far from zero, as a kernel that is up for a day would stamp.
             let at = Duration::from_secs(86_400) + Duration::from_millis(at_ms);
-            let sent = self.edges.send(Edge { at, active }).await;
-            sent.expect("the button task runs");
+            self.told(Edge { at: Stamp::At(at), active }).await;
+        }
+
+        /// The level was looked at, as after edges were lost.
+        async fn level(&self, active: bool) {
+            self.told(Edge { at: Stamp::Unseen, active }).await;
+        }
+
+        async fn told(&self, edge: Edge) {
+            self.edges.send(edge).await.expect("the button task runs");
         }
 
         async fn until(&mut self, wanted: ButtonState) {
@@ -251,6 +270,36 @@ mod tests {
         world.edge(0, true).await;
         world.edge(90, false).await;
         assert_eq!(world.presses.recv().await, PRESS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_lost_release_the_level_frees_the_button_and_the_next_press_rings() {
+        let mut world = world(false);
+        world.edge(0, true).await;
+        assert_eq!(world.presses.recv().await, PRESS);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        world.level(false).await;
+        world.until(ButtonState::Released).await;
+        world.edge(10_000, true).await;
+        assert_eq!(world.presses.recv().await, PRESS);
+        world.edge(10_400, false).await;
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert_eq!(*world.state.borrow(), ButtonState::Released, "and it is not called stuck");
+        assert!(world.presses.try_recv().is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_level_read_before_any_edge_does_not_set_the_clock_of_those_that_follow() {
+        let mut world = world(false);
+        world.level(false).await;
+        world.edge(0, true).await;
+        world.edge(5, false).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        world.level(true).await;
+        assert_eq!(world.presses.recv().await, PRESS, "one that was seen by its level alone");
+        world.edge(1_400, false).await;
+        world.until(ButtonState::Released).await;
+        assert!(world.presses.try_recv().is_err(), "the glitch before it rang nobody");
     }
 
     #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@
 //! kernels, names and labels do not. Thin on purpose; nothing here decides anything.
 
 use super::LineError;
-use super::button::{Edge, Edges};
+use super::button::{Edge, Edges, Stamp};
 use super::list::{Hold, ListedChip, ListedLine, Way};
 use super::output::Drive;
 use crate::config::{Active, Bias, ButtonWiring, Line, LineName};
@@ -252,7 +252,7 @@ fn read_one(request: &Request) -> gpiocdev::Result<Option<Edge>> {
     }
     let event = request.read_edge_event()?;
     Ok(Some(Edge {
-        at: Duration::from_nanos(event.timestamp_ns),
+        at: Stamp::At(Duration::from_nanos(event.timestamp_ns)),
         // The kernel turns the edges of an active-low line round.
         active: event.kind == EdgeKind::Rising,
     }))

@@ -5,13 +5,17 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 /// How many records `status` can show; the oldest go first.
 const KEPT_RECORDS: usize = 32;
+
+/// How long an emergency waits in all for outputs that other threads are busy with: much longer than any of them takes
+/// to drive a line, and short beside a relay left on.
+const EMERGENCY: Duration = Duration::from_millis(50);
 
 /// A claimed line of some back-end.
 pub(crate) trait Drive: Send {
@@ -159,27 +163,37 @@ impl Guarded {
         outputs.push(Arc::downgrade(&output.0));
     }
 
-    fn off(&self) {
-        // Never waits: the panicking thread may itself hold one of these locks.
+    /// Waits no longer than `patience`: the panicking thread may itself hold one of the locks.
+    fn off(&self, patience: Duration) {
+        let begun = Instant::now();
+        while !self.off_if_free() && begun.elapsed() < patience {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Switches off what nobody else is busy with. Whether that was all.
+    fn off_if_free(&self) -> bool {
         let outputs = match self.0.try_lock() {
             Ok(outputs) => outputs,
             Err(std::sync::TryLockError::Poisoned(outputs)) => outputs.into_inner(),
-            Err(std::sync::TryLockError::WouldBlock) => return,
+            Err(std::sync::TryLockError::WouldBlock) => return false,
         };
+        let mut all = true;
         for output in outputs.iter().filter_map(Weak::upgrade) {
             match output.try_lock() {
                 Ok(mut state) => state.close(),
                 Err(std::sync::TryLockError::Poisoned(state)) => state.into_inner().close(),
-                Err(std::sync::TryLockError::WouldBlock) => {}
+                Err(std::sync::TryLockError::WouldBlock) => all = false,
             };
         }
+        all
     }
 }
 
 /// Switches every real output off, for good. For ends that run no destructors, such as
 /// `std::process::exit`; a panic calls it by itself.
 pub fn all_outputs_off() {
-    GUARDED.off();
+    GUARDED.off(EMERGENCY);
 }
 
 /// Timed pulses on one output, given by a task of its own.
@@ -283,10 +297,50 @@ mod tests {
         let guarded = Guarded(Mutex::new(Vec::new()));
         guarded.watch(&output);
         output.set(true);
-        guarded.off();
+        guarded.off(EMERGENCY);
         assert!(!line.is_on());
         output.set(true);
         assert!(!line.is_on());
+    }
+
+    #[test]
+    fn an_output_another_thread_is_busy_with_is_switched_off_all_the_same() {
+        let (line, other) = (SimLine::new(false), SimLine::new(false));
+        let output = Output::new("relay", Box::new(line.clone()), None);
+        let second = Output::new("chime", Box::new(other.clone()), None);
+        let guarded = Guarded(Mutex::new(Vec::new()));
+        guarded.watch(&output);
+        guarded.watch(&second);
+        output.set(true);
+        second.set(true);
+        std::thread::scope(|scope| {
+            let busy = lock(&output.0);
+            // So patient that a slow machine changes nothing.
+            let emergency = scope.spawn(|| guarded.off(Duration::from_secs(60)));
+            std::thread::sleep(Duration::from_millis(10));
+            drop(busy);
+            emergency.join().expect("no panic");
+        });
+        assert!(!line.is_on());
+        assert!(!other.is_on());
+    }
+
+    #[test]
+    fn an_emergency_does_not_wait_for_ever_and_leaves_no_free_output_on() {
+        let (line, other) = (SimLine::new(false), SimLine::new(false));
+        let output = Output::new("relay", Box::new(line.clone()), None);
+        let second = Output::new("chime", Box::new(other.clone()), None);
+        let guarded = Guarded(Mutex::new(Vec::new()));
+        guarded.watch(&output);
+        guarded.watch(&second);
+        second.set(true);
+        let busy = lock(&output.0);
+        let begun = Instant::now();
+        guarded.off(EMERGENCY);
+        assert!(begun.elapsed() >= EMERGENCY);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        drop(busy);
+        assert!(!other.is_on());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! For a PC, a test or a board with no wires yet. `ctl press` presses any panel and is not here.
 
-use super::button::{Edge, Edges};
+use super::button::{Edge, Edges, Stamp};
 use super::output::Drive;
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal};
@@ -98,7 +98,7 @@ impl Edges for Fingers {
                 false
             }
         };
-        Ok(Edge { at: self.start.elapsed(), active })
+        Ok(Edge { at: Stamp::At(self.start.elapsed()), active })
     }
 }
 

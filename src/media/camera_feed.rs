@@ -4,10 +4,10 @@
 //! element behind (seen with 1.22, media.md). So the node is read here, and closed when its call is over. A thread
 //! of its own, because a driver waits as long as it likes.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use gst::prelude::*;
@@ -21,6 +21,7 @@ use v4l::video::Capture as _;
 use v4l::video::capture::Parameters;
 use v4l::{Device, Format, FourCC, Fraction};
 
+use super::bell::lock;
 use super::devices_video::not_opened;
 use super::plan_camera::CameraFeed;
 
@@ -28,16 +29,40 @@ use super::plan_camera::CameraFeed;
 const BUFFERS: u32 = 4;
 /// How long one wait for a picture lasts at most: so late the end of the feed is noticed.
 const WAIT: Duration = Duration::from_millis(200);
+/// How long the end of a feed is waited for. Some drivers hang when they are told to stop.
+const END: Duration = Duration::from_secs(1);
 /// A picture older than this has a time stamp of another clock.
 const OLDEST: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// A device that is gone.
 const ENODEV: i32 = 19;
 
-/// A camera being read. It is closed when this is dropped, after [`WAIT`] at most if its driver is well.
+/// The nodes that are being read, or were left to a driver that hangs. Who opened such a node again would hang as well.
+static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// A node in [`HELD`], until this is dropped.
+#[derive(Debug)]
+struct Held(String);
+
+impl Held {
+    /// `None` if the node is held already.
+    fn take(path: &str) -> Option<Self> {
+        lock(&HELD).insert(path.to_owned()).then(|| Self(path.to_owned()))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        lock(&HELD).remove(&self.0);
+    }
+}
+
+/// A camera being read. It is closed when this is dropped, after [`WAIT`] at most if its driver is well. One that hangs
+/// is left to its thread after [`END`], and cannot be opened again before that has ended.
 #[derive(Debug)]
 pub(super) struct Feeding {
+    path: String,
     over: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    ended: mpsc::Receiver<()>,
 }
 
 impl Feeding {
@@ -47,31 +72,64 @@ impl Feeding {
     /// A sentence saying what the camera does not do.
     pub(super) fn start(wanted: &CameraFeed, source: gst_app::AppSrc) -> Result<Self, String> {
         let path = wanted.path.clone();
+        let held = Held::take(&path).ok_or_else(|| {
+            format!(
+                "{path}: its driver has not let go of it since it was read last; if it stays so, take the \
+                 camera's power away"
+            )
+        })?;
         let device = open(wanted).map_err(|why| format!("{path}: {why}"))?;
         let stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS);
         let mut stream = stream.map_err(|error| format!("{path} gives no buffers: {error}"))?;
         stream.set_timeout(WAIT);
-        let over = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&over);
-        let thread = std::thread::Builder::new().name("camera".to_owned()).spawn(move || {
-            if let Err(error) = read(&mut stream, &source, &seen) {
+        Self::on_a_thread(held, move |over| {
+            if let Err(error) = read(&mut stream, &source, over) {
                 gst::element_error!(source, gst::ResourceError::Read, ("{path}: {error}"));
             }
             close(stream, &path);
             drop(device);
+        })
+    }
+
+    /// Lets a thread read. `read` closes the device when it is told that it is over.
+    fn on_a_thread(
+        held: Held,
+        read: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<Self, String> {
+        let path = held.0.clone();
+        let over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&over);
+        let (end, ended) = mpsc::channel();
+        let thread = std::thread::Builder::new().name("camera".to_owned()).spawn(move || {
+            read(&seen);
+            // First: whoever is told of the end may open the camera again.
+            drop(held);
+            // Nobody listens any more when it took too long.
+            let _ = end.send(());
         });
-        let thread = thread.map_err(|error| {
-            format!("no thread for the camera: {error}; raise the system's limit on threads")
-        })?;
-        Ok(Self { over, thread: Some(thread) })
+        match thread {
+            Ok(_) => Ok(Self { path, over, ended }),
+            Err(error) => Err(format!(
+                "no thread for the camera: {error}; raise the system's limit on threads"
+            )),
+        }
     }
 }
 
 impl Drop for Feeding {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::warn!("the camera's thread ended badly");
+        match self.ended.recv_timeout(END) {
+            Ok(()) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                tracing::warn!(path = self.path, "the camera's thread ended badly");
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => tracing::warn!(
+                path = self.path,
+                "the camera's driver does not end within {} s; it is left alone, and the camera is not opened again \
+                 before it has ended",
+                END.as_secs()
+            ),
         }
     }
 }
@@ -202,19 +260,63 @@ fn close(mut stream: Stream<'_>, path: &str) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_camera_that_is_not_there_is_named() {
-        super::super::init().expect("GStreamer starts");
-        let wanted = CameraFeed {
-            path: "/dev/nonexistent".to_owned(),
+    fn wanted(path: &str) -> CameraFeed {
+        CameraFeed {
+            path: path.to_owned(),
             fourcc: *b"YUYV",
             width: 640,
             height: 480,
             row: Some(1280),
             rate: Some((30, 1)),
-        };
+        }
+    }
+
+    fn refusal(path: &str) -> String {
+        super::super::init().expect("GStreamer starts");
         let source = gst_app::AppSrc::builder().build();
-        let error = Feeding::start(&wanted, source).expect_err("there is none");
+        Feeding::start(&wanted(path), source).expect_err("it cannot be read")
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_named() {
+        let error = refusal("/dev/nonexistent");
         assert!(error.starts_with("/dev/nonexistent: "), "{error}");
+        assert_eq!(refusal("/dev/nonexistent"), error, "what was not opened is not held");
+    }
+
+    #[test]
+    fn a_driver_that_hangs_holds_up_nobody_and_is_not_opened_again_before_it_has_ended() {
+        let path = "/dev/hangs";
+        let (let_go, hangs) = mpsc::channel::<()>();
+        let held = Held::take(path).expect("nobody has it");
+        let feeding = Feeding::on_a_thread(held, move |_| {
+            let _ = hangs.recv_timeout(Duration::from_secs(60));
+        });
+        let begun = std::time::Instant::now();
+        drop(feeding.expect("a thread"));
+        assert!(begun.elapsed() >= END, "it is given the time to end");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        let error = refusal(path);
+        assert!(error.contains("has not let go of it"), "{error}");
+
+        drop(let_go);
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while refusal(path).contains("has not let go of it") {
+            assert!(std::time::Instant::now() < deadline, "its thread ends");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_feed_that_ends_is_closed_when_it_is_dropped() {
+        let path = "/dev/ends";
+        let held = Held::take(path).expect("nobody has it");
+        let feeding = Feeding::on_a_thread(held, |over| {
+            while !over.load(Ordering::Acquire) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        drop(feeding.expect("a thread"));
+        assert!(Held::take(path).is_some(), "it can be opened at once");
     }
 }

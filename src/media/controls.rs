@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ use super::plan_camera::{ControlsPlan, Wish};
 pub const CHILD: [&str; 2] = ["devices", "--controls"];
 /// How long the child may take. A camera that sleeps takes most of a second to answer.
 const CHILD_TIME: Duration = Duration::from_secs(5);
+/// How long the child's end is waited for. One that hangs in a driver cannot even be killed.
+const CHILD_END: Duration = Duration::from_secs(1);
 /// The longest list that is read. A camera has some thirty controls of 200 bytes.
 const LONGEST_LIST: u64 = 256 * 1024;
 
@@ -176,7 +178,7 @@ fn number(value: &Value) -> Option<i64> {
     }
 }
 
-/// What can be set on a camera, asked by a child of this program. Takes some milliseconds, 5 s at most.
+/// What can be set on a camera, asked by a child of this program. Takes some milliseconds, 6 s at most.
 ///
 /// # Errors
 /// A sentence: the node cannot be opened, or the child came to grief.
@@ -212,18 +214,40 @@ pub fn controls(path: &str) -> Result<Vec<CameraControl>, String> {
     {
         tracing::debug!(%error, "the program that asks had ended");
     }
-    let status =
-        child.wait().map_err(|error| format!("the program that asks is lost ({error})"))?;
-    match text {
-        Ok(Ok(text)) if status.success() => serde_json::from_str(&text)
+    let status = end_of(child, CHILD_END);
+    match (text, status) {
+        (Err(_), _) => Err(format!("no answer in {} s", CHILD_TIME.as_secs())),
+        (Ok(Err(error)), _) => Err(format!("the answer cannot be read ({error})")),
+        (Ok(Ok(_)), Err(why)) => Err(why),
+        (Ok(Ok(text)), Ok(status)) if status.success() => serde_json::from_str(&text)
             .map_err(|error| format!("the answer makes no sense ({error})")),
-        Ok(Ok(text)) if !text.trim().is_empty() => Err(text.trim().to_owned()),
-        Ok(Ok(_)) => Err(format!(
+        (Ok(Ok(text)), Ok(_)) if !text.trim().is_empty() => Err(text.trim().to_owned()),
+        (Ok(Ok(_)), Ok(status)) => Err(format!(
             "the crate that asks does not know a control of this camera ({status}); those with well-known names \
              can be set all the same"
         )),
-        Ok(Err(error)) => Err(format!("the answer cannot be read ({error})")),
-        Err(_) => Err(format!("no answer in {} s", CHILD_TIME.as_secs())),
+    }
+}
+
+/// How a child ended, waited for in a thread of its own, which stays with it when this gives up.
+///
+/// # Errors
+/// A sentence: it has not ended in time, or nobody can wait for it.
+fn end_of(mut child: Child, limit: Duration) -> Result<ExitStatus, String> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let waiter = std::thread::Builder::new().name("controls-end".to_owned()).spawn(move || {
+        // Nobody listens any more when the time was over.
+        let _ = tell.send(child.wait());
+    });
+    if let Err(error) = waiter {
+        return Err(format!("no thread to wait for the program that asks ({error})"));
+    }
+    match told.recv_timeout(limit) {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(error)) => Err(format!("the program that asks is lost ({error})")),
+        Err(_) => {
+            Err("the program that asks does not end; the camera's driver may hang".to_owned())
+        }
     }
 }
 
@@ -299,6 +323,32 @@ mod tests {
         for (name, _) in STANDARD {
             assert_eq!(control_name(name), *name);
         }
+    }
+
+    #[test]
+    fn a_child_that_does_not_end_is_not_waited_for_without_limit_and_is_reaped_when_it_does() {
+        let child = Command::new("sleep").arg("60").spawn().expect("sleep starts");
+        let id = child.id();
+        let begun = std::time::Instant::now();
+        let why = end_of(child, Duration::from_millis(50)).expect_err("it sleeps");
+        assert!(why.contains("does not end"), "{why}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        let folder = std::path::PathBuf::from(format!("/proc/{id}"));
+        assert!(folder.exists(), "it goes on");
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(id).expect("a process id"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("it is ours");
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while folder.exists() {
+            assert!(std::time::Instant::now() < deadline, "it is no zombie");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    #[test]
+    fn a_child_that_ends_tells_how() {
+        let child = Command::new("false").spawn().expect("false starts");
+        let status = end_of(child, Duration::from_secs(30)).expect("it has ended");
+        assert_eq!(status.code(), Some(1));
     }
 
     #[test]

@@ -205,7 +205,7 @@ pub fn microphone_source(
             })
         }
         Source::Device(wanted) => {
-            if let Some(found) = probe.sound_cards.iter().find(|card| card.answers_to(wanted)) {
+            if let Some(found) = card_meant(wanted, probe) {
                 return card(found);
             }
             match alsa_name(wanted, probe) {
@@ -273,7 +273,7 @@ pub fn speaker(board: &Board, probe: &Probe) -> SpeakerPlan {
             stands_in: false,
         },
         Source::Device(wanted) => {
-            if let Some(found) = probe.sound_cards.iter().find(|card| card.answers_to(wanted)) {
+            if let Some(found) = card_meant(wanted, probe) {
                 return card(found);
             }
             match alsa_name(wanted, probe) {
@@ -306,6 +306,20 @@ fn own_rate(card: &SoundCard, limits: Option<&PcmLimits>) -> (String, Option<u32
 
 fn at_rate(rate: Option<u32>) -> String {
     rate.map_or_else(String::new, |rate| format!(" ! audio/x-raw,rate={rate}"))
+}
+
+/// The card the owner means by its id, its name, or a name of ALSA's for its first device, as `intercomd devices` gives
+/// it. Only what the first device does by itself is known: ALSA's other names go through as they are.
+fn card_meant<'a>(wanted: &str, probe: &'a Probe) -> Option<&'a SoundCard> {
+    let id = card_of_first_device(wanted);
+    probe.sound_cards.iter().find(|card| card.answers_to(wanted) || id == Some(card.id.as_str()))
+}
+
+fn card_of_first_device(name: &str) -> Option<&str> {
+    let (kind, rest) = name.split_once(':')?;
+    let device = rest.split_once(',').map_or("0", |(_, device)| device);
+    let is_first = matches!(kind, "hw" | "plughw") && matches!(device, "0" | "DEV=0");
+    card_of(name).filter(|_| is_first)
 }
 
 /// The card's id in one of ALSA's own names, such as `plughw:CARD=panel,DEV=0`.
@@ -417,6 +431,40 @@ mod tests {
         let strange = PcmLimits { usable: false, ..limits(&[48_000]) };
         probe.sound_limits.plays.insert("panel".to_owned(), strange);
         assert!(speaker(&board, &probe).text.contains("plughw:CARD=panel"));
+    }
+
+    #[test]
+    fn a_card_named_as_the_listing_advises_is_used_at_its_own_rate_too() {
+        let mut probe = machine();
+        let limits = PcmLimits { usable: true, rates: vec![44_100], nearest: 44_100 };
+        probe.sound_limits.plays.insert("panel".to_owned(), limits.clone());
+        probe.sound_limits.records.insert("panel".to_owned(), limits);
+        let both = |name: &str| {
+            let device = || Source::Device(name.to_owned());
+            let board = board(device(), device());
+            (text(&board, &probe).0, speaker(&board, &probe))
+        };
+        for name in
+            ["plughw:CARD=panel", "hw:CARD=panel", "plughw:CARD=panel,DEV=0", "hw:panel,0", "panel"]
+        {
+            let (microphone, speaker) = both(name);
+            let own = "alsasrc device=\"hw:CARD=panel\"";
+            assert!(microphone.starts_with(own), "{name}: {microphone}");
+            assert!(microphone.contains("! audio/x-raw,rate=44100 !"), "{name}: {microphone}");
+            let own = "audio/x-raw,rate=44100 ! alsasink device=\"hw:CARD=panel\"";
+            assert!(speaker.text.contains(own), "{name}: {}", speaker.text);
+            assert_eq!(speaker.card.as_deref(), Some("panel"), "{name}");
+        }
+        // Of these devices nothing is known, and of the last not even the card.
+        for name in
+            ["plughw:CARD=panel,DEV=1", "hw:panel,1", "sysdefault:CARD=panel", "hw:CARD=other"]
+        {
+            let (microphone, speaker) = both(name);
+            let as_named = format!("device=\"{name}\"");
+            assert!(microphone.contains(&as_named), "{microphone}");
+            assert!(speaker.text.contains(&as_named), "{}", speaker.text);
+            assert!(!microphone.contains("rate=44100"), "{microphone}");
+        }
     }
 
     #[test]

@@ -6,21 +6,26 @@
 //! configuration that was there before is kept beside it.
 
 mod draft;
+mod unit;
 
 use std::fs;
 use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::mpsc;
 
 use crate::config::names::check_channel;
+use crate::config::verdict::{Grade, Verdict};
 use crate::config::{CONFIG_FILE, Loaded, Settings, edit, whole_file};
 use crate::hardware::{ButtonEvent, Panel};
+use crate::lines::login;
 use crate::media::devices;
 use crate::media::found::Probe;
+use crate::signalling::trial;
+use unit::{Rest, Systemctl};
 
 /// The configuration as installed, for a machine that has none.
 const REFERENCE: &str = include_str!("../docs/config.toml");
@@ -98,30 +103,52 @@ pub enum SetupError {
     /// The screen is gone.
     #[error("cannot write the questions: {0}")]
     Output(io::Error),
+    /// The service does not let the door in.
+    #[error(
+        "the door does not get in at the service; the configuration is written. Correct what stands above, and run \
+         `intercomd setup` again"
+    )]
+    NotLetIn,
+    /// systemd does not do what is asked of it.
+    #[error(
+        "{0}; the configuration is written. Run this as root; `journalctl -u intercomd` says what the door says"
+    )]
+    Systemd(String),
+}
+
+/// What set-up does beside asking and writing. A test does something else.
+struct Hands<'a> {
+    /// `None` where no systemd runs.
+    systemctl: Option<Systemctl<'a>>,
+    /// Has the door started even if a person breaks set-up off.
+    mind_signals: &'a dyn Fn(),
+    /// Tries the button, and all the self-test does, which tells what it finds. Whether nothing is bad.
+    try_all: &'a dyn Fn(&Loaded) -> bool,
+    /// Tries to get in at the service.
+    try_service: &'a dyn Fn(&Settings) -> Vec<Verdict>,
 }
 
 /// Runs the dialogue on standard input and output. Exit codes: 0 set up, 1 not.
 #[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
 pub fn run(args: &SetupArgs) -> ExitCode {
     let path = args.config.clone().unwrap_or_else(|| CONFIG_FILE.into());
-    let mut talk =
-        Talk { answers: io::stdin().lock(), questions: io::stdout().lock(), asks: !args.yes };
-    let outcome = talk.whole(args, &path, &probe);
-    let loaded = match outcome {
-        Ok(loaded) => loaded,
+    let systemctl: Systemctl<'_> = &unit::systemctl;
+    let hands = Hands {
+        systemctl: Path::new("/run/systemd/system").exists().then_some(systemctl),
+        mind_signals: &unit::start_when_broken_off,
+        try_all: &try_all,
+        try_service: &try_service,
+    };
+    // Standard output is not locked: the tests say something, too.
+    let mut talk = Talk { answers: io::stdin().lock(), questions: io::stdout(), asks: !args.yes };
+    let written = talk.whole(args, &path, &probe);
+    match written.and_then(|loaded| talk.finish(args, &loaded, &hands)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("intercomd setup: {why}");
-            return ExitCode::FAILURE;
+            ExitCode::FAILURE
         }
-    };
-    drop(talk.questions);
-    drop(talk.answers);
-    if !args.no_test {
-        try_button(&loaded.settings);
-        // It tells everything itself; a camera that is not there yet is no reason not to start.
-        let _ = crate::selftest::run_loaded(&loaded, false);
     }
-    if args.no_start { ExitCode::SUCCESS } else { start() }
 }
 
 fn probe() -> Probe {
@@ -216,7 +243,7 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
             };
             return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
         }
-        let own_way = has_own_way(text, folder);
+        let own_way = draft::has_own_way(text, folder);
         // A key that lies there is one to be used, unless the door gets in by other means.
         if !own_way && let Ok(text) = fs::read_to_string(folder.join(KEY_FILE)) {
             return draft::good_key(text.trim()).map(Some).map_err(SetupError::Wrong);
@@ -331,18 +358,63 @@ impl<A: BufRead, Q: Write> Talk<A, Q> {
             .map_err(|source| file("write", path, source))?;
         self.say(&format!("Wrote {}", path.display()))
     }
-}
 
-/// Whether the configuration says how the door gets in at the service in another way than set-up would.
-fn has_own_way(text: &str, folder: &Path) -> bool {
-    let table = text.parse::<toml::Table>().ok();
-    let uplink = table.as_ref().and_then(|table| table.get("uplink")?.as_table());
-    uplink.is_some_and(|uplink| {
-        let key_file = uplink.get("key_file").and_then(toml::Value::as_str);
-        key_file
-            .is_some_and(|name| name != CREDENTIAL && folder.join(name) != folder.join(KEY_FILE))
-            || ["token_command", "token_url"].iter().any(|way| uplink.contains_key(*way))
-    })
+    /// Tries what was written, with the door at rest meanwhile, and starts it.
+    fn finish(
+        &mut self,
+        args: &SetupArgs,
+        loaded: &Loaded,
+        hands: &Hands<'_>,
+    ) -> Result<(), SetupError> {
+        // A door that ran is back whichever way this ends.
+        let mut rest = None;
+        if !args.no_test {
+            if let Some(systemctl) = hands.systemctl.filter(|systemctl| unit::runs(*systemctl)) {
+                self.say("\nThe door runs and holds camera and sound cards; it is stopped while they are tried.")?;
+                (hands.mind_signals)();
+                rest = Some(Rest::begin(systemctl).map_err(SetupError::Systemd)?);
+            }
+            if !(hands.try_all)(loaded) {
+                self.tell_what_is_wrong(&(hands.try_service)(&loaded.settings))?;
+            }
+        }
+        if args.no_start {
+            return Ok(());
+        }
+        let Some(systemctl) = hands.systemctl else {
+            return self.say("Start the door with: intercomd run");
+        };
+        unit::start(systemctl).map_err(SetupError::Systemd)?;
+        drop(rest);
+        self.say("The door runs. Pair a phone with: sudo intercomd ctl pair")
+    }
+
+    /// After a self-test that found something bad: a camera that is not there yet is no reason not to start the door; a
+    /// service that does not let it in is one, unless somebody wants it so.
+    fn tell_what_is_wrong(&mut self, service: &[Verdict]) -> Result<(), SetupError> {
+        self.say("\nNot all is well: see the lines above marked \"bad\", each with what to do.")?;
+        let mut bad = service.iter().filter(|verdict| verdict.grade == Grade::Bad).peekable();
+        if bad.peek().is_none() {
+            return Ok(());
+        }
+        self.say("The door does not get in at the service:")?;
+        for verdict in bad {
+            self.say(&format!("  bad  {}", verdict.words))?;
+            if !verdict.remedy.is_empty() {
+                self.say(&format!("       → {}", verdict.remedy))?;
+            }
+        }
+        let question = "Go on all the same, with phones in the local network only? yes or no";
+        let wanted = self.asks
+            && self
+                .ask(question, "no", |answer| match answer {
+                    "yes" => Ok(true),
+                    "no" => Ok(false),
+                    other => Err(format!("\"{other}\" is neither yes nor no")),
+                })
+                .unwrap_or(false);
+        if wanted { Ok(()) } else { Err(SetupError::NotLetIn) }
+    }
 }
 
 /// Names and words of the cameras.
@@ -364,6 +436,27 @@ fn cards(
 
 fn file(action: &'static str, path: &Path, source: io::Error) -> SetupError {
     SetupError::File { action, path: path.to_owned(), source }
+}
+
+/// Tries the button and what the self-test tries. Whether nothing is bad.
+fn try_all(loaded: &Loaded) -> bool {
+    try_button(&loaded.settings);
+    crate::selftest::run_loaded(loaded, false) == ExitCode::SUCCESS
+}
+
+/// What the service says to this door.
+fn try_service(settings: &Settings) -> Vec<Verdict> {
+    let Some(uplink) = &settings.uplink else { return Vec::new() };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            return vec![Verdict::bad(format!("the kernel gives no threads: {why}"), "try again")];
+        }
+    };
+    let login = login(&uplink.credential);
+    let tried = runtime.block_on(trial::service(&uplink.origin, &login, &settings.channel));
+    runtime.shutdown_background();
+    tried.verdicts
 }
 
 /// Waits for a press of the button this board has.
@@ -391,26 +484,6 @@ fn try_button(settings: &Settings) {
         }
         panel.close();
     });
-}
-
-/// Has systemd start the door, now and at every boot.
-#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
-fn start() -> ExitCode {
-    if !Path::new("/run/systemd/system").exists() {
-        println!("Start the door with: intercomd run");
-        return ExitCode::SUCCESS;
-    }
-    for words in [["enable", "intercomd"], ["restart", "intercomd"]] {
-        let done = Command::new("systemctl").args(words).status();
-        if !done.is_ok_and(|status| status.success()) {
-            println!(
-                "systemd did not do it; as root: systemctl enable intercomd && systemctl restart intercomd"
-            );
-            return ExitCode::FAILURE;
-        }
-    }
-    println!("The door runs. Pair a phone with: sudo intercomd ctl pair");
-    ExitCode::SUCCESS
 }
 
 #[cfg(test)]

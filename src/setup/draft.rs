@@ -28,6 +28,18 @@ pub fn good_key(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether the configuration says how the door gets in at the service in another way than set-up would.
+pub fn has_own_way(text: &str, folder: &Path) -> bool {
+    let table = text.parse::<toml::Table>().ok();
+    let uplink = table.as_ref().and_then(|table| table.get("uplink")?.as_table());
+    uplink.is_some_and(|uplink| {
+        let key_file = uplink.get("key_file").and_then(toml::Value::as_str);
+        key_file
+            .is_some_and(|name| name != CREDENTIAL && folder.join(name) != folder.join(KEY_FILE))
+            || ["token_command", "token_url"].iter().any(|way| uplink.contains_key(*way))
+    })
+}
+
 /// Reads the text as the daemon will, before anything of it stays: beside where it will lie, with the key and all
 /// other secrets as systemd hands them over.
 pub fn check(text: &str, key: Option<&str>, folder: &Path) -> Result<Loaded, SetupError> {

@@ -1,5 +1,6 @@
 //! Dialogues with set-up, and what lies in its folder after them.
 
+use std::cell::{Cell, RefCell};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use super::*;
@@ -203,4 +204,164 @@ fn the_keys_own_credential_has_no_stand_in() {
     let args = SetupArgs { yes: true, ..SetupArgs::default() };
     let (outcome, _) = talk(&args, folder.path(), "", &machine());
     assert!(matches!(outcome, Err(SetupError::Refused(why)) if why.contains("is not there")));
+}
+
+/// A machine with systemd, as far as set-up sees it.
+struct Machine {
+    runs: Cell<bool>,
+    /// What systemctl does not do.
+    refuses: &'static str,
+    /// What the self-test finds.
+    is_well: bool,
+    service: Vec<Verdict>,
+    told: RefCell<Vec<String>>,
+    /// Whether the door ran when it was tried; empty when nothing was tried.
+    tried: Cell<Option<bool>>,
+}
+
+impl Machine {
+    fn new(runs: bool, is_well: bool) -> Self {
+        Self {
+            runs: Cell::new(runs),
+            refuses: "nothing",
+            is_well,
+            service: Vec::new(),
+            told: RefCell::default(),
+            tried: Cell::new(None),
+        }
+    }
+
+    /// One whose service does not take the key.
+    fn refused(runs: bool) -> Self {
+        let known = Verdict::good("the service is reached with TLS");
+        let unknown = Verdict::bad("the service closed the connection", "copy the key again");
+        Self { service: vec![known, unknown], ..Self::new(runs, false) }
+    }
+
+    fn systemctl(&self, words: &[&str]) -> Result<(), String> {
+        let order = words[0];
+        self.told.borrow_mut().push(order.to_owned());
+        if order == self.refuses {
+            return Err(format!("systemctl {order} failed"));
+        }
+        match order {
+            "is-active" if !self.runs.get() => return Err("inactive".to_owned()),
+            "stop" => self.runs.set(false),
+            "start" | "restart" => self.runs.set(true),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What comes of the last part of set-up, and what was said.
+    fn finish(&self, args: &SetupArgs, answers: &str) -> (Result<(), SetupError>, String) {
+        let folder = folder();
+        let flags = SetupArgs { yes: true, ..SetupArgs::default() };
+        let loaded = talk(&flags, folder.path(), "", &Probe::default()).0.expect("written");
+        let systemctl = |words: &[&str]| self.systemctl(words);
+        let hands = Hands {
+            systemctl: Some(&systemctl),
+            mind_signals: &|| {},
+            try_all: &|_| {
+                self.tried.set(Some(self.runs.get()));
+                self.is_well
+            },
+            try_service: &|_| self.service.clone(),
+        };
+        let mut said = Vec::new();
+        let mut talk = Talk { answers: answers.as_bytes(), questions: &mut said, asks: !args.yes };
+        let outcome = talk.finish(args, &loaded, &hands);
+        (outcome, String::from_utf8(said).expect("text"))
+    }
+
+    fn was_told(&self, order: &str) -> bool {
+        self.told.borrow().iter().any(|told| told == order)
+    }
+}
+
+#[test]
+fn a_door_that_runs_rests_while_it_is_tried_and_runs_again_on_every_way_out() {
+    let script = SetupArgs { yes: true, ..SetupArgs::default() };
+    let no_start = SetupArgs { no_start: true, ..script.clone() };
+    for (machine, args, good) in [
+        (Machine::new(true, true), &script, true),
+        (Machine::new(true, true), &no_start, true),
+        (Machine::new(true, false), &script, true),
+        (Machine::refused(true), &script, false),
+        (Machine::refused(true), &no_start, false),
+        (Machine { refuses: "restart", ..Machine::new(true, true) }, &script, false),
+    ] {
+        let (outcome, said) = machine.finish(args, "");
+        assert_eq!(outcome.is_ok(), good, "{said}");
+        assert!(said.contains("it is stopped while"), "{said}");
+        assert_eq!(machine.tried.get(), Some(false), "tried at rest");
+        assert!(machine.runs.get(), "{:?}", machine.told.borrow());
+    }
+}
+
+#[test]
+fn a_door_that_does_not_run_is_not_stopped_and_without_tests_none_is() {
+    let script = SetupArgs { yes: true, ..SetupArgs::default() };
+    let machine = Machine::new(false, true);
+    machine.finish(&script, "").0.expect("set up");
+    assert_eq!(*machine.told.borrow(), ["is-active", "enable", "restart"]);
+    assert_eq!(machine.tried.get(), Some(false));
+    let machine = Machine::new(true, true);
+    machine.finish(&SetupArgs { no_test: true, ..script }, "").0.expect("set up");
+    assert_eq!(*machine.told.borrow(), ["enable", "restart"]);
+    assert_eq!(machine.tried.get(), None);
+}
+
+#[test]
+fn a_door_that_cannot_be_stopped_is_not_tried() {
+    let machine = Machine { refuses: "stop", ..Machine::new(true, true) };
+    let (outcome, _) = machine.finish(&SetupArgs { yes: true, ..SetupArgs::default() }, "");
+    let why = outcome.expect_err("it goes on").to_string();
+    assert!(why.contains("systemctl stop failed") && why.contains("as root"), "{why}");
+    assert_eq!(machine.tried.get(), None);
+    assert!(machine.was_told("start"), "a stop that is only late is made up for");
+}
+
+#[test]
+fn a_key_the_service_refuses_is_no_success_and_is_told_with_what_to_do() {
+    let machine = Machine::refused(false);
+    let (outcome, said) = machine.finish(&SetupArgs { yes: true, ..SetupArgs::default() }, "");
+    assert!(matches!(outcome, Err(SetupError::NotLetIn)), "{said}");
+    for words in ["does not get in", "the service closed the connection", "copy the key again"] {
+        assert!(said.contains(words), "{said}");
+    }
+    assert!(!said.contains("The door runs"), "{said}");
+    assert!(!said.contains("is reached"), "only what is bad: {said}");
+    assert!(!machine.was_told("restart"));
+}
+
+#[test]
+fn who_is_asked_may_go_on_without_the_service() {
+    for (answers, good) in [("perhaps\nyes\n", true), ("\n", false), ("no\n", false), ("", false)] {
+        let machine = Machine::refused(false);
+        let (outcome, said) = machine.finish(&SetupArgs::default(), answers);
+        assert!(said.contains("all the same"), "{said}");
+        assert_eq!(outcome.is_ok(), good, "{answers:?}: {said}");
+        assert_eq!(machine.was_told("restart"), good);
+    }
+}
+
+#[test]
+fn a_camera_that_is_not_there_yet_is_told_and_is_no_reason_not_to_start() {
+    let machine = Machine::new(false, false);
+    let (outcome, said) = machine.finish(&SetupArgs::default(), "");
+    outcome.expect("set up");
+    assert!(said.contains("Not all is well") && said.contains("The door runs"), "{said}");
+}
+
+#[test]
+fn an_order_that_fails_or_is_not_done_in_time_is_told() {
+    let long = Duration::from_secs(60);
+    assert_eq!(unit::order("true", &[], long), Ok(()));
+    let why = unit::order("false", &["x"], long).expect_err("it fails");
+    assert!(why.contains("`false x` failed"), "{why}");
+    let begun = std::time::Instant::now();
+    let why = unit::order("sleep", &["60"], Duration::from_millis(50)).expect_err("it sleeps");
+    assert!(why.contains("was not done"), "{why}");
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }

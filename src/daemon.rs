@@ -270,8 +270,8 @@ impl House {
         })
     }
 
-    /// The one line that says the door is ready. The page's address carries the hub's key, so it is
-    /// kept out of logs and out of the journal.
+    /// The one line that says the door is ready. The page's address carries the hub's key, so all of it is shown at
+    /// a terminal only: whatever else takes our output may keep it.
     fn announce(&self) {
         let version = env!("CARGO_PKG_VERSION");
         let public = self.hands.address().map(|address| {
@@ -283,13 +283,10 @@ impl House {
             None => info!("intercomd {version} is ready; no page is served in the local network"),
         }
         notify::ready("waiting for the doorbell");
-        let in_journal = std::env::var_os("JOURNAL_STREAM").is_some();
-        let shown = match self.hands.address() {
-            Some(_) if in_journal && !std::io::stdout().is_terminal() => {
-                format!("{} (`intercomd ctl status` shows the full address)", public.unwrap_or(""))
-            }
-            Some(address) => address.to_owned(),
-            None => "no page is served in the local network".to_owned(),
+        let shown = match (self.hands.address(), public) {
+            (Some(address), _) if std::io::stdout().is_terminal() => address.to_owned(),
+            (_, Some(page)) => format!("{page} (`intercomd ctl pair` shows the full address)"),
+            (_, None) => "no page is served in the local network".to_owned(),
         };
         // Whoever started us may not read our output; that is no reason not to run.
         let _ = writeln!(std::io::stdout(), "intercomd ready: {shown}");

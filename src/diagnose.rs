@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::config::{self, Credential, LoadArgs, Settings};
+use crate::config::{self, Credential, LoadArgs, Loaded, Problems, Settings};
 use crate::devices;
 use crate::service::control::Status;
 use crate::service::redact::redact;
@@ -26,7 +26,7 @@ const LONGEST_LOG: u64 = 256 * 1024;
 /// The report. `status` is what the daemon said, or why it said nothing.
 pub fn report(status: Result<Status, String>, args: &LoadArgs) -> String {
     let loaded = config::load(args);
-    let secrets = loaded.as_ref().map_or_else(|_| Vec::new(), |loaded| secrets(&loaded.settings));
+    let secrets = to_hide(&loaded, status.as_ref().ok(), args);
     let mut text = String::from(
         "A report of an intercomd door. Keys, passwords and addresses that hold them are taken out; names of persons\n\
          in the log are not. Read it before you give it away.\n",
@@ -125,6 +125,27 @@ fn log() -> String {
     }
 }
 
+/// Everything that is nobody's business, however far the configuration could be read.
+fn to_hide(
+    loaded: &Result<Loaded, Problems>,
+    status: Option<&Status>,
+    args: &LoadArgs,
+) -> Vec<String> {
+    let mut found = match loaded {
+        Ok(loaded) => secrets(&loaded.settings),
+        Err(_) => {
+            let salvage = config::salvage(args);
+            let named = salvage.secrets.iter().map(|secret| secret.expose().to_owned());
+            named.chain(hub_key(&salvage.state_dir)).collect()
+        }
+    };
+    // The daemon may run with another configuration than the one that was read now.
+    let address = status.and_then(|status| status.address.as_deref());
+    let key = address.and_then(|address| address.split_once("&key=")).map(|(_, key)| key);
+    found.extend(key.and_then(|key| key.split('&').next()).map(str::to_owned));
+    found
+}
+
 /// Everything in these settings that is nobody's business, and the hub's key.
 fn secrets(settings: &Settings) -> Vec<String> {
     let mut found = Vec::new();
@@ -168,4 +189,31 @@ fn secrets(settings: &Settings) -> Vec<String> {
 fn hub_key(state_dir: &Path) -> Option<String> {
     let key = std::fs::read_to_string(state_dir.join(signalling::HUB_KEY_FILE)).ok()?;
     Some(key.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_door_whose_configuration_does_not_load_the_hub_key_and_the_named_secrets_are_hidden() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let put = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(name), text).expect("written");
+        };
+        let text =
+            "channel = \nstate_dir = \"state\"\n[[hooks.webhook]]\nsecret_file = \"its.secret\"\n";
+        put("config.toml", text);
+        put("its.secret", "signs-all-deliveries\n");
+        std::fs::create_dir(dir.path().join("state")).expect("a folder");
+        put("state/lan.key", "an-owner-s-own-hub-key\n");
+        let args = LoadArgs { config: Some(dir.path().join("config.toml")), ..LoadArgs::default() };
+        let loaded = config::load(&args);
+        assert!(loaded.is_err(), "{loaded:?}");
+        let address = Some("https://door/#channel=a&key=of-the-running-door&name=x".to_owned());
+        let status = Status { address, ..Status::default() };
+        let hidden = to_hide(&loaded, Some(&status), &args);
+        let line = "signs-all-deliveries an-owner-s-own-hub-key of-the-running-door end";
+        assert_eq!(redact(line, &hidden), "[hidden] [hidden] [hidden] end");
+    }
 }

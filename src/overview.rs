@@ -160,3 +160,89 @@ fn uplink_status(uplink: &UplinkHandle) -> UplinkStatus {
         metadata: status.own_metadata.as_deref().cloned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{Board, Source, built_in_board};
+    use crate::media::{Capture, Playback};
+    use crate::service::health::Grade;
+
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    fn board(change: impl FnOnce(&mut Board)) -> Board {
+        let mut board = built_in_board("sim").expect("the simulated board is built in");
+        board.camera.source = Source::Off;
+        board.microphone.source = Source::Off;
+        board.display.source = Source::Off;
+        board.speaker.source = Source::Off;
+        change(&mut board);
+        board
+    }
+
+    /// How the door is when one of its parts says this of itself.
+    async fn grade_at(words: &str, mut said: impl FnMut() -> MediaStatus) -> Grade {
+        let waiting = async {
+            loop {
+                let media = said();
+                let all = [&media.microphone, &media.speaker, &media.display];
+                if all.iter().any(|part| part.contains(words)) {
+                    return health::of(&Status { media, ..Status::default() }).word;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let grade = tokio::time::timeout(LIMIT, waiting).await;
+        grade.unwrap_or_else(|_| panic!("never {words}: {:?}", said()))
+    }
+
+    async fn played(words: &str, change: impl FnOnce(&mut Board)) -> Grade {
+        let playback = Playback::new(&board(change));
+        playback.chime();
+        let said = || {
+            let status = playback.status();
+            MediaStatus {
+                speaker: status.speaker,
+                display: status.display,
+                ..MediaStatus::default()
+            }
+        };
+        let grade = grade_at(words, said).await;
+        playback.stop().await;
+        grade
+    }
+
+    async fn heard(words: &str, change: impl FnOnce(&mut Board)) -> Grade {
+        let capture = Capture::new(&board(change));
+        capture.set(true);
+        let said =
+            || MediaStatus { microphone: capture.status().microphone, ..MediaStatus::default() };
+        let grade = grade_at(words, said).await;
+        capture.stop().await;
+        grade
+    }
+
+    #[tokio::test]
+    async fn health_knows_by_what_the_media_say_whether_a_part_fails_or_is_off() {
+        let nowhere = || Source::Pipeline("no-such-element-anywhere".to_owned());
+        let card = || Source::Device("no such card".to_owned());
+        let off = "off, as the board says";
+        assert_eq!(played(off, |_| {}).await, Grade::Good);
+        assert_eq!(heard(off, |_| {}).await, Grade::Good);
+        let speaker = played("not playing", |board| board.speaker.source = nowhere()).await;
+        assert_eq!(speaker, Grade::Degraded);
+        let speaker =
+            played("the named card does not exist", |board| board.speaker.source = card()).await;
+        assert_eq!(speaker, Grade::Degraded);
+        let display = played("trying again", |board| {
+            (board.display.source, board.display.slates) = (nowhere(), true);
+        });
+        assert_eq!(display.await, Grade::Degraded);
+        let microphone = heard("no sound card called", |board| board.microphone.source = card());
+        assert_eq!(microphone.await, Grade::Degraded);
+        let microphone = heard("none (own pipeline", |board| board.microphone.source = nowhere());
+        assert_eq!(microphone.await, Grade::Degraded);
+    }
+}

@@ -12,7 +12,7 @@ use std::time::SystemTime;
 use serde_json::{Value, json};
 
 use crate::config::verdict::{Grade, Verdict};
-use crate::config::{self, LoadArgs, Loaded, Settings};
+use crate::config::{self, LoadArgs, Loaded, Problem, Problems, Settings};
 use crate::hands::ice_server;
 use crate::lines::login;
 use crate::media::room::Findings;
@@ -22,13 +22,12 @@ use crate::service::host;
 use crate::signalling::{lan, trial};
 
 /// Runs the test and prints what it found: 0 all is good or fair, 1 something is wrong.
-#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
 pub fn run(args: &LoadArgs, as_json: bool) -> ExitCode {
     match config::load(args) {
         Ok(loaded) => run_loaded(&loaded, as_json),
         Err(problems) => {
-            eprintln!("{problems}");
-            ExitCode::FAILURE
+            let parts = vec![("configuration", plain(problem_verdicts(&problems)))];
+            not_begun(&parts, &problems.to_string(), as_json)
         }
     }
 }
@@ -36,21 +35,23 @@ pub fn run(args: &LoadArgs, as_json: bool) -> ExitCode {
 /// The same with a configuration that has been read.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
 pub fn run_loaded(loaded: &Loaded, as_json: bool) -> ExitCode {
+    let mut parts = vec![("configuration", settings_report(&loaded.warnings))];
     if UnixStream::connect(&loaded.settings.socket).is_ok() {
-        eprintln!(
-            "the daemon is running and holds camera and sound cards; stop it first: systemctl stop intercomd"
-        );
-        return ExitCode::FAILURE;
+        let words = "the daemon is running and holds camera and sound cards";
+        let remedy = "stop it first: systemctl stop intercomd";
+        parts.push(("machine", plain(vec![Verdict::bad(words, remedy)])));
+        return not_begun(&parts, &format!("{words}; {remedy}"), as_json);
     }
     if !as_json {
         eprintln!("the speaker will be heard for some 8 s; keep quiet meanwhile");
     }
-    let mut parts = vec![("configuration", settings_report(&loaded.warnings))];
     match try_all(&loaded.settings) {
         Ok(more) => parts.extend(more),
         Err(why) => {
-            eprintln!("the kernel gives no threads: {why}");
-            return ExitCode::FAILURE;
+            let words = format!("the kernel gives no threads: {why}");
+            let remedy = "end what else runs here, or raise the system's limit on threads";
+            parts.push(("machine", plain(vec![Verdict::bad(words.clone(), remedy)])));
+            return not_begun(&parts, &format!("{words}; {remedy}"), as_json);
         }
     }
     if as_json {
@@ -62,6 +63,17 @@ pub fn run_loaded(loaded: &Loaded, as_json: bool) -> ExitCode {
         Grade::Bad => ExitCode::FAILURE,
         Grade::Good | Grade::Fair => ExitCode::SUCCESS,
     }
+}
+
+/// Ends before anything was tried: for a person in these words, for a program in the shape of a test that was run.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+fn not_begun(parts: &Parts, words: &str, as_json: bool) -> ExitCode {
+    if as_json {
+        println!("{}", to_json(parts));
+    } else {
+        eprintln!("{words}");
+    }
+    ExitCode::FAILURE
 }
 
 type Parts = Vec<(&'static str, PartReport)>;
@@ -145,6 +157,15 @@ fn settings_report(warnings: &[String]) -> PartReport {
     PartReport { verdicts, ..PartReport::default() }
 }
 
+fn problem_verdicts(problems: &Problems) -> Vec<Verdict> {
+    let bad = |problem: &Problem| {
+        let line = problem.to_string();
+        let words = line.strip_suffix(&format!("; {}", problem.fix)).unwrap_or(&line);
+        Verdict::bad(words, problem.fix.clone())
+    };
+    problems.0.iter().map(bad).collect()
+}
+
 fn worst(parts: &Parts) -> Grade {
     let grades =
         parts.iter().flat_map(|(_, part)| part.verdicts.iter().map(|verdict| verdict.grade));
@@ -220,6 +241,26 @@ mod tests {
         let verdict = Verdict::new(grade, "the echo is loud", "lower the volume");
         let part = PartReport { verdicts: vec![verdict], ..PartReport::default() };
         vec![("configuration", settings_report(&[])), ("sound", part)]
+    }
+
+    #[test]
+    fn a_problem_of_the_configuration_is_a_bad_line_with_its_place_and_its_remedy() {
+        let problem = Problem {
+            file: "config.toml".into(),
+            line: Some(7),
+            key: "camera.rate".into(),
+            what: "is 99; far too many".into(),
+            fix: "write 5 to 30".into(),
+        };
+        let parts = vec![("configuration", plain(problem_verdicts(&Problems(vec![problem]))))];
+        let value = to_json(&parts);
+        assert_eq!(value["result"], "bad");
+        let verdict = json!({
+            "grade": "bad",
+            "words": "config.toml:7: camera.rate: is 99; far too many",
+            "remedy": "write 5 to 30",
+        });
+        assert_eq!(value["parts"]["configuration"]["verdicts"], json!([verdict]));
     }
 
     #[test]

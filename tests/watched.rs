@@ -26,8 +26,13 @@ const SECRETS: [&str; 6] = [
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_intercomd"));
-    for variable in ["INTERCOMD_BOARD", "INTERCOMD_CHANNEL", "INTERCOMD_SOCKET", "STATE_DIRECTORY"]
-    {
+    for variable in [
+        "INTERCOMD_BOARD",
+        "INTERCOMD_CHANNEL",
+        "INTERCOMD_SOCKET",
+        "STATE_DIRECTORY",
+        "JOURNAL_STREAM",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -96,7 +101,7 @@ impl House {
         out.read_line(&mut line).expect("it says when it is ready");
         let log = fs::read_to_string(self.path("log")).unwrap_or_default();
         assert!(line.starts_with("intercomd ready"), "{line}{log}");
-        Door { child }
+        Door { child, line }
     }
 
     fn ctl(&self, words: &[&str]) -> Output {
@@ -124,6 +129,8 @@ impl House {
 
 struct Door {
     child: Child,
+    /// What it said when it was ready.
+    line: String,
 }
 
 impl Drop for Door {
@@ -224,6 +231,9 @@ fn the_report_of_a_running_door_has_every_part_and_no_secret() {
     let door = house.door();
     let address = house.status()["address"].as_str().expect("an address").to_owned();
     let (_, hub_key) = address.split_once("key=").expect("the hub's key");
+    // Not at a terminal; whoever has the pipe may keep what comes through it.
+    let line = &door.line;
+    assert!(!line.contains(hub_key) && line.contains("ctl pair"), "{line}");
     let config = house.path("config.toml");
     let output = house.ctl(&["diagnose", "--config", config.to_str().expect("a path")]);
     assert!(output.status.success(), "{output:?}");
@@ -251,6 +261,29 @@ fn the_report_of_a_running_door_has_every_part_and_no_secret() {
     let report = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success() && report.contains("the daemon told none"), "{report}");
     assert!(SECRETS.iter().chain([&hub_key]).all(|secret| !report.contains(*secret)));
+}
+
+#[test]
+fn a_self_test_that_cannot_begin_says_why_as_json_too() {
+    let house = House::new();
+    let verdict = |part: &str| {
+        let mut command = program();
+        command.args(["selftest", "--json", "--config"]).arg(house.path("config.toml"));
+        command.arg("--socket").arg(house.path("control.sock"));
+        let output = command.output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let value: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(value["result"], "bad", "{value}");
+        let verdict = value["parts"][part]["verdicts"][0].clone();
+        assert_eq!(verdict["grade"], "bad", "{value}");
+        assert_ne!(verdict["remedy"], "", "{value}");
+        verdict["words"].as_str().expect("words").to_owned()
+    };
+    let door = house.door();
+    assert!(verdict("machine").contains("the daemon is running"));
+    drop(door);
+    fs::write(house.path("config.toml"), "channel = 7\n").expect("written");
+    assert!(verdict("configuration").contains("channel"));
 }
 
 #[test]

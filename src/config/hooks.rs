@@ -91,8 +91,8 @@ impl HookEvent {
     }
 }
 
-/// A program that is run at events.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A program that is run at events. Its `Debug` shows no argument: one as short as a PIN is taken out of no report.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CommandHook {
     /// At which events.
     pub on: BTreeSet<HookEvent>,
@@ -100,6 +100,12 @@ pub struct CommandHook {
     pub run: Vec<String>,
     /// How long it may take, 1 s to 60 s.
     pub timeout: Duration,
+}
+
+impl std::fmt::Debug for CommandHook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CommandHook({:?} ..., {:?}, {:?})", self.run.first(), self.on, self.timeout)
+    }
 }
 
 /// A web address that is sent events as JSON.
@@ -495,6 +501,17 @@ fn unknown(word: &str) -> Wrong {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_argument_of_a_program_is_shown_however_short_it_is() {
+        let run = ["/usr/bin/open", "1234", "s3"].map(str::to_owned).to_vec();
+        let hook = CommandHook { on: BTreeSet::from([HookEvent::Ring]), run, timeout: TIMEOUT };
+        let hooks = HooksSettings { commands: vec![hook], ..HooksSettings::default() };
+        for shown in [format!("{hooks:?}"), format!("{hooks:#?}")] {
+            assert!(shown.contains("/usr/bin/open") && shown.contains("Ring"), "{shown}");
+            assert!(!shown.contains("1234") && !shown.contains("s3"), "{shown}");
+        }
+    }
 
     #[test]
     fn no_two_events_share_a_name() {

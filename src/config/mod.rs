@@ -31,6 +31,7 @@ mod profile;
 pub mod promises;
 mod publish;
 mod reader;
+mod salvage;
 mod secret;
 mod sound;
 mod uplink;
@@ -59,6 +60,7 @@ pub use outputs::{Outputs, outputs, outputs_within};
 pub use problem::{Problem, Problems};
 pub use profile::built_in_board;
 pub use publish::PublishSettings;
+pub use salvage::{Salvage, salvage, salvage_within};
 pub use secret::Secret;
 
 use crate::intercom::Rules;

@@ -172,7 +172,8 @@ fn not_a_word(path: &Path, noun: &'static str) -> Wrong {
     )
 }
 
-fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32)> {
+/// The bytes of a file of a secret's size, and its rights.
+pub(super) fn read_small(path: &Path) -> io::Result<(Vec<u8>, u32)> {
     // Asked before opening: opening a named pipe would wait for a writer for ever.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));

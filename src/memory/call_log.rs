@@ -7,9 +7,10 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::calls::Entry;
 use super::set_aside;
@@ -21,8 +22,10 @@ use crate::intercom::CallId;
 pub const FILE: &str = "calls.json";
 /// The folder of the pictures there.
 pub const PICTURES: &str = "pictures";
-/// What may wait to be written. Full: what comes then is not written; the next entry brings the whole log again.
-const WAITING: usize = 16;
+/// Pictures that may wait for the disk, some 100 kB each. Full: what comes then is not kept.
+const WAITING: usize = 8;
+/// After this long in one write the disk counts as hanging.
+const SLOW: Duration = Duration::from_secs(30);
 const VERSION: u32 = 1;
 
 /// The log as it is read. Writing goes to the [`Keeper`].
@@ -32,20 +35,31 @@ pub struct CallLog {
     /// Oldest first.
     entries: VecDeque<Entry>,
     folder: PathBuf,
-    jobs: mpsc::Sender<Job>,
+    /// The whole log as it is to be written; a younger one takes the place of one that still waits.
+    book: watch::Sender<Vec<Entry>>,
+    pictures: mpsc::Sender<Picture>,
+    /// The latest call whose picture found no room.
+    unkept: Option<String>,
+}
+
+#[derive(Debug)]
+struct Picture {
+    call: String,
+    jpeg: Arc<[u8]>,
 }
 
 #[derive(Debug)]
 enum Job {
     Entries(Vec<Entry>),
-    Picture { call: String, jpeg: Arc<[u8]> },
+    Picture(Picture),
 }
 
 /// Writes what the log is told.
 #[derive(Debug)]
 pub struct Keeper {
     folder: PathBuf,
-    jobs: mpsc::Receiver<Job>,
+    book: watch::Receiver<Vec<Entry>>,
+    pictures: mpsc::Receiver<Picture>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -84,9 +98,12 @@ impl CallLog {
             }
             VecDeque::new()
         });
-        let (jobs, waiting) = mpsc::channel(WAITING);
+        // What it begins with counts as written.
+        let (book, to_write) = watch::channel(Vec::new());
+        let (pictures, waiting) = mpsc::channel(WAITING);
         let folder = state_dir.to_owned();
-        let mut log = Self { limits, entries, folder: folder.clone(), jobs };
+        let mut log =
+            Self { limits, entries, folder: folder.clone(), book, pictures, unkept: None };
         let before = log.entries.len();
         log.prune(clock);
         // An owner who turned the log or its pictures off wants them gone.
@@ -97,7 +114,7 @@ impl CallLog {
         if log.entries.len() != before || pictures && !log.limits.pictures {
             log.write();
         }
-        (log, Keeper { folder, jobs: waiting })
+        (log, Keeper { folder, book: to_write, pictures: waiting })
     }
 
     /// Whether pictures of visitors are wanted at all.
@@ -106,7 +123,10 @@ impl CallLog {
     }
 
     /// Remembers a call, or what has become of it. `clock` is the time of day in unix seconds.
-    pub fn note(&mut self, entry: Entry, clock: u64) {
+    pub fn note(&mut self, mut entry: Entry, clock: u64) {
+        if self.unkept.as_ref() == Some(&entry.call) {
+            entry.picture = false;
+        }
         match self.entries.iter_mut().rev().find(|known| known.call == entry.call) {
             Some(known) => *known = entry,
             None => self.entries.push_back(entry),
@@ -115,10 +135,18 @@ impl CallLog {
         self.write();
     }
 
-    /// Keeps the picture of a call's visitor.
+    /// Keeps the picture of a call's visitor. On a disk that hangs there may be no room for it; whatever is noted of
+    /// the call afterwards then says that there is none.
     pub fn keep_picture(&mut self, call: &str, jpeg: Arc<[u8]>) {
-        if self.keeps_pictures() {
-            self.give(Job::Picture { call: call.to_owned(), jpeg });
+        if !self.keeps_pictures() {
+            return;
+        }
+        if self.pictures.try_send(Picture { call: call.to_owned(), jpeg }).is_err() {
+            tracing::warn!(
+                call,
+                "the disk does not get on with the pictures of visitors; this one is not kept"
+            );
+            self.unkept = Some(call.to_owned());
         }
     }
 
@@ -150,15 +178,7 @@ impl CallLog {
     }
 
     fn write(&self) {
-        self.give(Job::Entries(self.entries.iter().cloned().collect()));
-    }
-
-    fn give(&self, job: Job) {
-        if self.jobs.try_send(job).is_err() {
-            tracing::warn!(
-                "the disk does not get on with the log of calls; an entry is not written yet"
-            );
-        }
+        self.book.send_replace(self.entries.iter().cloned().collect());
     }
 }
 
@@ -167,14 +187,21 @@ impl Keeper {
     /// disk; who does not take that in time does without.
     pub async fn run(mut self, kept: mpsc::Sender<CallId>) {
         let mut failing = false;
-        while let Some(job) = self.jobs.recv().await {
+        while let Some(job) = self.next().await {
             let folder = self.folder.clone();
             let picture = match &job {
-                Job::Picture { call, .. } => Some(CallId(call.as_str().into())),
+                Job::Picture(picture) => Some(CallId(picture.call.as_str().into())),
                 Job::Entries(_) => None,
             };
             // A card can take seconds; ended with the process if it never comes back.
-            let done = tokio::task::spawn_blocking(move || carry_out(&folder, job)).await;
+            let mut writing = tokio::task::spawn_blocking(move || carry_out(&folder, job));
+            let done = match tokio::time::timeout(SLOW, &mut writing).await {
+                Ok(done) => done,
+                Err(_) => {
+                    tracing::warn!(folder = %self.folder.display(), "the disk does not get on with the log of calls; check it");
+                    writing.await
+                }
+            };
             match done {
                 Ok(Ok(())) => {
                     failing = false;
@@ -191,11 +218,25 @@ impl Keeper {
             }
         }
     }
+
+    /// What to write next; `None` when the log is gone and nothing waits. Pictures first: the calls, which say what is
+    /// kept, then take those away again that were forgotten while they waited.
+    async fn next(&mut self) -> Option<Job> {
+        tokio::select! {
+            biased;
+            Some(picture) = self.pictures.recv() => Some(Job::Picture(picture)),
+            Ok(()) = self.book.changed() => {
+                let calls = self.book.borrow_and_update().clone();
+                Some(Job::Entries(calls))
+            }
+            else => None,
+        }
+    }
 }
 
 fn carry_out(folder: &Path, job: Job) -> io::Result<()> {
     match job {
-        Job::Picture { call, jpeg } => {
+        Job::Picture(Picture { call, jpeg }) => {
             whole_file::write_private(&picture_path(folder, &call), &jpeg)
         }
         Job::Entries(calls) => {
@@ -233,8 +274,6 @@ pub(super) fn picture_path(folder: &Path, call: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const CLOCK: u64 = 1_795_690_000;
@@ -359,6 +398,45 @@ mod tests {
         assert_eq!(calls(&log), ["c-1"], "it is still read from the working memory");
         drop(log);
         run(keeper).await;
+    }
+
+    #[tokio::test]
+    async fn all_calls_of_a_time_in_which_the_card_hung_are_written_when_it_goes_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(100), CLOCK);
+        // As good as a card that hangs: nobody writes yet.
+        let names: Vec<String> = (0..40).map(|number| format!("c-{number}")).collect();
+        for (name, at) in names.iter().zip(CLOCK..) {
+            log.note(entry(name, at), at);
+            log.keep_picture(name, Arc::from(name.as_bytes()));
+            // Noted twice, as a call is that begins and ends.
+            log.note(pictured(name, at), at);
+            log.note(Entry { outcome: "hung-up".into(), ..pictured(name, at) }, at);
+        }
+        drop(log);
+        assert_eq!(run(keeper).await, names[..WAITING], "no more than there is room for");
+        let (log, _keeper) = CallLog::open(folder.path(), limits(100), CLOCK);
+        assert_eq!(calls(&log).len(), names.len(), "{:?}", calls(&log));
+        assert!(log.latest(usize::MAX).all(|entry| entry.outcome == "hung-up"));
+        for entry in log.latest(usize::MAX) {
+            let path = log.picture_path(&entry.call);
+            assert_eq!(entry.picture, path.exists(), "{}", path.display());
+        }
+        let kept = log.latest(usize::MAX).filter(|entry| entry.picture).count();
+        assert_eq!(kept, WAITING);
+    }
+
+    #[tokio::test]
+    async fn a_picture_that_waited_while_its_call_was_forgotten_is_not_left_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (mut log, keeper) = CallLog::open(folder.path(), limits(10), CLOCK);
+        log.keep_picture("c-1", Arc::from(&b"jpeg"[..]));
+        log.note(pictured("c-1", CLOCK), CLOCK);
+        log.clear();
+        let picture = log.picture_path("c-1");
+        drop(log);
+        run(keeper).await;
+        assert!(!picture.exists());
     }
 
     #[tokio::test]

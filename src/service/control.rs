@@ -161,6 +161,10 @@ impl From<CallState> for State {
 }
 
 impl State {
+    /// All of them, in the order of a call.
+    pub const ALL: [Self; 6] =
+        [Self::Idle, Self::Looking, Self::Joining, Self::Ringing, Self::Talking, Self::Ending];
+
     /// The name used in JSON and for people.
     pub fn name(self) -> &'static str {
         match self {

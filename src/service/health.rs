@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::control::{Status, UplinkStatus};
+use super::control::{MediaStatus, Status, UplinkStatus};
 
 /// The word.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -13,7 +13,7 @@ pub enum Grade {
     /// All is as it should be.
     #[default]
     Good,
-    /// Visitors are heard and somebody can answer; something else is out of order.
+    /// Who rings reaches somebody; something else is out of order.
     Degraded,
     /// A visitor who rings reaches nobody.
     Down,
@@ -76,6 +76,7 @@ pub fn of(status: &Status) -> Health {
     } else if status.media.capture.starts_with("broken") {
         found.push((Grade::Degraded, format!("no picture: {}", status.media.capture)));
     }
+    found.extend(quiet_parts(&status.media).map(|words| (Grade::Degraded, words)));
     for hook in &status.hooks {
         if let Some(error) = &hook.error {
             found.push((Grade::Degraded, format!("{} is not told: {error}", hook.name)));
@@ -96,6 +97,27 @@ pub fn of(status: &Status) -> Health {
         word: found.first().map_or(Grade::Good, |(grade, _)| *grade),
         reasons: found.into_iter().map(|(_, words)| words).collect(),
     }
+}
+
+/// Microphone, speaker and display that are named in the configuration, or were found, and do not work. The only source
+/// are the media room's words for people. A part that is off is none of them, and neither is one that nobody named and
+/// that is not there: most doors have a socket for a display and nothing in it.
+fn quiet_parts(media: &MediaStatus) -> impl Iterator<Item = String> {
+    let MediaStatus { microphone, speaker, display, .. } = media;
+    let unnamed = ["none (off, ", "none (starting)", "none (no card records"];
+    let deaf = microphone.starts_with("none (")
+        && !unnamed.iter().any(|words| microphone.starts_with(words));
+    let mute = speaker.contains(": not playing (")
+        || speaker == "none, only counted (the named card does not exist)";
+    let blind =
+        display.starts_with("none: ") || display.starts_with("none (no display is plugged into ");
+    [
+        deaf.then(|| format!("nobody hears the visitor: the microphone ({microphone})")),
+        mute.then(|| format!("the visitor hears nobody: the speaker ({speaker})")),
+        blind.then(|| format!("the visitor sees nothing: the display ({display})")),
+    ]
+    .into_iter()
+    .flatten()
 }
 
 #[cfg(test)]
@@ -180,6 +202,51 @@ mod tests {
         };
         let status = Status { hooks: vec![failing], ..door(vec![lan], &[]) };
         assert_eq!(words(&status), (Grade::Degraded, 2));
+    }
+
+    #[test]
+    fn a_microphone_a_speaker_or_a_display_that_does_not_work_is_degraded_with_what_it_says() {
+        let with = |microphone: &str, speaker: &str, display: &str| {
+            let mut status = door(vec![uplink("lan", "joined", None)], &[]);
+            status.media.microphone = microphone.into();
+            status.media.speaker = speaker.into();
+            status.media.display = display.into();
+            of(&status)
+        };
+        let (card, screen) = ("USB Audio (hw:CARD=Device)", "screen on HDMI-A-1 (vc4, 800x480)");
+        for (microphone, speaker, display, word) in [
+            ("none (no sound card called \"Door\"; there are none)", card, screen, "microphone"),
+            ("none (own pipeline ended)", card, screen, "microphone"),
+            (card, "USB Audio: not playing (device is gone)", screen, "speaker"),
+            (card, "none, only counted (the named card does not exist)", screen, "speaker"),
+            (card, card, "none: HDMI-A-1: the display was unplugged; trying again", "display"),
+            (card, card, "none (no display is plugged into HDMI-A-1)", "display"),
+        ] {
+            let health = with(microphone, speaker, display);
+            assert_eq!((health.word, health.reasons.len()), (Grade::Degraded, 1), "{health:?}");
+            let words = if word == "speaker" { speaker } else { display };
+            let words = if word == "microphone" { microphone } else { words };
+            assert!(health.reasons[0].contains(&format!("the {word} ({words})")), "{health:?}");
+        }
+        for (microphone, speaker, display) in [
+            (card, card, screen),
+            ("", "", ""),
+            ("off", "off", "closed until there is a picture"),
+            (
+                "none (off, as the board says)",
+                "none, only counted (off, as the board says)",
+                "none, only counted (off, as the board says)",
+            ),
+            (
+                "none (no card records; there are none)",
+                "none, only counted (no card plays)",
+                "none (no display is plugged in)",
+            ),
+            ("test tone", "none, only counted (test)", "none, only counted (no screen is there)"),
+        ] {
+            let health = with(microphone, speaker, display);
+            assert_eq!(health.word, Grade::Good, "{health:?}");
+        }
     }
 
     #[test]

@@ -129,14 +129,8 @@ pub fn text(status: &Status, usage: Usage) -> Result<String, fmt::Error> {
 }
 
 fn call(page: &mut Page, status: &Status) {
-    let states = [State::Idle, State::Joining, State::Ringing, State::Talking, State::Ending];
-    page.states(
-        "call",
-        "What the door is doing",
-        "state",
-        states.map(State::name),
-        status.state.name(),
-    );
+    let states = State::ALL.map(State::name);
+    page.states("call", "What the door is doing", "state", states, status.state.name());
     if let Some(call) = &status.call {
         page.gauge("call_since_timestamp_seconds", "When this call was rung", call.since);
     }
@@ -305,10 +299,19 @@ mod tests {
     }
 
     #[test]
+    fn a_door_that_somebody_looks_through_is_in_a_state_of_its_own() {
+        let looking = Status { state: State::Looking, ..Status::default() };
+        let text = text(&looking, Usage::default()).expect("written");
+        let now = |line: &&str| line.starts_with("intercomd_call{") && line.ends_with("} 1.0");
+        let states: Vec<_> = text.lines().filter(now).collect();
+        assert_eq!(states, ["intercomd_call{state=\"looking\"} 1.0"]);
+    }
+
+    #[test]
     fn a_door_that_has_seen_nothing_yet_has_every_state_at_0_or_1() {
         let text = text(&Status::default(), Usage::default()).expect("written");
         let states = text.lines().filter(|line| line.starts_with("intercomd_call{")).count();
-        assert_eq!(states, 5);
+        assert_eq!(states, 6);
         assert!(!text.contains("intercomd_call_since_timestamp_seconds"));
     }
 }

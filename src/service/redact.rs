@@ -5,7 +5,7 @@
 
 /// What stands in a secret's place.
 pub const HIDDEN: &str = "[hidden]";
-/// Shorter words are too common to be looked for.
+/// Shorter words are too common to be looked for: what may hold one has to hide it itself (`Debug` of its type).
 const SHORTEST: usize = 6;
 /// How keys and tokens begin: of the service, of our own hub, and JSON web tokens.
 const BEGINNINGS: [&str; 5] = ["pk_", "sk_", "lan_", "tk_", "eyJ"];

@@ -24,10 +24,10 @@ use crate::config::whole_file;
 
 /// The hub key's file in the state directory.
 pub const KEY_FILE: &str = "lan.key";
-/// The own certificate's file in the state directory.
-pub const CERT_FILE: &str = "tls-cert.pem";
-/// The own certificate's private key in the state directory.
-pub const CERT_KEY_FILE: &str = "tls-key.pem";
+/// The own certificate and its private key in the state directory: in one file, so that no write leaves half a pair.
+pub const PAIR_FILE: &str = "tls.pem";
+/// Where earlier versions kept the two, each by itself.
+const EARLIER: [&str; 2] = ["tls-cert.pem", "tls-key.pem"];
 
 /// Start of every hub key this program makes.
 const KEY_PREFIX: &str = "lan_";
@@ -92,55 +92,155 @@ pub fn from_files(files: &TlsFiles) -> Result<Arc<ServerConfig>, LanError> {
     server_config(chain, key).map_err(|error| certificate(&files.cert, error))
 }
 
+/// Where the own certificate and its key lie, or would.
+pub fn own_files(state_dir: &Path) -> TlsFiles {
+    let pair = state_dir.join(PAIR_FILE);
+    let [cert, key] = EARLIER.map(|name| state_dir.join(name));
+    match !pair.exists() && cert.exists() {
+        true => TlsFiles { cert, key },
+        false => TlsFiles { cert: pair.clone(), key: pair },
+    }
+}
+
+/// What to do where no good certificate is kept and a new one cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unwritable {
+    /// Hold the new one in memory: a door with a broken card still rings.
+    Hold,
+    /// Refuse: one is in use already, which browsers know.
+    Refuse,
+}
+
+/// Where the certificate in use comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was kept, and is good for long.
+    Kept,
+    /// It was kept and ends soon, and could not be replaced.
+    Due,
+    /// It is new.
+    Made,
+    /// It is new and in memory only.
+    Held,
+}
+
 /// HTTPS with an own certificate for `names` and `addresses`: the kept one if it can still be
-/// used at `now`, else a new one.
+/// used at `now`, else a new one. One that ends soon is used on where it cannot be replaced.
 ///
 /// New interface addresses are no reason for a new certificate: a browser that was told to trust
 /// the old one would ask again, and it asks per address anyway.
 ///
 /// # Errors
-/// When the state directory cannot be written or the making fails.
+/// When the making fails, or nothing good is kept, the state directory cannot be written and that is to be refused.
 pub fn own(
     state_dir: &Path,
     names: &[String],
     addresses: &[IpAddr],
     now: SystemTime,
+    unwritable: Unwritable,
 ) -> Result<Arc<ServerConfig>, LanError> {
-    let (cert, key) = (state_dir.join(CERT_FILE), state_dir.join(CERT_KEY_FILE));
-    if !cert.exists() && !key.exists() {
-        tracing::info!("making the certificate for the LAN page; browsers ask once to trust it");
-    } else {
-        match kept(&cert, &key, now) {
-            Ok(config) => return Ok(config),
-            Err(why) => {
-                tracing::warn!(%why, "the kept LAN certificate is replaced; browsers ask again to trust it");
-            }
-        }
-    }
-    let made = make(names, addresses, now)
-        .map_err(|error| LanError::MakeCertificate { problem: error.to_string() })?;
-    // The private key first: a certificate without its key is made anew at the next start, and
-    // so is one with the key of another.
-    write_private(&key, made.key_pem.as_bytes())?;
-    write_private(&cert, made.cert_pem.as_bytes())?;
-    server_config(read_chain(&cert)?, read_key(&key)?).map_err(|error| certificate(&cert, error))
+    settle(state_dir, names, addresses, now, unwritable).map(|(config, _)| config)
 }
 
-fn kept(cert: &Path, key: &Path, now: SystemTime) -> Result<Arc<ServerConfig>, LanError> {
+fn settle(
+    state_dir: &Path,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: SystemTime,
+    unwritable: Unwritable,
+) -> Result<(Arc<ServerConfig>, Origin), LanError> {
+    let files = own_files(state_dir);
+    let due = match kept(&files, now) {
+        Ok(Kept::Good(config)) => return Ok((config, Origin::Kept)),
+        Ok(Kept::Due(config)) => Some(config),
+        Err(_) if !files.cert.exists() => {
+            tracing::info!(
+                "making the certificate for the LAN page; browsers ask once to trust it"
+            );
+            None
+        }
+        Err(why) => {
+            tracing::warn!(%why, "the kept LAN certificate is replaced; browsers ask again to trust it");
+            None
+        }
+    };
+    let pair = state_dir.join(PAIR_FILE);
+    let (made, why) = match fresh(&pair, names, addresses, now) {
+        Ok((config, pem)) => match write_private(&pair, &pem) {
+            Ok(()) => {
+                if due.is_some() {
+                    tracing::warn!(
+                        "the LAN certificate was about to end and is replaced; browsers ask again to trust it"
+                    );
+                }
+                // A key that nobody uses any more.
+                for name in EARLIER {
+                    let _ = fs::remove_file(state_dir.join(name));
+                }
+                return Ok((config, Origin::Made));
+            }
+            Err(why) => (Some(config), why),
+        },
+        Err(why) => (None, why),
+    };
+    match (due, made, unwritable) {
+        (Some(kept), ..) => {
+            tracing::warn!(%why, "the LAN certificate ends within 60 days and cannot be replaced; it stays in use until then");
+            Ok((kept, Origin::Due))
+        }
+        (None, Some(made), Unwritable::Hold) => {
+            tracing::warn!(%why, "the LAN certificate cannot be kept; browsers ask again to trust it after each start");
+            Ok((made, Origin::Held))
+        }
+        (None, ..) => Err(why),
+    }
+}
+
+/// A new certificate that fits its key, and both as they go into `pair`.
+fn fresh(
+    pair: &Path,
+    names: &[String],
+    addresses: &[IpAddr],
+    now: SystemTime,
+) -> Result<(Arc<ServerConfig>, Vec<u8>), LanError> {
+    let pem = make(names, addresses, now)
+        .map_err(|error| LanError::MakeCertificate { problem: error.to_string() })?;
+    let config = server_config(chain_in(pair, &pem)?, key_in(pair, &pem)?)
+        .map_err(|error| certificate(pair, error))?;
+    Ok((config, pem))
+}
+
+/// A certificate that is kept, fits its key and is valid.
+enum Kept {
+    /// For long.
+    Good(Arc<ServerConfig>),
+    /// Not for long.
+    Due(Arc<ServerConfig>),
+}
+
+fn kept(files: &TlsFiles, now: SystemTime) -> Result<Kept, LanError> {
+    let (cert, now) = (&files.cert, since_epoch(now));
     let chain = read_chain(cert)?;
     let ends = chain.first().and_then(ends_at);
     let ends = ends.ok_or_else(|| certificate(cert, "is not an X.509 certificate"))?;
-    if since_epoch(now) + RENEW_BEFORE > ends {
-        return Err(certificate(cert, "is about to expire"));
+    if now >= ends {
+        return Err(certificate(cert, "has ended"));
     }
     // Made while the clock was years ahead. A clock that was never set says nothing.
     let begins = chain.first().and_then(begins_at).unwrap_or_default();
-    if since_epoch(now) >= EARLIEST && begins > since_epoch(now) {
+    if now >= EARLIEST && begins > now {
         return Err(certificate(cert, "is not valid yet"));
     }
-    let config = server_config(chain, read_key(key)?).map_err(|error| certificate(cert, error))?;
-    tighten(key)?;
-    Ok(config)
+    let key = read_key(&files.key)?;
+    let config = server_config(chain, key).map_err(|error| certificate(cert, error))?;
+    // A card that takes no new mode takes no new pair either.
+    if let Err(why) = tighten(&files.key) {
+        tracing::warn!(%why, "others may be able to read the key of the LAN certificate");
+    }
+    Ok(match now + RENEW_BEFORE > ends {
+        true => Kept::Due(config),
+        false => Kept::Good(config),
+    })
 }
 
 /// When a certificate ends, since the Unix epoch.
@@ -187,12 +287,8 @@ fn begins_at(cert: &CertificateDer<'_>) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(begins).unwrap_or(0)))
 }
 
-struct Made {
-    cert_pem: String,
-    key_pem: String,
-}
-
-fn make(names: &[String], addresses: &[IpAddr], now: SystemTime) -> Result<Made, rcgen::Error> {
+/// A certificate and its key, as PEM.
+fn make(names: &[String], addresses: &[IpAddr], now: SystemTime) -> Result<Vec<u8>, rcgen::Error> {
     let from = since_epoch(now).max(EARLIEST) - DAY;
     let mut wanted = vec!["localhost".to_owned()];
     wanted.extend(names.iter().cloned());
@@ -209,7 +305,7 @@ fn make(names: &[String], addresses: &[IpAddr], now: SystemTime) -> Result<Made,
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let cert = params.self_signed(&key)?;
-    Ok(Made { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+    Ok((cert.pem() + &key.serialize_pem()).into_bytes())
 }
 
 fn since_epoch(now: SystemTime) -> Duration {
@@ -217,8 +313,11 @@ fn since_epoch(now: SystemTime) -> Duration {
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LanError> {
-    let pem = fs::read(path).map_err(|error| certificate(path, error))?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    chain_in(path, &fs::read(path).map_err(|error| certificate(path, error))?)
+}
+
+fn chain_in(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, LanError> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(certificate(path, "holds no certificate")),
         Ok(chain) => Ok(chain),
@@ -227,9 +326,12 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, LanError> {
 }
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, LanError> {
-    let pem = fs::read(path).map_err(|error| certificate(path, error))?;
+    key_in(path, &fs::read(path).map_err(|error| certificate(path, error))?)
+}
+
+fn key_in(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>, LanError> {
     // The parser's error is not shown: it may quote the key.
-    PrivateKeyDer::from_pem_slice(&pem).map_err(|_| certificate(path, "holds no private key"))
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| certificate(path, "holds no private key"))
 }
 
 fn server_config(
@@ -283,11 +385,29 @@ mod tests {
         tempfile::tempdir().expect("a folder for the test")
     }
 
-    fn own_at(dir: &Path, now: SystemTime) -> Vec<u8> {
+    fn settle_at(dir: &Path, now: SystemTime, unwritable: Unwritable) -> Result<Origin, LanError> {
         let names = ["door".to_owned(), "door.local".to_owned()];
         let addresses = ["192.0.2.7".parse().expect("an address")];
-        own(dir, &names, &addresses, now).expect("a certificate");
-        fs::read(dir.join(CERT_FILE)).expect("the certificate was kept")
+        settle(dir, &names, &addresses, now, unwritable).map(|(_, origin)| origin)
+    }
+
+    fn own_at(dir: &Path, now: SystemTime) -> Vec<u8> {
+        settle_at(dir, now, Unwritable::Refuse).expect("a certificate");
+        fs::read(dir.join(PAIR_FILE)).expect("the certificate was kept")
+    }
+
+    /// As good as a full card, and for root too: the draft cannot be made.
+    fn fill_card(dir: &Path) {
+        fs::create_dir(dir.join(format!("{PAIR_FILE}.new"))).expect("a folder in the way");
+    }
+
+    /// The certificate of one pair with the key of another.
+    fn crossed(cert: &[u8], key: &[u8]) -> Vec<u8> {
+        const KEY: &str = "-----BEGIN PRIVATE KEY-----";
+        let [cert, key] = [cert, key].map(|pem| std::str::from_utf8(pem).expect("PEM is text"));
+        let (cert, _) = cert.split_once(KEY).expect("a key behind it");
+        let (_, key) = key.split_once(KEY).expect("a key");
+        format!("{cert}{KEY}{key}").into_bytes()
     }
 
     fn in_days(days: u64) -> SystemTime {
@@ -337,18 +457,21 @@ mod tests {
     fn the_certificate_is_kept_until_it_is_about_to_expire() {
         let dir = folder();
         let first = own_at(dir.path(), in_days(0));
-        assert_eq!(mode(&dir.path().join(CERT_KEY_FILE)), 0o600);
+        assert_eq!(mode(&dir.path().join(PAIR_FILE)), 0o600);
         assert_eq!(own_at(dir.path(), in_days(700)), first);
         assert_ne!(own_at(dir.path(), in_days(800)), first);
     }
 
     #[test]
     fn a_certificate_or_key_that_cannot_be_read_is_replaced() {
-        for broken in [CERT_FILE, CERT_KEY_FILE] {
-            let dir = folder();
-            let first = own_at(dir.path(), in_days(0));
-            fs::write(dir.path().join(broken), "-----BEGIN NONSENSE-----").expect("written");
-            assert_ne!(own_at(dir.path(), in_days(1)), first);
+        let dir = folder();
+        let first = own_at(dir.path(), in_days(0));
+        let text = std::str::from_utf8(&first).expect("PEM is text");
+        let (cert, key) = text.split_at(text.find("-----BEGIN PRIVATE").expect("a key"));
+        for broken in ["", "-----BEGIN NONSENSE-----", cert, key] {
+            fs::write(dir.path().join(PAIR_FILE), broken).expect("written");
+            let next = settle_at(dir.path(), in_days(1), Unwritable::Refuse);
+            assert_eq!(next.expect("made anew"), Origin::Made, "{} bytes", broken.len());
         }
     }
 
@@ -356,10 +479,56 @@ mod tests {
     fn a_certificate_with_the_key_of_another_is_replaced() {
         let (dir, other) = (folder(), folder());
         let first = own_at(dir.path(), in_days(0));
-        own_at(other.path(), in_days(0));
-        let key = fs::read(other.path().join(CERT_KEY_FILE)).expect("the other's key");
-        fs::write(dir.path().join(CERT_KEY_FILE), key).expect("written");
-        assert_ne!(own_at(dir.path(), in_days(1)), first);
+        let mixed = crossed(&first, &own_at(other.path(), in_days(0)));
+        fs::write(dir.path().join(PAIR_FILE), &mixed).expect("written");
+        let next = own_at(dir.path(), in_days(1));
+        assert!(next != mixed && next != first);
+    }
+
+    #[test]
+    fn a_certificate_that_ends_soon_and_cannot_be_replaced_stays_in_use_and_stays_whole() {
+        let dir = folder();
+        let first = own_at(dir.path(), in_days(0));
+        fill_card(dir.path());
+        for unwritable in [Unwritable::Hold, Unwritable::Refuse] {
+            let origin = settle_at(dir.path(), in_days(800), unwritable).expect("the old one");
+            assert_eq!(origin, Origin::Due);
+        }
+        assert_eq!(fs::read(dir.path().join(PAIR_FILE)).expect("there"), first);
+        // When the card takes something again, the new one is kept.
+        fs::remove_dir(dir.path().join(format!("{PAIR_FILE}.new"))).expect("out of the way");
+        assert_ne!(own_at(dir.path(), in_days(800)), first);
+    }
+
+    #[test]
+    fn without_a_good_certificate_and_without_a_card_a_new_one_is_held_in_memory_at_a_start() {
+        for ended in [false, true] {
+            let dir = folder();
+            if ended {
+                own_at(dir.path(), in_days(0));
+            }
+            fill_card(dir.path());
+            let at_start = settle_at(dir.path(), in_days(830), Unwritable::Hold);
+            assert_eq!(at_start.expect("one in memory"), Origin::Held);
+            // A daily look would give browsers another one each day.
+            let later = settle_at(dir.path(), in_days(830), Unwritable::Refuse);
+            let why = later.expect_err("nothing can be kept").to_string();
+            assert!(why.contains(PAIR_FILE), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_pair_of_two_files_is_used_on_until_it_is_due() {
+        let dir = folder();
+        let pair = own_at(dir.path(), in_days(0));
+        for name in EARLIER {
+            fs::write(dir.path().join(name), &pair).expect("written");
+        }
+        fs::remove_file(dir.path().join(PAIR_FILE)).expect("removed");
+        let origin = settle_at(dir.path(), in_days(700), Unwritable::Refuse);
+        assert_eq!(origin.expect("the two files"), Origin::Kept);
+        assert_ne!(own_at(dir.path(), in_days(800)), pair);
+        assert!(EARLIER.iter().all(|name| !dir.path().join(name).exists()));
     }
 
     #[test]

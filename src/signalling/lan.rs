@@ -26,13 +26,14 @@ use tokio_rustls::TlsAcceptor;
 use uuid::Uuid;
 
 use super::address::{page_address, reachable};
-use super::cert;
+use super::cert::{self, Unwritable};
 use super::doorstep::{Doorstep, Place};
 use super::hub::{Hub, Identity, MemberId};
 use super::knocks::Knocks;
 use super::page::{Gate, Handover, redirect_router, router};
 use super::papers::Papers;
-use super::seat::{self, Timings, ToHub, Visitor};
+use super::seat::{self, Timings, ToHub, Visit, Visitor};
+use super::wrong_keys::WrongKeys;
 
 /// For the TLS handshake.
 const TLS_HANDSHAKE: Duration = Duration::from_secs(10);
@@ -50,6 +51,8 @@ const STOPPING: Duration = Duration::from_secs(2);
 const STOPPED: Duration = Duration::from_millis(2_500);
 /// Between two tries when the system gives no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Between two looks at whose wrong keys were only counted.
+const COUNTS: Duration = Duration::from_secs(30);
 /// Bytes the pipe of the door holds in each direction; then the writer waits.
 const PIPE: usize = 262_144;
 /// Door pipes that wait to be served. When full, the newest is dropped: its uplink sees the end
@@ -174,7 +177,7 @@ async fn start_with(
     let papers = Papers { files: options.tls.clone(), state_dir: state_dir.to_owned() };
     let papers = secure.then_some(papers);
     let tls = match papers.clone() {
-        Some(papers) => Some(TlsAcceptor::from(papers.read().await?)),
+        Some(papers) => Some(TlsAcceptor::from(papers.read(Unwritable::Hold).await?)),
         None => None,
     };
     if !options.web_dir.join("index.html").is_file() {
@@ -194,6 +197,7 @@ async fn start_with(
         doorstep: Doorstep::default(),
         began: Instant::now(),
         knocks: Arc::default(),
+        wrong_keys: Arc::default(),
         numbers: Arc::new(AtomicU64::new(0)),
         timings,
     };
@@ -263,6 +267,7 @@ struct Doorway {
     /// The moment its times are counted from.
     began: Instant,
     knocks: Arc<Mutex<Knocks>>,
+    wrong_keys: Arc<Mutex<WrongKeys>>,
     numbers: Arc<AtomicU64>,
     timings: Timings,
 }
@@ -279,14 +284,17 @@ impl Doorway {
         let mut looks = interval_at(Instant::now() + self.timings.papers, self.timings.papers);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut look = JoinSet::new();
+        let mut counts = interval_at(Instant::now() + COUNTS, COUNTS);
+        counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopped = self.stopped.clone();
         loop {
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 Some(_) = callers.join_next() => {}
                 _ = looks.tick(), if look.is_empty() => {
-                    look.extend(papers.clone().map(Papers::read));
+                    look.extend(papers.clone().map(|papers| papers.read(Unwritable::Refuse)));
                 }
+                _ = counts.tick() => self.tell_counts(),
                 Some(found) = look.join_next() => {
                     let broke_off = |error: JoinError| LanError::MakeCertificate { problem: error.to_string() };
                     self.renew(found.unwrap_or_else(|error| Err(broke_off(error))));
@@ -315,6 +323,24 @@ impl Doorway {
             Err(why) => {
                 tracing::warn!(%why, "the LAN page keeps the certificate it has; it is looked at again tomorrow");
             }
+        }
+    }
+
+    /// The first wrong key of an address in a minute is told.
+    fn wrong_key(&self, who: &str, reason: &str) {
+        let now = self.began.elapsed();
+        // Nothing can panic while it is locked; if it does, everything is told.
+        let tell = self.wrong_keys.lock().map_or(true, |mut keys| keys.note(now, who));
+        if tell {
+            tracing::warn!(who, reason, "a page without the right key was turned away");
+        }
+    }
+
+    fn tell_counts(&self) {
+        let now = self.began.elapsed();
+        let counted = self.wrong_keys.lock().map_or(Vec::new(), |mut keys| keys.over(now));
+        for (who, more) in counted {
+            tracing::warn!(who, more, "more pages without the right key were turned away");
         }
     }
 
@@ -406,7 +432,11 @@ impl Doorway {
             return;
         };
         tracing::debug!(member = visitor.member.0, who, "a WebSocket was opened");
-        seat::sit(socket, credentials, visitor, self.hub, self.timings).await;
+        let who = visitor.who.clone();
+        match seat::sit(socket, credentials, visitor, self.hub.clone(), self.timings).await {
+            Visit::Over => {}
+            Visit::WrongKey(reason) => self.wrong_key(&who, reason),
+        }
     }
 }
 
@@ -630,6 +660,47 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Default)]
+    struct Sheet(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sheet {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("no test panics here").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_guesses_keys_is_told_of_once_in_the_log() {
+        let sheet = Sheet::default();
+        let copy = sheet.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_ansi(false).with_writer(move || copy.clone()).finish();
+        // Of this thread, which is that of all tasks of this test.
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let house = house().await;
+        for _ in 0..20 {
+            let mut guess = Member::open(house.tcp().await, "?key=wrong").await;
+            assert_eq!(guess.close().await.0, 4001);
+        }
+        let told = || {
+            let text = sheet.0.lock().expect("no test panics here").clone();
+            String::from_utf8_lossy(&text).matches("without the right key").count()
+        };
+        let first = async {
+            while told() == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, first).await.expect("the first is told");
+        house.lan.stop().await;
+        assert_eq!(told(), 1);
+    }
+
     #[tokio::test]
     async fn the_sixty_first_connect_of_an_address_in_a_minute_gets_http_429_and_the_door_none() {
         let house = house().await;
@@ -727,7 +798,7 @@ mod tests {
     #[tokio::test]
     async fn https_and_its_websocket_work_for_who_trusts_the_certificate() {
         let house = house_with(true, Timings::default()).await;
-        let pem = fs::read(house.dir.path().join(cert::CERT_FILE)).expect("a certificate");
+        let pem = fs::read(house.dir.path().join(cert::PAIR_FILE)).expect("a certificate");
         let connector = trusts(CertificateDer::from_pem_slice(&pem).expect("PEM"));
         let connect = async |name: &'static str| {
             let name = ServerName::try_from(name).expect("a name");

@@ -43,6 +43,7 @@ mod request;
 mod requests;
 mod seat;
 mod token;
+mod wrong_keys;
 
 pub use cert::KEY_FILE as HUB_KEY_FILE;
 pub use membership::MembershipTimes;

@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::address::{host_names, interface_addresses};
-use super::cert;
+use super::cert::{self, Unwritable};
 use super::lan::{LanError, TlsFiles};
 
 /// Between two looks. Certificates are replaced weeks before they end.
@@ -29,16 +29,17 @@ pub struct Papers {
 }
 
 impl Papers {
-    /// What HTTPS needs, as it lies on the disk now. An own certificate that ends soon is made anew.
+    /// What HTTPS needs, as it lies on the disk now. An own certificate that ends soon is made anew; `unwritable` is
+    /// what to do where that cannot be kept and there is no other.
     ///
     /// # Errors
-    /// When a file cannot be read or written, or holds no certificate with its key.
-    pub async fn read(self) -> Result<Arc<ServerConfig>, LanError> {
+    /// When a file of the owner's cannot be read or holds no certificate with its key, or no own one can be had.
+    pub async fn read(self, unwritable: Unwritable) -> Result<Arc<ServerConfig>, LanError> {
         let reading = spawn_blocking(move || match &self.files {
             Some(files) => cert::from_files(files),
             None => {
                 let (names, addresses) = (host_names(), interface_addresses());
-                cert::own(&self.state_dir, &names, &addresses, SystemTime::now())
+                cert::own(&self.state_dir, &names, &addresses, SystemTime::now(), unwritable)
             }
         });
         let failed = |problem: String| LanError::MakeCertificate { problem };

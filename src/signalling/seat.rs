@@ -207,6 +207,15 @@ pub struct Visitor {
     pub place: Option<Place>,
 }
 
+/// How a visit went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// There is nothing to tell of it.
+    Over,
+    /// It was turned away for its key; the text says what was wrong.
+    WrongKey(&'static str),
+}
+
 /// Serves one WebSocket until it ends.
 pub async fn sit(
     socket: WebSocket,
@@ -214,12 +223,12 @@ pub async fn sit(
     visitor: Visitor,
     hub: mpsc::Sender<ToHub>,
     timings: Timings,
-) {
+) -> Visit {
     let Visitor { member, identity, who, mut place } = visitor;
     let (outbox, mut queue) = outbox();
     let open = ToHub::Open { member, credentials, identity, outbox };
     if hub.send(open).await.is_err() {
-        return;
+        return Visit::Over;
     }
     let (mut sink, mut stream) = socket.split();
     // Two halves that do not wait for each other: a member that writes much and reads late must
@@ -231,14 +240,17 @@ pub async fn sit(
     // Fails only when the hub has ended before us.
     drop(hub.send(ToHub::Closed(member)).await);
     match end {
-        End::Gone(why) => tracing::debug!(member = member.0, who, why, "member gone"),
+        End::Gone(why) => {
+            tracing::debug!(member = member.0, who, why, "member gone");
+            Visit::Over
+        }
         End::Close(code, reason) => {
-            if code == CloseCode::BadKey.code() {
-                tracing::warn!(who, reason, "a page without the right key was turned away");
-            } else {
-                tracing::debug!(member = member.0, who, code, reason, "closing a member's socket");
-            }
+            tracing::debug!(member = member.0, who, code, reason, "closing a member's socket");
             farewell(&mut sink, &mut stream, code, reason, timings).await;
+            match code == CloseCode::BadKey.code() {
+                true => Visit::WrongKey(reason),
+                false => Visit::Over,
+            }
         }
     }
 }

@@ -294,10 +294,7 @@ pub fn certificate(
     if listen.is_loopback() {
         return Verdict::good("the LAN page is for this machine only and needs no certificate");
     }
-    let own = TlsFiles {
-        cert: state_dir.join(cert::CERT_FILE),
-        key: state_dir.join(cert::CERT_KEY_FILE),
-    };
+    let own = cert::own_files(state_dir);
     if files.is_none() && !own.cert.exists() {
         return Verdict::good("the LAN page makes its certificate at the first start");
     }
@@ -342,7 +339,7 @@ mod tests {
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_795_690_000);
         assert_eq!(judge(now).grade, Grade::Good, "made at the first start");
-        cert::own(folder.path(), &[], &[], now).expect("made");
+        cert::own(folder.path(), &[], &[], now, cert::Unwritable::Refuse).expect("made");
         let day = Duration::from_secs(86_400);
         for (passed, grade) in
             [(0, Grade::Good), (700, Grade::Good), (800, Grade::Fair), (821, Grade::Bad)]
@@ -351,7 +348,7 @@ mod tests {
             assert_eq!(verdict.grade, grade, "{passed} days: {verdict:?}");
         }
         assert_eq!(judge(UNIX_EPOCH).grade, Grade::Bad, "a clock that was never set");
-        std::fs::write(folder.path().join(cert::CERT_FILE), "rubbish").expect("written");
+        std::fs::write(folder.path().join(cert::PAIR_FILE), "rubbish").expect("written");
         assert_eq!(judge(now).grade, Grade::Bad);
         let loopback = certificate("::1".parse().expect("one"), None, folder.path(), now);
         assert_eq!(loopback.grade, Grade::Good);

@@ -76,11 +76,14 @@ export class Door {
   }
 
   async #ready() {
-    const line = until(() => /https?:\/\/127\.0\.0\.1:(\d+)\/#(\S+)/.exec(this.#out), "the ready line", START_MS, () => `stdout: ${this.#out}\nlog: ${this.#log.slice(-4000)}`);
+    const line = until(() => /^intercomd ready: /m.test(this.#out), "the ready line", START_MS, () => `stdout: ${this.#out}\nlog: ${this.#log.slice(-4000)}`);
     const died = this.#exited.then(({ code, signal }) => {
       throw new Error(`intercomd ended at its start (code ${code}, signal ${signal})\n${this.#log.slice(-4000)}`);
     });
-    const [link, port, fragment] = await Promise.race([line, died]);
+    await Promise.race([line, died]);
+    // The key is in no line that goes into a pipe.
+    const { address } = JSON.parse(await this.#ctl("pair", "--json"));
+    const [link, port, fragment] = /^https?:\/\/127\.0\.0\.1:(\d+)\/#(\S+)$/.exec(address);
     const words = new URLSearchParams(fragment);
     this.link = link;
     this.port = Number(port);

@@ -28,6 +28,7 @@ is "the configuration can be read by all" 644 "$(stat -c %a $config)"
 says "check-config finds the shipped configuration good" 0 'good' intercomd check-config
 is "no unit has failed" "" "$(systemctl --failed --no-legend)"
 is "systemd has nothing to say about the unit" "" "$(systemd-analyze verify --man=no intercomd.service 2>&1)"
+is "a crash writes no memory with keys in it to the disk" "0" "$(property LimitCORE)"
 check "the running unit is exposed by 1.5 at most" systemd-analyze security --no-pager --threshold=15 intercomd.service
 note "systemd $(systemctl --version | sed -nE '1s/systemd ([0-9]+).*/\1/p'): $(tail -n 1 $out | sed 's/^[^A-Za-z]*//')"
 udev=/lib/udev/rules.d/60-intercomd.rules

@@ -34,7 +34,7 @@ row("socket reset at the phone", { group, short: true }, (lab) => broken(lab, "p
 for (const way of ["up", "down", "both"]) {
   const said = { up: "its words are swallowed", down: "it hears nothing", both: "both ways" }[way];
   row(`half-open socket at the door, ${said}`, { group }, (lab) => broken(lab, "door", () => lab.doorWire.swallow(way), { within: DOOR_SILENCE_MS }));
-  row(`half-open socket at the phone, ${said}`, { group, rules: 'linger = "60s"' }, (lab) => broken(lab, "phone", () => lab.phoneWire.swallow(way), { within: BROWSER_SILENCE_MS }));
+  row(`half-open socket at the phone, ${said}`, { group }, (lab) => broken(lab, "phone", () => lab.phoneWire.swallow(way), { within: BROWSER_SILENCE_MS }));
 }
 
 row("service restarts with going_away", { group }, (lab) => broken(lab, "door", () => lab.service.restart(2_000), { within: WHOLE_MS, also: () => lab.service.idsOf("phone").length > 1 }));
@@ -53,7 +53,7 @@ row("refused for 60 s at the door", { group }, async (lab) => {
   return times;
 });
 
-row("refused for 60 s at the phone", { group, rules: 'linger = "60s"' }, async (lab) => {
+row("refused for 60 s at the phone", { group }, async (lab) => {
   await lab.call();
   const before = lab.service.idsOf("phone").length;
   await lab.phoneWire.refuse();
@@ -65,6 +65,23 @@ row("refused for 60 s at the phone", { group, rules: 'linger = "60s"' }, async (
   await lab.sound();
   return times;
 });
+
+for (const seconds of [15, 60]) {
+  row(`service away for ${seconds} s`, { group }, async (lab) => {
+    await lab.call();
+    const before = { door: lab.service.idsOf("door").length, phone: lab.service.idsOf("phone").length };
+    await Promise.all([lab.doorWire.refuse(), lab.phoneWire.refuse()]);
+    await lasting(seconds * 1_000);
+    assert.ok(lab.senses.senses.every((sense) => lab.senses.flows(sense)), `people talk meanwhile: ${lab.senses.tell()}`);
+    await Promise.all([lab.doorWire.accept(), lab.phoneWire.accept()]);
+    const since = Date.now();
+    // Each at its own pace: 30 s and a fifth by then.
+    await Promise.all(["door", "phone"].map((who) => lab.service.untilBack(who, before[who], 40_000)));
+    const times = await lab.flowing(since, WHOLE_MS, async () => settled(await lab.door.status()));
+    await lab.sound();
+    return times;
+  });
+}
 
 for (const code of [1000, 1001, 1008, 1009, 1013, 4002, 4011, 4999]) {
   row(`closed with ${code} at the door`, { group, roles: ["polite"] }, (lab) => broken(lab, "door", () => lab.service.close("door", code)));
@@ -114,7 +131,7 @@ row("50 drops in a row at the door during one call", { group, ms: 400_000 }, asy
   return times;
 });
 
-row("50 drops in a row at the phone during one call", { group, ms: 400_000, rules: 'linger = "60s"' }, async (lab) => {
+row("50 drops in a row at the phone during one call", { group, ms: 400_000 }, async (lab) => {
   await lab.call();
   for (let drop = 1; drop <= 50; drop += 1) {
     const before = lab.service.idsOf("phone").length;

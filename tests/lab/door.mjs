@@ -89,11 +89,6 @@ export class Door {
     return this.guest.run("systemctl stop intercomd", { ms: WAIT_MS });
   }
 
-  /** Ends the daemon as a fault in it would. */
-  kill() {
-    return this.guest.run("systemctl kill --kill-whom=main --signal=KILL intercomd");
-  }
-
   /** A property of the unit. */
   unit(property) {
     return this.guest.say(`systemctl show -p ${property} --value intercomd`);

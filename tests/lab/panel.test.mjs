@@ -7,7 +7,10 @@ import { shared } from "./scene.mjs";
 import { BUTTON, RELAY } from "./world.mjs";
 
 /** Of the lab's profile, in seconds. */
+const PULSE = 1;
 const MAX_PULSE = 4;
+/** How much shorter a pulse may look: its beginning is seen when `lab-edges` looks next, every 20 ms. */
+const SEEN_LATE = 0.05;
 /** A Raspberry Pi 4 B, 4 GB, as the kernel there describes it. */
 const IDENTITY = "Hardware\t: BCM2711\nRevision\t: c03111\n";
 /** Where the registers of its header have the levels of lines 0 to 31, in bytes (BCM2711 ARM Peripherals, GPLEV0). */
@@ -48,20 +51,38 @@ shared(
       await door.ctl("unlock");
       await world.untilLevels(RELAY, /10$/, "on and off again");
       const seconds = onlyPulse(world, from);
-      assert.ok(seconds > 0.5 && seconds < MAX_PULSE, `on for ${seconds} s`);
+      // By the guest's clock. The upper limit is a wide one: the guest's processor is interpreted, and daemon and `lab-edges`
+      // come late by whatever else this machine does.
+      assert.ok(seconds >= PULSE - SEEN_LATE && seconds < MAX_PULSE, `on for ${seconds} s`);
     });
 
-    step("the relay is off after the daemon was killed in the middle of a pulse", {}, async ({ world, door }) => {
+    step("the relay is off after the daemon was killed in the middle of a pulse", {}, async ({ guest, world, door }) => {
       await door.until(({ door }) => door === "locked", "locked again");
+      const line = `/run/gpio/sim_gpio${RELAY}`;
       const from = world.edges(RELAY).length;
-      await door.ctl("unlock");
-      await world.untilLevels(RELAY, /1$/, "on");
-      await door.kill();
-      await world.untilLevels(RELAY, /10$/, "off again");
-      onlyPulse(world, from);
-      assert.match(await door.unit("ExecStopPost"), /status=0/, "the unit itself switched it off");
-      await door.until(({ door }) => door === "locked", "started again by systemd, locked");
-      onlyPulse(world, from);
+      // On a chip that lets the line go up when its owner is gone, only the claim of `outputs-off` makes it fall.
+      await world.pull(RELAY, "up");
+      try {
+        assert.equal(await guest.say(`cat ${line}/pull`), "pull-up");
+        const pid = await door.unit("MainPID");
+        // In the guest: a pulse is short beside the way there.
+        await guest.run(
+          `intercomd ctl unlock &
+          until read -r level <${line}/value && [ "$level" = 1 ]; do sleep 0.02; done
+          kill -KILL ${pid}; wait`,
+        );
+        await world.untilLevels(RELAY, new RegExp(`^.{${from}}10`), "on, and off again");
+        onlyPulse(world, from);
+        const { at } = world.edges(RELAY)[from + 1];
+        await door.until(({ door }) => door === "locked", "started again by systemd, locked");
+        onlyPulse(world, from);
+        assert.notEqual(await door.unit("MainPID"), pid);
+        const started = Number(await door.unit("ExecMainStartTimestampMonotonic")) / 1e6;
+        assert.match(await door.log(200), /^relay \(GPIO27\) is off$/m, "by the unit's own word");
+        assert.ok(at < started, `off at ${at} s, and only because the next daemon had started at ${started} s`);
+      } finally {
+        await world.pull(RELAY, "down");
+      }
     });
 
     step("the relay is off after the daemon was stopped in the middle of a pulse", {}, async ({ world, door }) => {

@@ -10,13 +10,15 @@ import { EAR_BYTES, EAR_RATE } from "./world.mjs";
 
 /** The chime's two strokes, in hertz. */
 const [DING, DONG] = [659, 523];
-/** How long a clock that is off by 0.2 % is listened to, in seconds: it gathers or lacks 80 ms. */
-const DRIFT_SECONDS = 40;
+/** How much too fast or too slow a clock is here: forty times what a bad crystal does, so that little time tells much. */
+const OFF = 0.04;
+/** How long it is listened to, in seconds of its own: it gathers or lacks 0.8 s. */
+const DRIFT_SECONDS = 20;
 /** Between the middles of the first and the last quarter of it lies this share. */
 const JUDGED = 0.75;
 
 test("sliding beeps are told from steady ones", () => {
-  for (const stretch of [1, 1.002, 0.998]) {
+  for (const stretch of [1, 1 + OFF, 1 - OFF]) {
     const samples = Float32Array.from({ length: DRIFT_SECONDS * EAR_RATE }, (_, n) => {
       const at = n / EAR_RATE / stretch;
       return at % 0.5 < 0.32 ? Math.sin(2 * Math.PI * PHONE_HERTZ * at) : 0;
@@ -45,9 +47,8 @@ shared(
       await Promise.all([world.untilHears(DING, "the ding"), world.untilHears(DONG, "the dong")]);
     });
 
-    for (const [what, shift] of [["fast", 1.002], ["slow", 0.998]]) {
-      // Not shown: an interpreted guest loses a tenth of the sound, whatever the card's clock does.
-      step(`gathers no delay while the card's clock is ${what} by 0.2 %`, { todo: "the guest is too slow to hear all of it" }, async (lab) => {
+    for (const [what, shift] of [["fast", 1 + OFF], ["slow", 1 - OFF]]) {
+      step(`gathers no delay while the card's clock is ${what}`, {}, async (lab) => {
         const { guest, world, door, caller } = lab;
         await guest.run(`amixer -q -c panel cset iface=PCM,name='PCM Rate Shift 100000' ${Math.round(shift * 100_000)}`);
         if ((await door.status()).state !== "talking") await lab.talk(caller);
@@ -57,6 +58,7 @@ shared(
         const slid = slide(world.recording(from), EAR_RATE);
         // Beeps that do not slide in the card's own time are played one for one: what is too much is gathering.
         const wanted = DRIFT_SECONDS * (shift - 1) * JUDGED;
+        console.log(`DRIFT ${what}: slid by ${slid} s, wanted ${wanted}`);
         assert.ok(Math.abs(slid - wanted) < Math.abs(wanted) * 0.6, `slid by ${slid} s in ${DRIFT_SECONDS} s, should be ${wanted} s`);
         await world.untilHears(PHONE_HERTZ, "the phone's tone at the door, still", world.heard());
         await caller.untilHeard("#visitor", DOOR_HERTZ, MEDIA_MS);

@@ -42,6 +42,11 @@ export class World {
     return this.guest.run(`echo pull-down >${pull}; sleep 0.3; echo pull-up >${pull}`);
   }
 
+  /** Where a line goes, `up` or `down`, when nobody drives it. One that is driven does not care. */
+  pull(line, way) {
+    return this.guest.run(`echo pull-${way} >/run/gpio/sim_gpio${line}/pull`);
+  }
+
   /** Begins to write down what happens on these lines; see `edges`. */
   async watchLines(...lines) {
     await this.guest.start("edges", `exec lab-edges ${lines.join(" ")} >/share/edges`);

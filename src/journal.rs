@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use crate::intercom::Report;
+use crate::intercom::{CallState, Report};
 use crate::memory::calls::{Entry, News};
 use crate::service::notify;
 
@@ -11,7 +11,7 @@ pub fn write(report: &Report, news: &News) {
     match report {
         Report::State(state) => {
             debug!("the call is {}", state.name());
-            notify::status(state.name());
+            notify::status(in_words(*state));
         }
         Report::Rang { call, again: false } => info!("the doorbell rang (call {call})"),
         Report::Rang { call, again: true } => info!("the doorbell rang again (call {call})"),
@@ -58,6 +58,11 @@ pub fn write(report: &Report, news: &News) {
             if let News::Ended(Entry { budget: Some(budget), .. }) = news {
                 info!("call {call} since the press: {budget}");
             }
+            if let News::Ended(entry) = news
+                && let Ok(record) = serde_json::to_string(entry)
+            {
+                info!("{record}");
+            }
         }
         Report::PeerCame(peer) => debug!("{peer} is in the channel"),
         Report::PeerLeft(peer) => debug!("{peer} is gone"),
@@ -77,5 +82,16 @@ pub fn write(report: &Report, news: &News) {
         Report::Picture(peer, mode) => {
             info!("{peer} gets the picture {}: so much its network takes", mode.name());
         }
+    }
+}
+
+/// What the door is doing, for `systemctl status`.
+fn in_words(state: CallState) -> &'static str {
+    match state {
+        CallState::Idle => "waiting for the doorbell",
+        CallState::Looking => "somebody looks through the camera",
+        CallState::Joining | CallState::Ringing => "somebody is at the door, and the phones ring",
+        CallState::Talking => "somebody at the door is being talked to",
+        CallState::Ending => "a call has just ended",
     }
 }

@@ -1,9 +1,11 @@
 //! `intercomd selftest`: all a call needs, tried for real and told in plain words: configuration, the machine, camera,
-//! encoder, speaker, microphone and echo, the service with its rights, STUN and TURN servers, the LAN page.
+//! encoder, speaker, microphone and echo, display, button and relay, the service with its rights, STUN and TURN servers,
+//! the LAN page.
 //!
 //! Presentation only: each room tries its own. The daemon must not be running, as it holds the devices.
 
 use std::fmt::Write as _;
+use std::io::{BufRead, IsTerminal, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -14,9 +16,10 @@ use serde_json::{Value, json};
 use crate::config::verdict::{Grade, Verdict};
 use crate::config::{self, LoadArgs, Loaded, Problem, Problems, Settings};
 use crate::hands::ice_server;
+use crate::hardware::trial::{Person, panel};
 use crate::lines::login;
 use crate::media::room::Findings;
-use crate::media::selftest::{PartReport, picture, sound};
+use crate::media::selftest::{PartReport, display, picture, sound};
 use crate::rtc::{IceServer, trial as ways};
 use crate::service::host;
 use crate::signalling::{lan, trial};
@@ -24,7 +27,11 @@ use crate::signalling::{lan, trial};
 /// Runs the test and prints what it found: 0 all is good or fair, 1 something is wrong.
 pub fn run(args: &LoadArgs, as_json: bool) -> ExitCode {
     match config::load(args) {
-        Ok(loaded) => run_loaded(&loaded, as_json),
+        Ok(loaded) => {
+            let is_terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+            let asks = if is_terminal && !as_json { Asks::ThePerson } else { Asks::Nobody };
+            run_loaded(&loaded, as_json, asks)
+        }
         Err(problems) => {
             let parts = vec![("configuration", plain(problem_verdicts(&problems)))];
             not_begun(&parts, &problems.to_string(), as_json)
@@ -32,9 +39,36 @@ pub fn run(args: &LoadArgs, as_json: bool) -> ExitCode {
     }
 }
 
+/// Whether somebody is there to press the button and to listen to the relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// A person at the terminal.
+    ThePerson,
+    /// A script, or somebody who has been asked already: nothing is switched on.
+    Nobody,
+}
+
+/// Whoever sits at the terminal.
+struct AtTerminal;
+
+#[expect(clippy::print_stderr, reason = "the questions of a command line tool")]
+impl Person for AtTerminal {
+    fn told(&mut self, words: &str) {
+        eprintln!("{words}");
+    }
+
+    fn agrees(&mut self, question: &str) -> bool {
+        eprint!("{question} [y/N] ");
+        let _ = std::io::stderr().flush();
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).is_ok()
+            && matches!(answer.trim(), "y" | "Y" | "yes" | "j" | "J" | "ja")
+    }
+}
+
 /// The same with a configuration that has been read.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
-pub fn run_loaded(loaded: &Loaded, as_json: bool) -> ExitCode {
+pub fn run_loaded(loaded: &Loaded, as_json: bool, asks: Asks) -> ExitCode {
     let mut parts = vec![("configuration", settings_report(&loaded.warnings))];
     if UnixStream::connect(&loaded.settings.socket).is_ok() {
         let words = "the daemon is running and holds camera and sound cards";
@@ -45,7 +79,7 @@ pub fn run_loaded(loaded: &Loaded, as_json: bool) -> ExitCode {
     if !as_json {
         eprintln!("the speaker will be heard for some 8 s; keep quiet meanwhile");
     }
-    match try_all(&loaded.settings) {
+    match try_all(&loaded.settings, asks) {
         Ok(more) => parts.extend(more),
         Err(why) => {
             let words = format!("the kernel gives no threads: {why}");
@@ -78,17 +112,25 @@ fn not_begun(parts: &Parts, words: &str, as_json: bool) -> ExitCode {
 
 type Parts = Vec<(&'static str, PartReport)>;
 
-fn try_all(settings: &Settings) -> std::io::Result<Parts> {
+fn try_all(settings: &Settings, asks: Asks) -> std::io::Result<Parts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (picture, service, servers) = runtime.block_on(async {
+    let mut person = AtTerminal;
+    let person: Option<&mut dyn Person> = match asks {
+        Asks::ThePerson => Some(&mut person),
+        Asks::Nobody => None,
+    };
+    let (panel, picture, service, servers) = runtime.block_on(async {
+        let panel = panel(&settings.board, person).await;
         let picture = picture(&settings.board).await;
         let (service, servers) = network(settings).await;
-        (picture, service, servers)
+        (panel, picture, service, servers)
     });
     runtime.shutdown_background();
     Ok(vec![
         ("machine", plain(machine(settings, Path::new("/")))),
+        ("panel", plain(panel)),
         ("picture", picture),
+        ("display", display(&settings.board)),
         ("sound", sound(&settings.board)),
         ("service", plain(service)),
         ("servers", plain(servers)),

@@ -24,6 +24,7 @@ use crate::hardware::{ButtonEvent, Panel};
 use crate::lines::login;
 use crate::media::devices;
 use crate::media::found::Probe;
+use crate::selftest::Asks;
 use crate::signalling::trial;
 use unit::{Rest, Systemctl};
 
@@ -441,7 +442,7 @@ fn file(action: &'static str, path: &Path, source: io::Error) -> SetupError {
 /// Tries the button and what the self-test tries. Whether nothing is bad.
 fn try_all(loaded: &Loaded) -> bool {
     try_button(&loaded.settings);
-    crate::selftest::run_loaded(loaded, false) == ExitCode::SUCCESS
+    crate::selftest::run_loaded(loaded, false, Asks::Nobody) == ExitCode::SUCCESS
 }
 
 /// What the service says to this door.

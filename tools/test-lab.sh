@@ -28,7 +28,7 @@ printf 'the guest is there after %s s\n' "$SECONDS"
 out=$work/out; status=0
 if [ $# -gt 0 ]; then files=("$@"); else files=(call camera sound panel unit); files=("${files[@]/%/.test.mjs}"); fi
 cd tests/lab || exit 1
-as_root node --test --test-concurrency="${LAB_AT_ONCE:-2}" --test-reporter=tap "${files[@]}" >"$out" 2>&1 & tests=$!
+as_root node --test --test-concurrency=1 --test-reporter=tap "${files[@]}" >"$out" 2>&1 & tests=$!
 trap 'kill $tests 2>/dev/null; wait $tests; rm -rf "$work"; exit 130' INT TERM
 # Told as it goes.
 tail --pid=$tests -n +1 -f "$out" 2>/dev/null | grep --line-buffered -E '^ *(not ok|ok) ' | cut -c1-160

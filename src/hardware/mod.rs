@@ -23,6 +23,7 @@ mod output;
 #[cfg(feature = "rpi")]
 mod rpi;
 mod sim;
+pub mod trial;
 
 pub use button::ButtonState;
 pub use list::{Hold, ListedChip, ListedLine, Way, list};

@@ -13,6 +13,7 @@ use gstreamer_app as gst_app;
 use super::bell::lock;
 use super::echo::on_the_system_s_time;
 use super::plan::Part;
+use super::plan_display::{self, Device, Surface};
 use super::plan_sound::{self, CAPS, VOICE_PROCESSOR};
 use super::portrait::{self, Look};
 use super::room::{self, Findings, Programme, Recording};
@@ -279,6 +280,37 @@ fn shelf(pipeline: &gst::Pipeline, name: &str, tell: Option<mpsc::SyncSender<()>
     });
     sink.set_callbacks(callbacks.build());
     shelf
+}
+
+/// Where the phone's picture would go. Nothing is shown.
+pub fn display(board: &Board) -> PartReport {
+    let mut report = PartReport::default();
+    let probe = devices::screen_probe();
+    let connect =
+        "connect a display, or name it under [display]; `intercomd devices` shows what is there";
+    report.verdicts.push(match plan_display::surface(&board.display, &probe) {
+        Surface::Counted(_) if board.display.source == Source::Off => {
+            Verdict::good("no display, as the board says")
+        }
+        Surface::Counted(sink) => Verdict::fair(format!("no display: {}", sink.label), connect),
+        Surface::Direct(sink) => Verdict::good(format!("the display is: {}", sink.label)),
+        Surface::Screen(Device::Kms { connector })
+            if plan_display::is_unplugged(&probe.screens, connector.as_deref()) =>
+        {
+            let place = connector.as_deref().unwrap_or("any connector");
+            Verdict::fair(format!("no display is plugged in at {place}"), connect)
+        }
+        Surface::Screen(device) => Verdict::good(match device {
+            Device::Kms { connector: Some(place) } => format!("the display is at {place}"),
+            Device::Kms { connector: None } => {
+                "the display is at the first connector that has one".to_owned()
+            }
+            Device::Window => "the display is a window".to_owned(),
+            Device::Framebuffer(node) => format!("the display is {node}"),
+            Device::Own(_) => "the display is the board's own pipeline".to_owned(),
+        }),
+    });
+    report
 }
 
 /// Tests camera and encoder: whether pictures arrive, and how many a second. Takes some 3 s.

@@ -51,6 +51,8 @@ describe("the budget of a call", () => {
       assert.ok(lines[0].includes(` ${name}=${time} `), `${name} in ${lines[0]}`);
     }
     assert.match(lines[0], / first=lan\/\S+ phones=1$/);
+    const records = door.wholeLog.split("\n").flatMap((line) => /\{"call":.*\}$/.exec(line) ?? []);
+    assert.deepEqual(records.map((record) => JSON.parse(record)), [entry], "and all of it as one line of JSON");
   });
 
   test("of a call that nobody shows tells what was reached and leaves the rest open", { timeout: TEST_MS }, async () => {

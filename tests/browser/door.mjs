@@ -50,12 +50,15 @@ export class Door {
     const uplink = service ? uplinkText(door.folder, service) : "";
     writeFileSync(config, configText(stateDir ?? door.folder, doorPeerId, rules) + uplink + more);
     writeFileSync(profile, wholeBoard ?? boardText(door.displayDir, door.speakerFile, board));
+    if (service?.key) door.#secrets.push(["the service's key", service.key]);
     door.#spawn([...inside, BIN, "run", "--config", config, "--board", profile, "--socket", door.socket]);
     await door.#ready();
     return door;
   }
 
   #child = null;
+  /** What no log may hold: a name and the secret. */
+  #secrets = [];
   #out = "";
   #log = "";
   #exited = null;
@@ -89,6 +92,7 @@ export class Door {
     this.port = Number(port);
     this.channel = words.get("channel");
     this.key = words.get("key");
+    this.#secrets.push(["the hub's key", this.key]);
     this.ws = `ws://127.0.0.1:${port}`;
   }
 
@@ -121,6 +125,7 @@ export class Door {
    */
   async addPerson(name) {
     const { person } = JSON.parse(await this.#ctl("person", "add", name, "--json"));
+    this.#secrets.push([`the secret of ${name}`, person.secret]);
     const rights = new URLSearchParams({ person: person.name, secret: person.secret });
     return { ...person, link: `${this.link}&${rights}` };
   }
@@ -213,10 +218,23 @@ export class Door {
   }
 
   /** Ends the daemon as systemd would. Gives its exit code and signal. */
+  /** Nothing the daemon wrote in its whole life holds a secret or a session description. */
+  #assertDiscreet() {
+    const written = this.#out + this.#log;
+    for (const [what, secret] of this.#secrets) {
+      if (written.includes(secret)) throw new Error(`the daemon wrote ${what} down`);
+    }
+    for (const part of ["a=ice-pwd", "a=ice-ufrag", "a=fingerprint", "m=audio", "m=video"]) {
+      if (written.includes(part)) throw new Error(`the daemon wrote a session description down: ${part}`);
+    }
+  }
+
   async stop() {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
     try {
-      return await within(this.#exited, "the daemon's end after SIGTERM", STOP_MS);
+      const end = await within(this.#exited, "the daemon's end after SIGTERM", STOP_MS);
+      this.#assertDiscreet();
+      return end;
     } catch (error) {
       this.#child.kill("SIGKILL");
       throw new Error(`${error.message}\n${this.log}`);

@@ -13,9 +13,9 @@ export const CHIME = 23;
 /** Node of the camera that is always the same. */
 export const CAMERA = "/dev/v4l/by-path/platform-vivid.0-video-index0";
 /** What the room is recorded with: the card's own rate, two channels. */
-export const EAR_RATE = 48_000;
+const EAR_RATE = 48_000;
 /** Of one moment: two channels of two bytes. */
-export const EAR_BYTES = 4;
+const EAR_BYTES = 4;
 /** How much of the newest sound is listened to, in seconds. */
 const EAR_SECONDS = 3;
 const CLEAR = 0.4;
@@ -91,13 +91,6 @@ export class World {
   heard() {
     const file = this.guest.hostPath("ear");
     return existsSync(file) ? readFileSync(file).length : 0;
-  }
-
-  /** What the visitor heard since a number of bytes: one channel. */
-  recording(since) {
-    const raw = readFileSync(this.guest.hostPath("ear"));
-    const from = Math.ceil(since / EAR_BYTES);
-    return Float32Array.from({ length: Math.floor(raw.length / EAR_BYTES) - from }, (_, n) => raw.readInt16LE((from + n) * EAR_BYTES) / 32768);
   }
 
   /** How clear a tone is in what the visitor heard last, or since a number of bytes. */

@@ -16,7 +16,7 @@ use crate::household::Household;
 use crate::intercom::{CallId, LogLine, Name, Nonce, PeerKey, Proof, Report};
 use crate::memory::budget::Budget;
 use crate::memory::call_log::{CallLog, Keeper};
-use crate::memory::calls::{News, Scribe};
+use crate::memory::calls::{News, Scribe, was_cut_off};
 use crate::memory::proof::Bond;
 use crate::service::control::{KnownPerson, Reply};
 
@@ -45,6 +45,11 @@ impl Clerk {
     /// How many persons may open the door from a page.
     pub fn count(&self) -> usize {
         self.household.persons().count()
+    }
+
+    /// Whether somebody waits at the door whose ring ended with the daemon before.
+    pub fn was_cut_off(&self) -> bool {
+        was_cut_off(self.log.latest(2), clock())
     }
 
     /// Whether the visitor's picture is wanted.

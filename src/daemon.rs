@@ -186,6 +186,10 @@ impl House {
         }
 
         let (clerk, keeper) = Clerk::open(&settings);
+        if clerk.was_cut_off() {
+            info!("a ring was cut off by the end of the daemon a moment ago; it rings on");
+            let _ = inbox_in.try_send(Input::Press);
+        }
         // 4: some pictures at once would be calls at once.
         let (kept_in, kept) = mpsc::channel(4);
         tasks.spawn("call log", Weight::Ordinary, keeper.run(kept_in));

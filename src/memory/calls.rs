@@ -64,6 +64,22 @@ impl Entry {
     }
 }
 
+/// A call that was cut off is rung on with when the button was pressed at most so many seconds ago: longer, and whoever
+/// pressed may be gone.
+const STILL_THERE: u64 = 60;
+
+/// Whether the newest call was cut off by the end of the daemon a moment ago, so that somebody waits at the door and phones
+/// that rang have fallen silent. Not twice in a row: what ends the daemon may be the ringing. `newest`: the log, newest
+/// first; `clock` in unix seconds.
+pub fn was_cut_off<'e>(newest: impl IntoIterator<Item = &'e Entry>, clock: u64) -> bool {
+    let cut_off = |entry: &Entry| {
+        let age = clock.checked_sub(entry.at);
+        entry.outcome == INTERRUPTED && age.is_some_and(|age| age <= STILL_THERE)
+    };
+    let mut newest = newest.into_iter();
+    newest.next().is_some_and(cut_off) && !newest.next().is_some_and(cut_off)
+}
+
 /// What a report did to the call that goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
@@ -207,6 +223,24 @@ mod tests {
 
     fn peer() -> PeerKey {
         PeerKey { uplink: UplinkId::Lan, id: PeerId::from("phone") }
+    }
+
+    #[test]
+    fn a_ring_cut_off_a_moment_ago_is_rung_on_with_but_not_twice_in_a_row() {
+        let entry = |outcome: &str, ago: u64| Entry {
+            at: CLOCK - ago,
+            outcome: outcome.to_owned(),
+            ..Entry::default()
+        };
+        let judge = |entries: &[Entry]| was_cut_off(entries, CLOCK);
+        assert!(judge(&[entry(INTERRUPTED, 3)]));
+        assert!(judge(&[entry(INTERRUPTED, 60), entry(INTERRUPTED, 300)]));
+        assert!(!judge(&[entry(INTERRUPTED, 61)]), "too long ago");
+        assert!(!judge(&[entry(INTERRUPTED, 3), entry(INTERRUPTED, 9)]), "it may be the cause");
+        assert!(!judge(&[entry("hung-up", 3), entry(INTERRUPTED, 9)]));
+        assert!(!judge(&[]));
+        let later = Entry { at: CLOCK + 5, ..entry(INTERRUPTED, 0) };
+        assert!(!was_cut_off([&later], CLOCK), "the clock was set back: nobody knows when it was");
     }
 
     #[test]

@@ -2,6 +2,9 @@
 // pictures and tones that only the other side could have made.
 
 import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
 import { chance } from "../net/chance.mjs";
 import { Door, IMPOLITE, POLITE, callState, captureState, pipelinesBuilt } from "./door.mjs";
@@ -226,6 +229,37 @@ describe("the answer page", () => {
     await door.kill();
     await until(async () => !(await phone.page.evaluate(() => window.intercom.sounding)), "silence of the bell", 15_000);
     assert.notEqual(await phone.state(), "ringing");
+  });
+
+  test("rings on when the door that died is back, and not when it was stopped", { timeout: TEST_MS }, async (t) => {
+    const stateDir = mkdtempSync(join(tmpdir(), "intercomd-cut-off-"));
+    const open = [];
+    t.after(async () => {
+      for (const one of open) await one.stop().catch(() => {});
+      rmSync(stateDir, { recursive: true, force: true });
+    });
+    const start = async () => {
+      const begun = await Door.start({ stateDir });
+      open.push(begun);
+      return begun;
+    };
+    const log = join(stateDir, "calls.json");
+    const interrupted = () => existsSync(log) && /"interrupted"/.test(readFileSync(log, "utf8"));
+
+    const died = await start();
+    await died.press();
+    await until(interrupted, "the ring in the log", 10_000);
+    await died.kill();
+    const back = await start();
+    await back.until((status) => callState(status) === "ringing", "a ring without a press");
+    const phone = await openPhone();
+    await phone.watch(back);
+    await phone.untilState("ringing");
+    await back.stop();
+
+    const again = await start();
+    assert.equal(callState(await again.status()), "idle");
+    assert.equal((await again.status()).counters.calls, 0);
   });
 
   test("goes on ringing, and goes on talking, after its own line broke", { timeout: TEST_MS }, async () => {

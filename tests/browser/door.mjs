@@ -217,7 +217,6 @@ export class Door {
     await within(this.#exited, "the daemon's end after SIGKILL", STOP_MS);
   }
 
-  /** Ends the daemon as systemd would. Gives its exit code and signal. */
   /** Nothing the daemon wrote in its whole life holds a secret or a session description. */
   #assertDiscreet() {
     const written = this.#out + this.#log;
@@ -229,6 +228,7 @@ export class Door {
     }
   }
 
+  /** Ends the daemon as systemd would. Gives its exit code and signal. */
   async stop() {
     if (this.#child.exitCode === null && this.#child.signalCode === null) this.#child.kill("SIGTERM");
     try {

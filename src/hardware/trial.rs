@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{ButtonEvent, ButtonState, Panel, Part};
 use crate::config::Board;
@@ -14,6 +14,8 @@ use crate::config::verdict::Verdict;
 const SETTLED: Duration = Duration::from_millis(500);
 /// How long a person has for the press.
 const PRESS: Duration = Duration::from_secs(15);
+/// How often the end of the pulse is looked for.
+const LOOK: Duration = Duration::from_millis(10);
 /// The longest pulse of a trial; the profile's `max_pulse` may be shorter.
 const PULSE: Duration = Duration::from_secs(1);
 
@@ -97,7 +99,12 @@ async fn pulse(panel: &Panel, board: &Board, person: &mut dyn Person) -> Option<
         return Some(Verdict::good("the relay was not tried"));
     }
     relay.fire(length);
+    // The question stops everything else, the end of the pulse too: first the relay has to be off.
     sleep(length).await;
+    let over = Instant::now() + SETTLED;
+    while relay.is_on() && Instant::now() < over {
+        sleep(LOOK).await;
+    }
     Some(match person.agrees("did the relay click?") {
         true => Verdict::good("the relay clicks"),
         false => Verdict::bad(
@@ -150,6 +157,31 @@ mod tests {
         assert_eq!(bad.len(), 1, "{verdicts:?}");
         assert!(bad[0].words.contains("no press") && !bad[0].remedy.is_empty());
         assert!(person.1[0].contains("press the doorbell button"), "{:?}", person.1);
+    }
+
+    /// Somebody who looks whether the relay is on while they are asked.
+    struct Looks<'p>(&'p Panel, Vec<bool>);
+
+    impl Person for Looks<'_> {
+        fn told(&mut self, _: &str) {}
+
+        fn agrees(&mut self, _: &str) -> bool {
+            self.1.push(self.0.relay.working().is_some_and(super::super::output::Pulses::is_on));
+            true
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_relay_is_off_again_before_anything_more_is_asked() {
+        let (tell, _events) = mpsc::channel(1);
+        let board = board();
+        let panel = Panel::open(&board, tell).expect("a simulated panel");
+        let mut person = Looks(&panel, Vec::new());
+        let verdict = pulse(&panel, &board, &mut person).await.expect("a relay is wired");
+        assert_eq!(verdict.grade, Grade::Good);
+        assert_eq!(person.1, [false, false]);
+        let pulses = panel.status().outputs;
+        assert!(format!("{pulses:?}").contains("on"), "it was on between: {pulses:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -97,7 +97,8 @@ impl Intercom {
             self.forget_refusal(&key);
             // Its media still flows, so it may have lost its signalling only. If we are somebody new to the channel, it
             // drops this connection when it is back and sees so; until then people talk.
-            let keep = self.peers.get(&key).is_some_and(Peer::is_connected);
+            let keep =
+                self.peers.get(&key).is_some_and(|peer| is_here(peer) && peer.is_connected());
             match self.rosters.get_mut(&uplink) {
                 Some(roster) if keep => roster.keep_missing(now, key.id),
                 _ => self.drop_peer(now, &key),

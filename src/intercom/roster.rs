@@ -158,7 +158,7 @@ impl Roster {
     /// [`STALE_LIMIT`].
     pub fn keep_missing(&mut self, now: Instant, id: PeerId) {
         self.members.insert(id.clone());
-        self.missing.insert(id, now + STALE_LIMIT);
+        self.missing.entry(id).or_insert(now + STALE_LIMIT);
     }
 
     /// Whether a peer is kept although it is not in the channel.

@@ -4,8 +4,10 @@
 //! element behind (seen with 1.22, media.md). So the node is read here, and closed when its call is over. A thread
 //! of its own, because a driver waits as long as it likes.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -36,17 +38,48 @@ const OLDEST: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// A device that is gone.
 const ENODEV: i32 = 19;
 
-/// The nodes that are being read, or were left to a driver that hangs. Who opened such a node again would hang as well.
-static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// How a node is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grip {
+    /// It is being read.
+    Reading,
+    /// It was left to a driver that hangs. Who asked it anything would hang as well.
+    Stuck,
+}
+
+/// The nodes that are held, by what their names lead to.
+static HELD: Mutex<BTreeMap<PathBuf, Grip>> = Mutex::new(BTreeMap::new());
+
+/// What a node's name leads to: one node has several.
+fn node_of(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
+/// Whether this node's driver has not come back from the end of the last reading.
+pub(super) fn is_stuck(path: &Path) -> bool {
+    // Names are looked up in the file system only if there is anything to compare them with.
+    let held = lock(&HELD).clone();
+    held.values().any(|grip| *grip == Grip::Stuck) && held.get(&node_of(path)) == Some(&Grip::Stuck)
+}
+
+/// Why a node that [`is_stuck`] is not asked.
+pub(super) const STUCK: &str = "its driver has not let go of it since it was read last; if it stays so, take the camera's power away";
 
 /// A node in [`HELD`], until this is dropped.
 #[derive(Debug)]
-struct Held(String);
+struct Held(PathBuf);
 
 impl Held {
     /// `None` if the node is held already.
     fn take(path: &str) -> Option<Self> {
-        lock(&HELD).insert(path.to_owned()).then(|| Self(path.to_owned()))
+        let node = node_of(Path::new(path));
+        match lock(&HELD).entry(node.clone()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(free) => {
+                free.insert(Grip::Reading);
+                Some(Self(node))
+            }
+        }
     }
 }
 
@@ -60,7 +93,7 @@ impl Drop for Held {
 /// is left to its thread after [`END`], and cannot be opened again before that has ended.
 #[derive(Debug)]
 pub(super) struct Feeding {
-    path: String,
+    node: PathBuf,
     over: Arc<AtomicBool>,
     ended: mpsc::Receiver<()>,
 }
@@ -72,12 +105,7 @@ impl Feeding {
     /// A sentence saying what the camera does not do.
     pub(super) fn start(wanted: &CameraFeed, source: gst_app::AppSrc) -> Result<Self, String> {
         let path = wanted.path.clone();
-        let held = Held::take(&path).ok_or_else(|| {
-            format!(
-                "{path}: its driver has not let go of it since it was read last; if it stays so, take the \
-                 camera's power away"
-            )
-        })?;
+        let held = Held::take(&path).ok_or_else(|| format!("{path}: {STUCK}"))?;
         let device = open(wanted).map_err(|why| format!("{path}: {why}"))?;
         let stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS);
         let mut stream = stream.map_err(|error| format!("{path} gives no buffers: {error}"))?;
@@ -96,7 +124,7 @@ impl Feeding {
         held: Held,
         read: impl FnOnce(&AtomicBool) + Send + 'static,
     ) -> Result<Self, String> {
-        let path = held.0.clone();
+        let node = held.0.clone();
         let over = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&over);
         let (end, ended) = mpsc::channel();
@@ -108,7 +136,7 @@ impl Feeding {
             let _ = end.send(());
         });
         match thread {
-            Ok(_) => Ok(Self { path, over, ended }),
+            Ok(_) => Ok(Self { node, over, ended }),
             Err(error) => Err(format!(
                 "no thread for the camera: {error}; raise the system's limit on threads"
             )),
@@ -122,14 +150,19 @@ impl Drop for Feeding {
         match self.ended.recv_timeout(END) {
             Ok(()) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => {
-                tracing::warn!(path = self.path, "the camera's thread ended badly");
+                tracing::warn!(path = %self.node.display(), "the camera's thread ended badly");
             }
-            Err(mpsc::RecvTimeoutError::Timeout) => tracing::warn!(
-                path = self.path,
-                "the camera's driver does not end within {} s; it is left alone, and the camera is not opened again \
-                 before it has ended",
-                END.as_secs()
-            ),
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if let Some(grip) = lock(&HELD).get_mut(&self.node) {
+                    *grip = Grip::Stuck;
+                }
+                tracing::warn!(
+                    path = %self.node.display(),
+                    "the camera's driver does not end within {} s; it is left alone, and the camera is not opened \
+                     again before it has ended",
+                    END.as_secs()
+                );
+            }
         }
     }
 }

@@ -6,12 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use v4l::control::{Control, Flags, MenuItem, Type, Value};
 
+use super::camera_feed;
 use super::devices_video::not_opened;
 use super::found::{CameraControl, ControlKind, MenuEntry};
 use super::found_video::control_name;
@@ -81,6 +83,9 @@ const STANDARD: &[(&str, u32)] = &[
 pub fn apply_controls(plan: &ControlsPlan) -> Vec<String> {
     if plan.wishes.is_empty() {
         return Vec::new();
+    }
+    if camera_feed::is_stuck(Path::new(&plan.path)) {
+        return vec![format!("camera.controls: {}: {}", plan.path, camera_feed::STUCK)];
     }
     let device = match v4l::Device::with_path(&plan.path) {
         Ok(device) => device,

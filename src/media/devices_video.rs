@@ -13,6 +13,7 @@ use v4l::frameinterval::FrameIntervalEnum;
 use v4l::framesize::FrameSizeEnum;
 use v4l::video::Capture as _;
 
+use super::camera_feed;
 use super::found::{
     Camera, CameraFormat, NodeKind, PictureSize, Rate, RateOffer, SizeOffer, VideoNode,
 };
@@ -57,6 +58,9 @@ fn ask(
             trouble: Some(why),
         }
     };
+    if camera_feed::is_stuck(path) {
+        return Err(unreadable("", camera_feed::STUCK.to_owned()));
+    }
     // The v4l crate panics on a card name that is not UTF-8; sysfs shows the same name and lets us look first.
     let name = fs::read_to_string(format!("/sys/class/video4linux/video{number}/name"))
         .map_err(|error| unreadable("", format!("its name cannot be read ({error})")))?;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 use gstreamer as gst;
+use gstreamer_app as gst_app;
 
 use super::bell::lock;
 
@@ -24,6 +25,9 @@ pub(super) const JITTER: &str = "jitter";
 const MOST: u64 = 1024;
 /// How long an event may take through the queue; a branch that is stuck takes longer.
 const QUEUED: Duration = Duration::from_millis(100);
+
+/// What goes into a branch between the packets before a hole and those after it.
+const HOLE: &str = "intercom-hole";
 
 /// The events between a jitter buffer's two ends that a first packet must not queue behind.
 #[derive(Debug, Default)]
@@ -83,11 +87,19 @@ pub(super) fn bound(branch: &gst::Bin) {
         }
         gst::PadProbeReturn::Ok
     });
-    into.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    let end = out.downgrade();
+    into.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |into, info| {
         if is_segment(info) {
             came.one_more();
         }
-        gst::PadProbeReturn::Ok
+        if !is_hole(info) {
+            return gst::PadProbeReturn::Ok;
+        }
+        if let Some(out) = end.upgrade() {
+            flush(into, &out);
+        }
+        info.data = None;
+        gst::PadProbeReturn::Handled
     });
     into.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         between.wait_for_none();
@@ -100,10 +112,19 @@ pub(super) fn bound(branch: &gst::Bin) {
     });
 }
 
-/// Has this branch's jitter buffer, which is bound, forget what it counted: the next packet passes at once, whatever
-/// its number. Elements behind it notice nothing. Nobody may push packets meanwhile.
-pub(super) fn forget(branch: &gst::Bin) {
-    let Some((into, out)) = pads(branch) else { return };
+/// Has the jitter buffer behind this source, which is bound, forget what it counted: the next packet passes at once, whatever
+/// its number. Elements behind it notice nothing. Waits for nothing: it is done when all packets before have passed.
+pub(super) fn forget(source: &gst_app::AppSrc) {
+    // Refused only while the branch is being taken down.
+    let _ = source.send_event(gst::event::CustomDownstream::new(gst::Structure::new_empty(HOLE)));
+}
+
+fn is_hole(info: &gst::PadProbeInfo<'_>) -> bool {
+    info.event().is_some_and(|event| event.has_name(HOLE))
+}
+
+/// In the source's own thread, so that no packet is under way.
+fn flush(into: &gst::Pad, out: &gst::Pad) {
     // Without one, nothing has come yet.
     let Some(segment) = into.sticky_event::<gst::event::Segment>(0) else { return };
     let held_back = out.add_probe(gst::PadProbeType::EVENT_FLUSH, move |_, info| {
@@ -121,8 +142,6 @@ pub(super) fn forget(branch: &gst::Bin) {
 
 #[cfg(test)]
 mod tests {
-    use gstreamer_app as gst_app;
-
     use super::*;
 
     #[test]
@@ -214,14 +233,31 @@ mod tests {
             push(&source, number);
             assert_eq!(told.recv_timeout(limit), Ok(number));
         }
-        forget(pipeline.upcast_ref());
+        forget(&source);
         // By number it comes after twenty others that are missing, for which the latency would be waited.
         for number in [30, 31, 32, 5000, 5001] {
             if number == 5000 {
-                forget(pipeline.upcast_ref());
+                forget(&source);
             }
             push(&source, number);
             assert_eq!(told.recv_timeout(limit), Ok(number));
+        }
+        pipeline.set_state(gst::State::Null).expect("it stops");
+    }
+
+    #[test]
+    fn packets_under_way_before_a_hole_do_not_hold_up_the_one_behind_it() {
+        let (pipeline, source, told) = line();
+        let limit = Duration::from_secs(20);
+        for round in 0..50 {
+            let from = round * 1_000;
+            // Not waited for: the source's thread is in the middle of them.
+            (from..from + 20).for_each(|number| push(&source, number));
+            forget(&source);
+            push(&source, from + 500);
+            // Those still in the jitter buffer are from before the hole and may go.
+            let mut passed = std::iter::from_fn(|| told.recv_timeout(limit).ok());
+            assert!(passed.any(|number| number == from + 500), "round {round}");
         }
         pipeline.set_state(gst::State::Null).expect("it stops");
     }

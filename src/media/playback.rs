@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use super::bell::{Bell, lock};
 use super::echo::EchoReference;
+use super::jitter;
 use super::plan_playback::RemoteStream;
 use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
@@ -144,8 +145,6 @@ pub(super) enum Inlet {
     Waiting(VecDeque<Bytes>),
     /// Into the branch. Full: its appsrc drops the oldest.
     Open(gst_app::AppSrc),
-    /// Nowhere until the branch has forgotten the packets before a hole. Full: the oldest is dropped.
-    Forgetting { source: gst_app::AppSrc, packets: VecDeque<Bytes> },
     /// Nowhere any more.
     Closed,
 }
@@ -334,7 +333,7 @@ impl RtpInput {
         }
         self.track.fed.fetch_add(1, Ordering::Relaxed);
         match &mut *lock(&self.track.inlet) {
-            Inlet::Waiting(packets) | Inlet::Forgetting { packets, .. } => {
+            Inlet::Waiting(packets) => {
                 if packets.len() >= WAITING {
                     packets.pop_front();
                 }
@@ -352,8 +351,7 @@ impl RtpInput {
     /// of it.
     pub fn after_a_hole(&self) {
         if self.track.stream.kind == super::Kind::Video {
-            self.track.hold_packets();
-            self.shared.bell.ring();
+            self.track.begin_after_a_hole();
         }
     }
 }
@@ -392,7 +390,7 @@ impl Track {
         match &mut *inlet {
             Inlet::Closed => return,
             Inlet::Open(_) => {}
-            Inlet::Waiting(packets) | Inlet::Forgetting { packets, .. } => {
+            Inlet::Waiting(packets) => {
                 for packet in packets.drain(..) {
                     let _ = source.push_buffer(gst::Buffer::from_slice(packet));
                 }
@@ -404,26 +402,18 @@ impl Track {
     /// Keeps packets while the branch is being built again.
     pub(super) fn close_inlet_for_now(&self) {
         let mut inlet = lock(&self.inlet);
-        match &mut *inlet {
-            Inlet::Open(_) => *inlet = Inlet::Waiting(VecDeque::new()),
-            Inlet::Forgetting { packets, .. } => *inlet = Inlet::Waiting(std::mem::take(packets)),
-            Inlet::Waiting(_) | Inlet::Closed => {}
+        if let Inlet::Open(_) = &*inlet {
+            *inlet = Inlet::Waiting(VecDeque::new());
         }
     }
 
-    /// Keeps packets until the thread has had the branch forget those before.
-    fn hold_packets(&self) {
-        let mut inlet = lock(&self.inlet);
-        if let Inlet::Open(source) = &*inlet {
-            *inlet = Inlet::Forgetting { source: source.clone(), packets: VecDeque::new() };
-        }
-    }
-
-    /// The source of the branch that is to forget what it counted.
-    pub(super) fn to_forget(&self) -> Option<gst_app::AppSrc> {
-        match &*lock(&self.inlet) {
-            Inlet::Forgetting { source, .. } => Some(source.clone()),
-            _ => None,
+    /// What comes now comes after a hole.
+    fn begin_after_a_hole(&self) {
+        match &mut *lock(&self.inlet) {
+            Inlet::Open(source) => jitter::forget(source),
+            // What waited is from before it.
+            Inlet::Waiting(packets) => packets.clear(),
+            Inlet::Closed => {}
         }
     }
 

@@ -198,12 +198,6 @@ impl House {
         {
             act.fail(self, track, &fault);
         }
-        if let Act::Playing { pipeline, .. } = act
-            && let Some(source) = track.to_forget()
-        {
-            jitter::forget(pipeline.upcast_ref());
-            track.open_inlet(source);
-        }
         if track.stream.kind == Kind::Video {
             self.look(track, act);
         }

@@ -7,7 +7,7 @@
 /// Ticks of a picture's RTP clock in a second (RFC 6184 section 8.2.1, RFC 7741 section 6.1).
 const RATE: i32 = 90_000;
 /// So many packets in a row from long ago are a new count, as of another camera, and no late ones.
-const NEW_COUNT: u32 = 64;
+const NEW_COUNT: u32 = 32;
 
 /// What a packet is to those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Order {
         if ahead > 0 || ahead <= -RATE {
             self.newest = Some(timestamp);
         }
-        if ahead.abs() >= RATE { Place::Jump } else { Place::Next }
+        if ahead.unsigned_abs() >= RATE.unsigned_abs() { Place::Jump } else { Place::Next }
     }
 }
 

@@ -226,6 +226,7 @@ impl Session {
                     live.press(now);
                 }
                 self.desk.membership.join(now);
+                self.heed_join(now);
                 self.hurry(now);
             }
             UplinkCommand::Leave => self.desk.membership.leave(now),
@@ -1517,6 +1518,34 @@ mod tests {
         bench.ack("unsubscribe");
         bench.tell(Input::Tick);
         assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Kept)]);
+    }
+
+    #[test]
+    fn a_press_keeps_the_socket_from_being_changed_for_the_sake_of_relays() {
+        let mut bench = Bench::new(true, Pass::Key);
+        bench.greet_with(relay(&format!("{}:door", NOW as u64 + 3600)));
+        bench.forget();
+        bench.pass_lively(48 * MINUTE);
+        assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Kept)]);
+        bench.tell(Input::Command(UplinkCommand::Join));
+        assert_eq!(bench.others(), [Output::DropSuccessor]);
+        bench.enter(&["a"]);
+        bench.pass_lively(5 * MINUTE);
+        assert_eq!(bench.others(), []);
+    }
+
+    #[test]
+    fn relays_that_end_before_the_token_do_not_keep_it_from_being_renewed_in_a_call() {
+        let mut bench = Bench::new(true, Pass::Token);
+        let mut fields = relay(&format!("{}:door", NOW as u64 + 1800));
+        fields["expiresAt"] = json!(NOW + 3600.0);
+        bench.greet_with(fields);
+        bench.join(&["a"]);
+        bench.forget();
+        bench.pass_lively(3580 * SECOND);
+        assert_eq!(bench.others(), []);
+        bench.pass_lively(11 * SECOND);
+        assert_eq!(bench.others(), [Output::OpenSuccessor(Ticket::Fresh)]);
     }
 
     #[test]

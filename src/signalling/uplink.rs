@@ -340,7 +340,6 @@ impl Line {
         }
     }
 
-    /// Whether what comes to it can reach this board no more: nobody would ever say so.
     /// Ends a line whose address is gone from this board: what becomes of it.
     fn cut_if_stranded(&mut self) -> Option<Wire> {
         if !self.is_stranded() {
@@ -354,6 +353,7 @@ impl Line {
         })
     }
 
+    /// Whether what comes to it can reach this board no more: nobody would ever say so.
     fn is_stranded(&self) -> bool {
         let from = match self {
             Self::Open(line) => &line.from,

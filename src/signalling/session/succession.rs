@@ -76,9 +76,9 @@ impl Session {
         let in_call = self.desk.membership.is_wanted() || self.desk.membership.has_ties();
         match (why, self.tickets.pass()) {
             (Why::GoingAway, Pass::Key) if in_call => None,
-            // Links over a relay hold on to what they have, and the next call finds new ones.
-            (Why::Relays, _) if in_call => None,
-            (Why::Renewal, _) if in_call => {
+            // Links over a relay hold on to what they have, and the next call finds new credentials. A token is replaced
+            // in time all the same, which brings both.
+            (Why::Renewal | Why::Relays, _) if in_call => {
                 self.tickets.last_renewal(&self.timings).map(|last| last.max(at))
             }
             (Why::GoingAway | Why::Renewal | Why::Relays | Why::Doubt, _) => Some(at),
@@ -130,6 +130,16 @@ impl Session {
         if matches!(self.successor, Successor::None | Successor::Due { .. }) {
             info!("the signalling side says nothing; a second socket is opened");
             self.open_successor(now, Why::Doubt);
+        }
+    }
+
+    /// The channel is to be entered: with a key, a second socket would take the door away from whoever it rings at.
+    pub(super) fn heed_join(&mut self, now: Instant) {
+        if let Successor::Opening { why: Why::Relays, .. }
+        | Successor::Greeting { why: Why::Relays, .. } = self.successor
+        {
+            self.drop_successor();
+            self.plan_succession(now);
         }
     }
 

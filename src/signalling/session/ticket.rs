@@ -11,7 +11,7 @@ use super::super::desk::Ticket;
 use super::super::timings::Timings;
 
 /// The longest term believed; longer ones end here, which keeps the arithmetic of times in range.
-const LONGEST: f64 = 366.0 * 86_400.0;
+pub(super) const LONGEST: f64 = 366.0 * 86_400.0;
 /// A clock that is wrong by less is not worth a word.
 const CLOCK_SLACK: f64 = 60.0;
 

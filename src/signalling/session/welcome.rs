@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::super::envelope;
 use super::super::greeted::Greeted;
-use super::ticket::clock_ahead;
+use super::ticket::{LONGEST, clock_ahead};
 use super::{Session, State};
 use crate::intercom::{PeerId, UplinkEvent};
 
@@ -85,7 +85,8 @@ impl Session {
             let term =
                 end.and_then(|end| end.parse::<u32>().ok()).map(|end| f64::from(end) - server_time);
             // A term that is over already says nothing: whoever wrote it has another clock.
-            term.filter(|term| *term > 0.0).map_or(self.timings.relays, Duration::from_secs_f64)
+            let term = term.filter(|term| *term > 0.0).map(|term| term.min(LONGEST));
+            term.map_or(self.timings.relays, Duration::from_secs_f64)
         });
         let term = terms.min()?;
         let usual = term.mul_f64(0.78 + 0.04 * luck.clamp(0.0, 1.0));

@@ -67,7 +67,7 @@ impl Person for AtTerminal {
 }
 
 /// The same with a configuration that has been read.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
 pub fn run_loaded(loaded: &Loaded, as_json: bool, asks: Asks) -> ExitCode {
     let mut parts = vec![("configuration", settings_report(&loaded.warnings))];
     if UnixStream::connect(&loaded.settings.socket).is_ok() {
@@ -89,9 +89,9 @@ pub fn run_loaded(loaded: &Loaded, as_json: bool, asks: Asks) -> ExitCode {
         }
     }
     if as_json {
-        println!("{}", to_json(&parts));
+        tell(&format!("{}\n", to_json(&parts)));
     } else {
-        print!("{}", to_text(&parts));
+        tell(&to_text(&parts));
     }
     match worst(&parts) {
         Grade::Bad => ExitCode::FAILURE,
@@ -99,11 +99,16 @@ pub fn run_loaded(loaded: &Loaded, as_json: bool, asks: Asks) -> ExitCode {
     }
 }
 
+/// Whoever reads no more has heard enough, and is no reason to end with a panic.
+fn tell(answer: &str) {
+    let _ = std::io::stdout().write_all(answer.as_bytes());
+}
+
 /// Ends before anything was tried: for a person in these words, for a program in the shape of a test that was run.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+#[expect(clippy::print_stderr, reason = "the answer of a command line tool")]
 fn not_begun(parts: &Parts, words: &str, as_json: bool) -> ExitCode {
     if as_json {
-        println!("{}", to_json(parts));
+        tell(&format!("{}\n", to_json(parts)));
     } else {
         eprintln!("{words}");
     }

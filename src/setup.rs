@@ -461,30 +461,34 @@ fn try_service(settings: &Settings) -> Vec<Verdict> {
 }
 
 /// Waits for a press of the button this board has.
-#[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
 fn try_button(settings: &Settings) {
     if settings.board.button.is_none() {
-        return println!(
-            "No button is wired in this board's profile; docs/wiring.md says how to add one."
+        return say(
+            "No button is wired in this board's profile; docs/wiring.md says how to add one.",
         );
     }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(why) => return println!("The button cannot be tried: {why}"),
+        Err(why) => return say(&format!("The button cannot be tried: {why}")),
     };
     runtime.block_on(async {
         let (events, mut presses) = mpsc::channel(4);
         let panel = match Panel::open(&settings.board, events) {
             Ok(panel) => panel,
-            Err(why) => return println!("The button cannot be tried: {why}"),
+            Err(why) => return say(&format!("The button cannot be tried: {why}")),
         };
-        println!("Press the doorbell button now (within {} s) ...", PRESS.as_secs());
+        say(&format!("Press the doorbell button now (within {} s) ...", PRESS.as_secs()));
         match tokio::time::timeout(PRESS, presses.recv()).await {
-            Ok(Some(ButtonEvent::Press | ButtonEvent::LongPress)) => println!("The button works."),
-            Ok(None) | Err(_) => println!("No press was noticed. docs/wiring.md has the pins; `intercomd setup` can be run again."),
+            Ok(Some(ButtonEvent::Press | ButtonEvent::LongPress)) => say("The button works."),
+            Ok(None) | Err(_) => say("No press was noticed. docs/wiring.md has the pins; `intercomd setup` can be run again."),
         }
         panel.close();
     });
+}
+
+/// Tells the person. One whose terminal is gone may not end setup in the middle, with the door stopped.
+fn say(words: &str) {
+    let _ = writeln!(io::stdout(), "{words}");
 }
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum CallInput {
     Alone,
     /// Somebody else has come in, or the line back: who was not met yet has all the time again.
     Renewed,
+    /// Somebody came into the channel, perhaps the one who is waited for.
+    Came,
     /// Every link is closed and every channel left.
     Freed,
     /// Time passed.
@@ -97,6 +99,9 @@ impl Company {
             (Self::Here, In::Alone) => Self::Awaited(now + linger),
             (Self::Expected(met), In::Alone) => Self::Missed(now + linger, met),
             (Self::Awaited(_), In::Accompanied) => Self::Here,
+            // A phone whose socket breaks again and again is back each time under another id, and each time needs a
+            // moment for its link.
+            (Self::Awaited(_), In::Came) => Self::Awaited(now + linger),
             // Whoever comes back without having been met has no more time than before.
             (Self::Missed(_, met), In::Accompanied) => Self::Expected(met),
             (Self::Expected(_), In::Renewed) => Self::Expected(now + UNREACHED),
@@ -237,6 +242,7 @@ impl Call {
                 | In::Met
                 | In::Alone
                 | In::Renewed
+                | In::Came
                 | In::Freed
                 | In::Wakeup,
             ) => Phase::Idle,
@@ -265,6 +271,7 @@ impl Call {
                 | In::Met
                 | In::Alone
                 | In::Renewed
+                | In::Came
                 | In::Freed
                 | In::Wakeup,
             ) => phase,
@@ -290,7 +297,13 @@ impl Call {
             // Nobody can be met before the channel is entered, and nothing is being freed.
             (
                 phase @ Phase::Joining { .. },
-                In::Accompanied | In::Met | In::Alone | In::Renewed | In::Freed | In::Wakeup,
+                In::Accompanied
+                | In::Met
+                | In::Alone
+                | In::Renewed
+                | In::Came
+                | In::Freed
+                | In::Wakeup,
             ) => phase,
 
             (Phase::Ringing { call, since, .. }, In::Press(_))
@@ -319,7 +332,7 @@ impl Call {
             // A second uplink entered; nobody had answered; nothing is being freed.
             (
                 phase @ Phase::Ringing { .. },
-                In::Entered | In::Alone | In::Renewed | In::Freed | In::Wakeup,
+                In::Entered | In::Alone | In::Renewed | In::Came | In::Freed | In::Wakeup,
             ) => phase,
 
             (Phase::Talking { call, since, .. }, In::Press(_)) if rules.press_ends_call => {
@@ -334,7 +347,7 @@ impl Call {
             }
             (
                 Phase::Talking { call, since, until, company },
-                input @ (In::Alone | In::Accompanied | In::Met | In::Renewed),
+                input @ (In::Alone | In::Accompanied | In::Met | In::Renewed | In::Came),
             ) => {
                 let company = company.after(now, &input, rules.linger);
                 Phase::Talking { call, since, until, company }
@@ -375,6 +388,7 @@ impl Call {
                 | In::Met
                 | In::Alone
                 | In::Renewed
+                | In::Came
                 | In::Wakeup,
             ) => phase,
         };

@@ -148,6 +148,7 @@ impl Intercom {
         } else {
             if !self.peers.contains_key(&key) {
                 self.report(Report::PeerCame(key.clone()));
+                self.call(now, CallInput::Came);
                 self.arrivals += 1;
                 self.peers.insert(key.clone(), Peer::new(now, role, self.arrivals));
             }

@@ -199,6 +199,30 @@ fn a_talk_outlives_an_outage_of_the_service_for_both_sides() {
 }
 
 #[test]
+fn a_phone_whose_socket_breaks_again_and_again_keeps_its_talk() {
+    let mut world = talking("-door");
+    let mut last = "7phone".to_owned();
+    for drop in 0..30 {
+        // Its SDK closes the link, and has no time for another.
+        world.browser_leaves(&last);
+        world.run(ms(600));
+        last = format!("8phone{drop}");
+        world.browser(&last, false);
+        world.run(ms(300));
+    }
+    assert_eq!(world.state(), CallState::Talking);
+    world.browser_leaves(&last);
+    world.browser("9phone", true);
+    world.run(ms(8_000));
+    assert!(world.connected("9phone"));
+    assert_eq!(world.state(), CallState::Talking);
+    assert!(world.causes().is_empty());
+    world.browser_leaves("9phone");
+    world.run(ms(20_000));
+    assert_eq!(world.causes(), [Cause::PeerGone], "it is not waited for without end");
+}
+
+#[test]
 fn six_phones_that_come_back_after_an_outage_find_room_at_once() {
     let mut world = World::up("-door");
     for n in 0..6 {

@@ -253,7 +253,8 @@ describe("the answer page", () => {
     const back = await start();
     await back.until((status) => callState(status) === "ringing", "a ring without a press");
     const phone = await openPhone();
-    await phone.watch(back);
+    await phone.openAnswerPage(back);
+    await phone.page.click("#arm");
     await phone.untilState("ringing");
     await back.stop();
 

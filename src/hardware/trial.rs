@@ -19,6 +19,10 @@ const LOOK: Duration = Duration::from_millis(10);
 /// The longest pulse of a trial; the profile's `max_pulse` may be shorter.
 const PULSE: Duration = Duration::from_secs(1);
 
+/// What to do about a line that cannot be claimed.
+const CLAIM: &str =
+    "`intercomd devices` shows lines and who holds them; correct the profile's line or wiring";
+
 /// Somebody who can press and listen.
 pub trait Person {
     /// Says something to them.
@@ -34,8 +38,7 @@ pub async fn panel(board: &Board, person: Option<&mut dyn Person>) -> Vec<Verdic
     let panel = match Panel::open(board, tell) {
         Ok(panel) => panel,
         Err(why) => {
-            let remedy = "`intercomd devices` shows lines and who holds them; correct the profile's line or wiring";
-            return vec![Verdict::bad(why.to_string(), remedy)];
+            return vec![Verdict::bad(why.to_string(), CLAIM)];
         }
     };
     let mut verdicts = vec![claimed("button", &panel.button), claimed("relay", &panel.relay)];
@@ -54,10 +57,9 @@ fn claimed<T>(what: &str, part: &Part<T>) -> Verdict {
     match part {
         Part::NotWired => Verdict::good(format!("no {what} is wired, as the board says")),
         Part::Works { line, .. } => Verdict::good(format!("the {what} has its line: {line}")),
-        Part::Missing { line, why } => Verdict::bad(
-            format!("the {what} has no line: {line}: {why}"),
-            "`intercomd devices` shows lines and who holds them; correct the profile's line or wiring",
-        ),
+        Part::Missing { line, why } => {
+            Verdict::bad(format!("the {what} has no line: {line}: {why}"), CLAIM)
+        }
     }
 }
 

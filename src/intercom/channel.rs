@@ -165,12 +165,15 @@ impl Intercom {
         }
     }
 
+    /// Whether this peer's link counts. Those who are kept for their media only may be here a second time already, under
+    /// their new id.
+    pub(super) fn takes_room(&self, key: &PeerKey, peer: &Peer) -> bool {
+        peer.generation().is_some() && !self.is_missing(key)
+    }
+
     /// Whether one more link may be built.
     pub(super) fn has_room(&self) -> bool {
-        // Those who are kept for their media only may be here a second time already, under their new id.
-        let takes_room =
-            |key: &PeerKey, peer: &Peer| peer.generation().is_some() && !self.is_missing(key);
-        let links = self.peers.iter().filter(|(key, peer)| takes_room(key, peer)).count();
+        let links = self.peers.iter().filter(|(key, peer)| self.takes_room(key, peer)).count();
         links < usize::try_from(self.max_peers).unwrap_or(usize::MAX)
     }
 

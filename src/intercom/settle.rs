@@ -109,11 +109,7 @@ impl Intercom {
 
     /// Takes the place of the last comer who has not answered. Returns whether there was one.
     fn make_room(&mut self, now: Instant) -> bool {
-        // Who is kept for its media only takes no place.
-        let served = self
-            .peers
-            .iter()
-            .filter(|(key, peer)| peer.generation().is_some() && !self.is_missing(key));
+        let served = self.peers.iter().filter(|(key, peer)| self.takes_room(key, peer));
         let idle = served.filter(|(_, peer)| !matches!(peer.stance(), Stance::Answered(_)));
         let Some(key) = idle.max_by_key(|(_, peer)| peer.arrival()).map(|(key, _)| key.clone())
         else {

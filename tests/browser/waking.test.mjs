@@ -107,16 +107,25 @@ describe("a phone that sleeps", () => {
     session.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => (registration = registrations.at(-1) ?? registration));
     await session.send("ServiceWorker.enable");
     await until(() => registration, "the worker's registration", 10_000);
+    // Asked in the middle of showing, Chromium takes the news back (7 of 80, asked all the time): its own record is waited for.
+    const displayed = [];
+    session.on("BackgroundService.backgroundServiceEventReceived", ({ backgroundServiceEvent: { eventName, instanceId, eventMetadata } }) => {
+      const body = eventMetadata.find(({ key }) => key === "Body")?.value;
+      if (eventName === "Notification displayed") displayed.push({ tag: instanceId, body });
+    });
+    await session.send("BackgroundService.startObserving", { service: "notifications" });
+    await session.send("BackgroundService.setRecording", { service: "notifications", shouldRecord: true });
     const shown = () => phone.page.evaluate(async () => (await (await navigator.serviceWorker.ready).getNotifications()).map(({ title, body, tag, data }) => ({ title, body, tag, data })));
-    const deliver = (news) => session.send("ServiceWorker.deliverPushMessage", { origin: `http://127.0.0.1:${door.port}`, registrationId: registration.registrationId, data: JSON.stringify(news) });
+    const deliver = async (news, body) => {
+      await session.send("ServiceWorker.deliverPushMessage", { origin: `http://127.0.0.1:${door.port}`, registrationId: registration.registrationId, data: JSON.stringify(news) });
+      await until(() => displayed.some((one) => one.tag === news.call && one.body === body), body, 10_000, () => displayed);
+      return shown();
+    };
     const ring = { intercomd: 1, event: "ring", door: "front-door", call: "c-1", at: 1, again: false };
 
-    await deliver(ring);
-    await until(async () => (await shown()).some(({ body }) => body === "Someone is at the door"), "the news of the ring", 10_000, shown);
-    await deliver({ ...ring, event: "answered", name: "Ben" });
-    const after = await until(async () => (await shown()).find(({ body }) => body === "Answered by Ben"), "what became of it", 10_000, shown);
-    assert.deepEqual(after.data, { door: "front-door" });
-    assert.equal((await shown()).length, 1, "in place of the news of the ring");
+    assert.deepEqual((await deliver(ring, "Someone is at the door")).map(({ body }) => body), ["Someone is at the door"]);
+    const after = await deliver({ ...ring, event: "answered", name: "Ben" }, "Answered by Ben");
+    assert.deepEqual(after.map(({ body, data }) => ({ body, data })), [{ body: "Answered by Ben", data: { door: "front-door" } }], "in place of the news of the ring");
   });
 
   test("that its push service knows no more is forgotten until the next call, and one whose person is removed for good", { timeout: TEST_MS }, async () => {

@@ -18,6 +18,7 @@ pub mod controls;
 pub mod devices;
 mod devices_video;
 mod draw;
+mod drift;
 pub mod echo;
 pub mod fanout;
 pub mod found;

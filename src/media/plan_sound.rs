@@ -175,8 +175,7 @@ pub fn microphone_source(
             return Err(Part::Missing(missing_element("alsasrc")));
         }
         Ok(MicrophonePlan {
-            // `skew`: what the card's clock gains or loses on the system's is left out or made up in pieces of
-            // `latency-time`, so that no queue grows.
+            // `skew`: its first time stamp is the system's. How the rest keeps to it: drift.rs.
             text: format!(
                 "alsasrc device={} latency-time=10000 buffer-time=60000 provide-clock=false \
                  slave-method=skew{}",

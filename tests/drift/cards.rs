@@ -1,0 +1,365 @@
+//! The cards: doubles of the hardware below an ALSA element, with clocks that are off.
+
+use std::collections::HashMap;
+use std::sync::{LazyLock, Mutex, Once};
+
+use gst::glib;
+use gst::prelude::*;
+use gstreamer as gst;
+
+/// What the card at the end holds, in samples: as much as `buffer-time` asks a real one for.
+const HELD: f64 = 48.0 * 60.0;
+const NS_PER_SAMPLE: f64 = 1e9 / 48_000.0;
+/// From here a sample is part of a sound, in steps of 16 bits; and so many below that come before one.
+const LOUD: u16 = 500;
+const QUIET: u32 = 4_800;
+
+/// A microphone hears a tick at each whole multiple of this on the system's clock, in milliseconds.
+pub const TICK_MS: f64 = 500.0;
+
+/// When sounds began, in nanoseconds of the system's clock.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// By the sound's time stamp at the mixer; of a microphone, in the air.
+    pub inside: Vec<f64>,
+    /// At the ear; of a microphone, by the card's own time stamp.
+    pub outside: Vec<f64>,
+}
+
+static SEEN: LazyLock<Mutex<HashMap<String, Seen>>> = LazyLock::new(Mutex::default);
+
+pub fn seen(name: &str) -> Seen {
+    SEEN.lock().expect("no test broke it").get(name).cloned().unwrap_or_default()
+}
+
+fn note(name: &str, change: impl FnOnce(&mut Seen)) {
+    change(SEEN.lock().expect("no test broke it").entry(name.to_owned()).or_default());
+}
+
+pub fn system_ns() -> f64 {
+    gst::SystemClock::obtain().time().nseconds() as f64
+}
+
+pub fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        intercomd::media::init().expect("GStreamer starts");
+        let rank = gst::Rank::NONE;
+        gst::Element::register(None, "driftingsink", rank, sink::Drifting::static_type())
+            .expect("a sink");
+        gst::Element::register(None, "driftingsrc", rank, source::Drifting::static_type())
+            .expect("a source");
+    });
+}
+
+/// Finds where sounds begin.
+#[derive(Default)]
+pub struct Ear {
+    quiet: u32,
+}
+
+impl Ear {
+    /// At which sample a sound begins in this piece, if one does.
+    pub fn beginning(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut found = None;
+        for (at, pair) in bytes.chunks_exact(2).enumerate() {
+            if i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() < LOUD {
+                self.quiet = self.quiet.saturating_add(1);
+            } else {
+                if self.quiet >= QUIET {
+                    found = Some(at);
+                }
+                self.quiet = 0;
+            }
+        }
+        found
+    }
+}
+
+/// A card's own clock: sample 0 at `origin`, `done` samples taken from or given to the program.
+struct Crystal {
+    origin: f64,
+    done: f64,
+    pace: f64,
+}
+
+impl Crystal {
+    fn starting(pace: f64) -> Self {
+        Self { origin: system_ns(), done: 0.0, pace }
+    }
+
+    fn passed(&self) -> f64 {
+        (system_ns() - self.origin) / NS_PER_SAMPLE * self.pace
+    }
+
+    fn when(&self, sample: f64) -> f64 {
+        self.origin + sample * NS_PER_SAMPLE / self.pace
+    }
+
+    fn wait_for(&self, sample: f64) {
+        let left = self.when(sample) - system_ns();
+        if left > 0.0 {
+            std::thread::sleep(std::time::Duration::from_nanos(left as u64));
+        }
+    }
+}
+
+fn caps() -> gst::Caps {
+    let caps =
+        gst::Caps::builder("audio/x-raw").field("format", "S16LE").field("layout", "interleaved");
+    caps.field("rate", 48_000).field("channels", 1).build()
+}
+
+fn template(name: &str, direction: gst::PadDirection) -> gst::PadTemplate {
+    gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps()).expect("a template")
+}
+
+static DETAILS: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+    gst::subclass::ElementMetadata::new(
+        "Drifting card",
+        "Audio",
+        "A card whose clock is off",
+        "intercomd",
+    )
+});
+
+mod sink {
+    use super::*;
+    use gstreamer_audio::subclass::prelude::*;
+
+    #[derive(Default, glib::Properties)]
+    #[properties(wrapper_type = Drifting)]
+    pub struct Inner {
+        #[property(get, set)]
+        pace: Mutex<f64>,
+        #[property(get, set)]
+        called: Mutex<String>,
+        ears: Mutex<(Ear, Ear)>,
+        crystal: Mutex<Option<Crystal>>,
+    }
+
+    glib::wrapper! {
+        pub struct Drifting(ObjectSubclass<Inner>)
+            @extends gstreamer_audio::AudioSink, gstreamer_audio::AudioBaseSink, gstreamer_base::BaseSink, gst::Element, gst::Object;
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Inner {
+        const NAME: &'static str = "DriftingSink";
+        type Type = Drifting;
+        type ParentType = gstreamer_audio::AudioSink;
+    }
+
+    #[glib::derived_properties]
+    impl ObjectImpl for Inner {}
+    impl GstObjectImpl for Inner {}
+
+    impl ElementImpl for Inner {
+        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+            Some(&DETAILS)
+        }
+
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static PADS: LazyLock<Vec<gst::PadTemplate>> =
+                LazyLock::new(|| vec![template("sink", gst::PadDirection::Sink)]);
+            &PADS
+        }
+    }
+
+    impl BaseSinkImpl for Inner {
+        fn render(&self, buffer: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+            let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+            let found = self.ears.lock().expect("one thread").0.beginning(&map);
+            if let (Some(at), Some(pts)) = (found, buffer.pts()) {
+                let when = pts.nseconds() as f64 + at as f64 * NS_PER_SAMPLE;
+                note(&self.obj().called(), |seen| seen.inside.push(when));
+            }
+            drop(map);
+            self.parent_render(buffer)
+        }
+    }
+
+    impl AudioBaseSinkImpl for Inner {}
+
+    impl AudioSinkImpl for Inner {
+        fn open(&self) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn close(&self) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn prepare(
+            &self,
+            _: &mut gstreamer_audio::AudioRingBufferSpec,
+        ) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn unprepare(&self) -> Result<(), gst::LoggableError> {
+            *self.crystal.lock().expect("not broken") = None;
+            Ok(())
+        }
+
+        fn reset(&self) {}
+
+        fn write(&self, bytes: &[u8]) -> Result<i32, gst::LoggableError> {
+            let pace = self.obj().pace();
+            let found = self.ears.lock().expect("one thread").1.beginning(bytes);
+            let room = {
+                let mut crystal = self.crystal.lock().expect("not broken");
+                let crystal = crystal.get_or_insert_with(|| Crystal::starting(pace));
+                // A card that runs dry stands still until there is more.
+                let dry = crystal.passed() - crystal.done;
+                if dry > 0.0 {
+                    crystal.origin += dry * NS_PER_SAMPLE / pace;
+                }
+                if let Some(at) = found {
+                    let heard = crystal.when(crystal.done + at as f64);
+                    note(&self.obj().called(), |seen| seen.outside.push(heard));
+                }
+                crystal.done += (bytes.len() / 2) as f64;
+                Crystal { ..*crystal }
+            };
+            room.wait_for(room.done - HELD);
+            Ok(bytes.len() as i32)
+        }
+
+        fn delay(&self) -> u32 {
+            let crystal = self.crystal.lock().expect("not broken");
+            crystal.as_ref().map_or(0, |crystal| (crystal.done - crystal.passed()).max(0.0) as u32)
+        }
+    }
+}
+
+mod source {
+    use super::*;
+    use gstreamer_audio::subclass::prelude::*;
+    use gstreamer_base::subclass::base_src::CreateSuccess;
+    const TICK: f64 = TICK_MS * 1e6;
+    const LONG: f64 = 0.03e9;
+
+    #[derive(Default, glib::Properties)]
+    #[properties(wrapper_type = Drifting)]
+    pub struct Inner {
+        #[property(get, set)]
+        pace: Mutex<f64>,
+        #[property(get, set)]
+        called: Mutex<String>,
+        ear: Mutex<Ear>,
+        crystal: Mutex<Option<Crystal>>,
+    }
+
+    glib::wrapper! {
+        pub struct Drifting(ObjectSubclass<Inner>)
+            @extends gstreamer_audio::AudioSrc, gstreamer_audio::AudioBaseSrc, gstreamer_base::PushSrc, gstreamer_base::BaseSrc, gst::Element, gst::Object;
+    }
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Inner {
+        const NAME: &'static str = "DriftingSrc";
+        type Type = Drifting;
+        type ParentType = gstreamer_audio::AudioSrc;
+    }
+
+    #[glib::derived_properties]
+    impl ObjectImpl for Inner {}
+    impl GstObjectImpl for Inner {}
+
+    impl ElementImpl for Inner {
+        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+            Some(&DETAILS)
+        }
+
+        fn pad_templates() -> &'static [gst::PadTemplate] {
+            static PADS: LazyLock<Vec<gst::PadTemplate>> =
+                LazyLock::new(|| vec![template("src", gst::PadDirection::Src)]);
+            &PADS
+        }
+    }
+
+    impl BaseSrcImpl for Inner {
+        fn create(
+            &self,
+            offset: u64,
+            buffer: Option<&mut gst::BufferRef>,
+            length: u32,
+        ) -> Result<CreateSuccess, gst::FlowError> {
+            let made = self.parent_create(offset, buffer, length)?;
+            if let CreateSuccess::NewBuffer(buffer) = &made {
+                let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+                let found = self.ear.lock().expect("one thread").beginning(&map);
+                if let (Some(at), Some(pts)) = (found, buffer.pts()) {
+                    let stamp = pts.nseconds() as f64 + at as f64 * NS_PER_SAMPLE;
+                    note(&self.obj().called(), |seen| seen.outside.push(stamp));
+                }
+            }
+            Ok(made)
+        }
+    }
+    impl AudioBaseSrcImpl for Inner {}
+
+    impl AudioSrcImpl for Inner {
+        fn open(&self) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn close(&self) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn prepare(
+            &self,
+            _: &mut gstreamer_audio::AudioRingBufferSpec,
+        ) -> Result<(), gst::LoggableError> {
+            Ok(())
+        }
+
+        fn unprepare(&self) -> Result<(), gst::LoggableError> {
+            *self.crystal.lock().expect("not broken") = None;
+            Ok(())
+        }
+
+        fn reset(&self) {}
+
+        fn read(
+            &self,
+            bytes: &mut [u8],
+        ) -> Result<(u32, Option<gst::ClockTime>), gst::LoggableError> {
+            let pace = self.obj().pace();
+            let count = (bytes.len() / 2) as f64;
+            let piece = {
+                let mut crystal = self.crystal.lock().expect("not broken");
+                let crystal = crystal.get_or_insert_with(|| Crystal::starting(pace));
+                // What nobody fetches in time is lost.
+                let lost = crystal.passed() - crystal.done - HELD;
+                if lost > 0.0 {
+                    crystal.done += lost.ceil();
+                }
+                let piece = Crystal { ..*crystal };
+                crystal.done += count;
+                piece
+            };
+            piece.wait_for(piece.done + count);
+            let mut before = piece.when(piece.done - 1.0) % TICK;
+            for (at, pair) in bytes.chunks_exact_mut(2).enumerate() {
+                let when = piece.when(piece.done + at as f64);
+                let into = when % TICK;
+                if into < before {
+                    note(&self.obj().called(), |seen| seen.inside.push(when));
+                }
+                before = into;
+                let wave = (into / 1e9 * 1_000.0 * std::f64::consts::TAU).cos();
+                let sample = if into < LONG { (wave * 16_000.0) as i16 } else { 0 };
+                pair.copy_from_slice(&sample.to_le_bytes());
+            }
+            Ok((bytes.len() as u32, None))
+        }
+
+        fn delay(&self) -> u32 {
+            let crystal = self.crystal.lock().expect("not broken");
+            crystal.as_ref().map_or(0, |crystal| (crystal.passed() - crystal.done).max(0.0) as u32)
+        }
+    }
+}

@@ -75,7 +75,7 @@ check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 check "the daemon" cargo build --locked --quiet
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
-browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs disk.test.mjs flood.test.mjs
+browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
 
 browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs

@@ -13,8 +13,13 @@ const MAX_PULSE = 4;
 const SEEN_LATE = 0.05;
 /** A Raspberry Pi 4 B, 4 GB, as the kernel there describes it. */
 const IDENTITY = "Hardware\t: BCM2711\nRevision\t: c03111\n";
-/** Where the registers of its header have the levels of lines 0 to 31, in bytes (BCM2711 ARM Peripherals, GPLEV0). */
+/** Where the registers of its header are, in bytes: functions of lines 20 to 29, set and clear of lines 0 to 31, and their
+ * levels (BCM2711 ARM Peripherals, GPFSEL2, GPSET0, GPCLR0, GPLEV0). */
+const FUNCTIONS_AT = 8;
+const SET_AT = 28;
+const CLEAR_AT = 40;
 const LEVELS_AT = 52;
+const OUTPUT = 1;
 
 /** The relay went on once since so many edges, and off again; gives for how long, in seconds. */
 function onlyPulse(world, from) {
@@ -110,6 +115,23 @@ shared(
       await door.ctl("hangup");
       await door.untilIdle();
       assert.match(world.levels(RELAY), /0$/);
+    });
+
+    step("and the relay is set and cleared in its registers", {}, async ({ guest, door }) => {
+      assert.equal((await door.status()).panel.kind, "rpi");
+      const line = (1 << RELAY).toString(16).padStart(8, "0");
+      // There are no lines behind these registers: what was written last stands in each.
+      const seen = await guest.say(
+        `word() { od -An -tx4 -j$1 -N4 /dev/gpiomem | tr -d ' '; }
+        rest() { printf '\\0\\0\\0\\0' | dd of=/dev/gpiomem bs=1 seek=$1 conv=notrunc status=none; }
+        word ${FUNCTIONS_AT}; rest ${SET_AT}; rest ${CLEAR_AT}
+        intercomd ctl unlock >/dev/null &
+        until [ "$(word ${SET_AT})" = ${line} ]; do sleep 0.02; done; word ${CLEAR_AT}
+        until [ "$(word ${CLEAR_AT})" = ${line} ]; do sleep 0.02; done; wait`,
+      );
+      const [functions, cleared] = seen.trim().split("\n");
+      assert.equal((Number.parseInt(functions, 16) >>> (3 * (RELAY - 20))) & 7, OUTPUT);
+      assert.equal(cleared, "00000000", "not cleared before it is set");
     });
   },
 );

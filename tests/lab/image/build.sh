@@ -5,6 +5,8 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache=$1
+# The one answer goes where it is asked for; whatever a tool has to say, to where errors go.
+exec 3>&1 >&2
 mkdir -p "$cache"
 # How many images are kept: one for each branch somebody works on.
 keep=2
@@ -59,7 +61,7 @@ if [ ! -d "$image" ]; then
   refresh; find_key; image=$cache/$key
 fi
 if [ -d "$image" ]; then
-  touch "$image"; say "cached, $image"; echo "$image"; exit
+  touch "$image"; say "cached, $image"; echo "$image" >&3; exit
 fi
 
 source_package=linux-source-$(echo "$kernel" | cut -d. -f1,2)
@@ -149,4 +151,4 @@ say "made: $(du -sm "$image" | cut -f1) MB"
 find "$cache" -mindepth 1 -maxdepth 1 -name 'making.*' ! -path "$work" -exec rm -rf --one-file-system {} +
 find "$cache" -mindepth 1 -maxdepth 1 -type d ! -name 'making.*' -printf '%T@ %p\n' | sort -rn | cut -d' ' -f2- |
   tail -n +$((keep + 1)) | xargs -r rm -rf --one-file-system
-echo "$image"
+echo "$image" >&3

@@ -67,7 +67,7 @@ fi
 
 rust "the heart, and the rules of the house" --test heart --test tidy
 rust "each room by itself" --lib --bins
-rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, hostile callers, the watched door, documents" --test io --test docs --test config --test board --test devices --test sound --test drift --test media_release --test rtp_in --test encoder_fails --test hooks --test hostile --test watched
+rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, hostile callers, the watched door, documents" --test io --test docs --test config --test board --test devices --test sound --test clocks --test media_release --test rtp_in --test encoder_fails --test hooks --test hostile --test watched
 check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use gst::prelude::ClockExt;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::sync::watch;
@@ -141,8 +142,8 @@ impl fmt::Debug for Track {
 
 /// Where a track's packets go.
 pub(super) enum Inlet {
-    /// Nowhere yet. Full: the oldest is dropped.
-    Waiting(VecDeque<Bytes>),
+    /// Nowhere yet; with when each came. Full: the oldest is dropped.
+    Waiting(VecDeque<(Bytes, Instant)>),
     /// Into the branch. Full: its appsrc drops the oldest.
     Open(gst_app::AppSrc),
     /// Nowhere any more.
@@ -337,11 +338,11 @@ impl RtpInput {
                 if packets.len() >= WAITING {
                     packets.pop_front();
                 }
-                packets.push_back(packet);
+                packets.push_back((packet, Instant::now()));
             }
             // Refused only while the branch is being taken down.
             Inlet::Open(source) => {
-                let _ = source.push_buffer(gst::Buffer::from_slice(packet));
+                let _ = source.push_buffer(self.track.stamped(packet, Instant::now()));
             }
             Inlet::Closed => {}
         }
@@ -391,12 +392,29 @@ impl Track {
             Inlet::Closed => return,
             Inlet::Open(_) => {}
             Inlet::Waiting(packets) => {
-                for packet in packets.drain(..) {
-                    let _ = source.push_buffer(gst::Buffer::from_slice(packet));
+                for (packet, came) in packets.drain(..) {
+                    let _ = source.push_buffer(self.stamped(packet, came));
                 }
             }
         }
         *inlet = Inlet::Open(source);
+    }
+
+    /// A packet with the time at which it came. What waited for the speaker to open would else seem to have come at once,
+    /// and the jitter buffer hold everything back by as much as that, for its first seconds. Pictures pass it at once
+    /// anyway, and their pipeline counts its own time.
+    fn stamped(&self, packet: Bytes, came: Instant) -> gst::Buffer {
+        let mut buffer = gst::Buffer::from_slice(packet);
+        if self.stream.kind == super::Kind::Audio
+            && let Some(buffer) = buffer.get_mut()
+        {
+            let ago = u64::try_from(came.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let now = gst::SystemClock::obtain().time();
+            let at = now.saturating_sub(gst::ClockTime::from_nseconds(ago));
+            buffer.set_pts(at);
+            buffer.set_dts(at);
+        }
+        buffer
     }
 
     /// Keeps packets while the branch is being built again.

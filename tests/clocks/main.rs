@@ -4,6 +4,8 @@
 //! The cards are doubles of hardware alone: each is the base class that GStreamer's ALSA elements are made of too, with a
 //! card behind it that takes or gives samples at its own pace. What is set on them is what the plan sets on a real card.
 
+#![allow(clippy::print_stdout, reason = "the measured delays are quoted in docs/media.md")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use intercomd::media::found::{Probe, SoundCard};
 use intercomd::media::{AudioUnit, Capture, Playback, Unit, plan_sound};
 
 mod cards;
+mod voice;
 
 use cards::{Seen, seen, system_ns};
 

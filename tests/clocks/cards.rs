@@ -7,7 +7,7 @@ use gst::glib;
 use gst::prelude::*;
 use gstreamer as gst;
 
-/// What the card at the end holds, in samples: as much as `buffer-time` asks a real one for.
+/// What a microphone's card holds for whoever is late, in samples.
 const HELD: f64 = 48.0 * 60.0;
 const NS_PER_SAMPLE: f64 = 1e9 / 48_000.0;
 /// From here a sample is part of a sound, in steps of 16 bits; and so many below that come before one.
@@ -136,6 +136,8 @@ mod sink {
         called: Mutex<String>,
         ears: Mutex<(Ear, Ear)>,
         crystal: Mutex<Option<Crystal>>,
+        /// As ALSA does: as much as the element in front of it has room for, in samples.
+        held: Mutex<f64>,
     }
 
     glib::wrapper! {
@@ -192,8 +194,10 @@ mod sink {
 
         fn prepare(
             &self,
-            _: &mut gstreamer_audio::AudioRingBufferSpec,
+            spec: &mut gstreamer_audio::AudioRingBufferSpec,
         ) -> Result<(), gst::LoggableError> {
+            *self.held.lock().expect("not broken") =
+                f64::from(spec.segsize() * spec.segtotal() / 2);
             Ok(())
         }
 
@@ -222,7 +226,7 @@ mod sink {
                 crystal.done += (bytes.len() / 2) as f64;
                 Crystal { ..*crystal }
             };
-            room.wait_for(room.done - HELD);
+            room.wait_for(room.done - *self.held.lock().expect("not broken"));
             Ok(bytes.len() as i32)
         }
 

@@ -4,6 +4,7 @@
 #   tools/bench.sh counts       instruction counts only; fails when one is over its ceiling
 #   tools/bench.sh scenario     the five doors only
 #   tools/bench.sh scale        only what more phones and larger pictures cost; as root it counts datagrams, too
+#   INTERCOMD_BIN=PROGRAM       what is measured in place of one that is built now
 #   BENCH_QUICK=1               a scenario of under five minutes, and neither scale nor times of the pure parts
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,19 +20,25 @@ times() {
   CARGO_TARGET_DIR=target/bench-build cargo bench --locked --bench time -- --noplot | tee target/bench/times.txt
 }
 
+# The program to be measured, unless it is named.
+program() {
+  [ -n "${INTERCOMD_BIN:-}" ] || cargo build --locked --release
+  export INTERCOMD_BIN=${INTERCOMD_BIN:-$PWD/target/release/intercomd}
+}
+
 scenario() {
-  cargo build --locked --release
+  program
   (cd tests/bench && npm test --silent)
-  INTERCOMD_BIN=$PWD/target/release/intercomd node tests/bench/run.mjs
+  node tests/bench/run.mjs
 }
 
 # node-datachannel, which its phones are made of, has no build for every machine.
 can_scale() { (cd tests/bench && node -e 'import("node-datachannel").catch(() => process.exit(1))'); }
 
 scale() {
-  cargo build --locked --release
+  program
   (cd tests/bench && npm test --silent)
-  INTERCOMD_BIN=$PWD/target/release/intercomd node tests/bench/scale.mjs
+  node tests/bench/scale.mjs
 }
 
 case $part in

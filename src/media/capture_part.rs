@@ -14,7 +14,6 @@ use gstreamer_video as gst_video;
 
 use super::bell::{Bell, lock};
 use super::camera_feed::Feeding;
-use super::drift;
 use super::echo::{self, EchoReference};
 use super::fanout::Writer;
 use super::packetise::{
@@ -120,7 +119,6 @@ impl LivePart {
             (Some(processor), None) => echo::untie(&processor),
             (None, _) => {}
         }
-        drift::keep_pace(&bin);
         // A part is put into a pipeline that plays already, where nobody waits for a first buffer.
         sink.set_async(false);
         let flow = Arc::new(Flow::default());

@@ -4,6 +4,7 @@
 //! remote pictures are played by a branch each, and all sound by the one speaker. Talks to no network and decides nothing about calls.
 
 pub mod allocator;
+mod arrival;
 mod backlight;
 pub mod bandwidth;
 mod bell;
@@ -18,7 +19,6 @@ pub mod controls;
 pub mod devices;
 mod devices_video;
 mod draw;
-mod drift;
 pub mod echo;
 pub mod fanout;
 pub mod found;

@@ -175,7 +175,8 @@ pub fn microphone_source(
             return Err(Part::Missing(missing_element("alsasrc")));
         }
         Ok(MicrophonePlan {
-            // `skew`: its first time stamp is the system's. How the rest keeps to it: drift.rs.
+            // On the system's clock its time stamps are the card's own word (`use-driver-timestamps`), so that sound keeps
+            // its place whatever the card's pace. `skew` is for plugins of ALSA that say none.
             text: format!(
                 "alsasrc device={} latency-time=10000 buffer-time=60000 provide-clock=false \
                  slave-method=skew{}",

@@ -17,6 +17,7 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 use tokio::sync::watch;
 
+use super::arrival::Arrivals;
 use super::bell::{Bell, lock};
 use super::echo::EchoReference;
 use super::jitter;
@@ -131,6 +132,7 @@ pub(super) struct Track {
     pub(super) fed: AtomicU64,
     inlet: Mutex<Inlet>,
     pub(super) gate: Mutex<KeyframeGate>,
+    arrivals: Mutex<Arrivals>,
     need_keyframe: NeedKeyframe,
 }
 
@@ -370,11 +372,13 @@ impl Drop for RtpInput {
 impl Track {
     /// A track whose packets wait for a branch.
     pub(super) fn new(stream: RemoteStream, need_keyframe: NeedKeyframe) -> Self {
+        let arrivals = Mutex::new(Arrivals::new(stream.clock_rate));
         Self {
             stream,
             fed: AtomicU64::new(0),
             inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
             gate: Mutex::new(KeyframeGate::new()),
+            arrivals,
             need_keyframe,
         }
     }
@@ -400,19 +404,21 @@ impl Track {
         *inlet = Inlet::Open(source);
     }
 
-    /// A packet with the time at which it came. What waited for the speaker to open would else seem to have come at once,
-    /// and the jitter buffer hold everything back by as much as that, for its first seconds. Pictures pass it at once
-    /// anyway, and their pipeline counts its own time.
+    /// A packet with the time at which it was due. What waited for the speaker to open, or in the network, would else seem to
+    /// have come at once, and the jitter buffer hold everything back by as much as that, for seconds. Pictures pass it at
+    /// once anyway, and their pipeline counts its own time.
     fn stamped(&self, packet: Bytes, came: Instant) -> gst::Buffer {
+        let stamp = packet.get(4..8).and_then(|it| it.try_into().ok()).map(u32::from_be_bytes);
         let mut buffer = gst::Buffer::from_slice(packet);
         if self.stream.kind == super::Kind::Audio
-            && let Some(buffer) = buffer.get_mut()
+            && let (Some(buffer), Some(stamp)) = (buffer.get_mut(), stamp)
         {
             let ago = u64::try_from(came.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            let now = gst::SystemClock::obtain().time();
-            let at = now.saturating_sub(gst::ClockTime::from_nseconds(ago));
-            buffer.set_pts(at);
-            buffer.set_dts(at);
+            let now = gst::SystemClock::obtain().time().nseconds();
+            let due = lock(&self.arrivals).due(stamp, now.saturating_sub(ago));
+            let due = gst::ClockTime::from_nseconds(due);
+            buffer.set_pts(due);
+            buffer.set_dts(due);
         }
         buffer
     }

@@ -22,7 +22,7 @@ pub const TICK_MS: f64 = 500.0;
 pub struct Seen {
     /// By the sound's time stamp at the mixer; of a microphone, in the air.
     pub inside: Vec<f64>,
-    /// At the ear; of a microphone, by the card's own time stamp.
+    /// At the ear.
     pub outside: Vec<f64>,
 }
 
@@ -240,7 +240,6 @@ mod sink {
 mod source {
     use super::*;
     use gstreamer_audio::subclass::prelude::*;
-    use gstreamer_base::subclass::base_src::CreateSuccess;
     const TICK: f64 = TICK_MS * 1e6;
     const LONG: f64 = 0.03e9;
 
@@ -251,7 +250,9 @@ mod source {
         pace: Mutex<f64>,
         #[property(get, set)]
         called: Mutex<String>,
-        ear: Mutex<Ear>,
+        /// Whether the card tells when it took a sample, as ALSA's do.
+        #[property(get, set)]
+        tells: Mutex<bool>,
         crystal: Mutex<Option<Crystal>>,
     }
 
@@ -283,25 +284,8 @@ mod source {
         }
     }
 
-    impl BaseSrcImpl for Inner {
-        fn create(
-            &self,
-            offset: u64,
-            buffer: Option<&mut gst::BufferRef>,
-            length: u32,
-        ) -> Result<CreateSuccess, gst::FlowError> {
-            let made = self.parent_create(offset, buffer, length)?;
-            if let CreateSuccess::NewBuffer(buffer) = &made {
-                let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
-                let found = self.ear.lock().expect("one thread").beginning(&map);
-                if let (Some(at), Some(pts)) = (found, buffer.pts()) {
-                    let stamp = pts.nseconds() as f64 + at as f64 * NS_PER_SAMPLE;
-                    note(&self.obj().called(), |seen| seen.outside.push(stamp));
-                }
-            }
-            Ok(made)
-        }
-    }
+    impl BaseSrcImpl for Inner {}
+
     impl AudioBaseSrcImpl for Inner {}
 
     impl AudioSrcImpl for Inner {
@@ -358,7 +342,8 @@ mod source {
                 let sample = if into < LONG { (wave * 16_000.0) as i16 } else { 0 };
                 pair.copy_from_slice(&sample.to_le_bytes());
             }
-            Ok((bytes.len() as u32, None))
+            let taken = gst::ClockTime::from_nseconds(piece.when(piece.done) as u64);
+            Ok((bytes.len() as u32, self.obj().tells().then_some(taken)))
         }
 
         fn delay(&self) -> u32 {

@@ -19,7 +19,7 @@ use crate::intercom::{
     PeerKey, Report, Scene, UplinkCommand, UplinkEvent, UplinkId,
 };
 use crate::journal;
-use crate::media::{self, Aim, Capture, Playback};
+use crate::media::{self, Aim, Capture, Line, Playback};
 use crate::publisher::{Publisher, Show};
 use crate::rtc::{IceServer, LinkHandle, Links, Played};
 use crate::service::happenings::Happening;
@@ -189,7 +189,16 @@ impl Hands {
             Command::Lamp(lamp) => self.panel.lamp(lamp),
             Command::Scene(scene) => {
                 self.scene = scene;
-                self.playback.ringback(matches!(scene, Scene::Ringing | Scene::Seen));
+                self.playback.set_line(match scene {
+                    Scene::Calling | Scene::Talking | Scene::Reconnecting => Line::Open,
+                    Scene::Ringing | Scene::Seen => Line::Ringing,
+                    Scene::Idle
+                    | Scene::NobodyAnswered
+                    | Scene::LineDown
+                    | Scene::Quiet
+                    | Scene::Looking
+                    | Scene::Fault => Line::Idle,
+                });
                 self.show_scene();
             }
             Command::Part(cause) => self.part(cause),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use intercomd::config::{Board, ChimeSound, Source, built_in_board};
 use intercomd::media::room::Grade;
-use intercomd::media::{Playback, PlaybackStatus, selftest};
+use intercomd::media::{Line, Playback, PlaybackStatus, selftest};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -49,8 +49,18 @@ async fn until_heard(file: &Path, seconds: f64, hertz: f64) -> f64 {
     heard.unwrap_or_else(|_| panic!("{hertz} Hz was never heard"))
 }
 
-/// The largest share of this pitch in any piece of so many seconds that is not silent (Goertzel).
+/// The largest share of this pitch in any piece of so many seconds that is not silent.
 fn loudest_share(file: &Path, seconds: f64, hertz: f64) -> f64 {
+    shares(file, seconds, hertz).into_iter().fold(0.0, f64::max)
+}
+
+/// How many pieces of so many seconds are this pitch.
+fn pieces_of(file: &Path, seconds: f64, hertz: f64) -> usize {
+    shares(file, seconds, hertz).into_iter().filter(|share| *share > 0.5).count()
+}
+
+/// The share of this pitch in each piece of so many seconds, 0 in one that is silent (Goertzel).
+fn shares(file: &Path, seconds: f64, hertz: f64) -> Vec<f64> {
     let bytes = std::fs::read(file).unwrap_or_default();
     let samples: Vec<f64> = bytes
         .chunks_exact(2)
@@ -68,7 +78,7 @@ fn loudest_share(file: &Path, seconds: f64, hertz: f64) -> f64 {
         };
         2.0 * (part(f64::cos).powi(2) + part(f64::sin).powi(2)) / (piece.len() as f64 * energy)
     };
-    samples.chunks_exact(piece).map(share).fold(0.0, f64::max)
+    samples.chunks_exact(piece).map(share).collect()
 }
 
 #[tokio::test]
@@ -112,18 +122,24 @@ async fn ringing_is_heard_until_it_is_over_and_not_where_it_is_switched_off() {
     let file = folder.path().join("heard.raw");
     let mut board = board(&into(&file));
     let playback = Playback::new(&board);
-    playback.ringback(true);
+    playback.set_line(Line::Ringing);
     until(&playback, |status| status.sounds >= 2).await;
     until_heard(&file, 0.1, 425.0).await;
-    playback.ringback(false);
+    // As when somebody answers: nothing sounds over the first words.
+    playback.set_line(Line::Open);
+    let so_far = playback.status().mixed;
+    until(&playback, |status| status.mixed > so_far + 150).await;
+    playback.set_line(Line::Idle);
     until_still(&playback).await;
+    let tones = pieces_of(&file, 0.1, 425.0);
+    assert!((8..15).contains(&tones), "{tones} tenths of a second: the second tone was cut off");
     assert_eq!(playback.status().speaker_opened, 1);
     playback.stop().await;
 
     board.sounds.ringback = false;
     board.sounds.chime = ChimeSound::Off;
     let playback = Playback::new(&board);
-    playback.ringback(true);
+    playback.set_line(Line::Ringing);
     playback.chime();
     playback.sorry();
     until(&playback, |status| status.sounds >= 1).await;
@@ -132,9 +148,23 @@ async fn ringing_is_heard_until_it_is_over_and_not_where_it_is_switched_off() {
 }
 
 #[tokio::test]
+async fn in_a_call_the_speaker_stays_open_so_that_a_voice_is_heard_from_its_first_word() {
+    let playback = Playback::new(&board("fakesink sync=true"));
+    playback.chime();
+    playback.set_line(Line::Open);
+    // Long after the chime.
+    until(&playback, |status| status.mixed > 400).await;
+    assert_eq!(playback.status().speaker_opened, 1);
+    playback.set_line(Line::Idle);
+    until_still(&playback).await;
+    assert_eq!(playback.status().speaker_opened, 1);
+    playback.stop().await;
+}
+
+#[tokio::test]
 async fn a_speaker_that_fails_is_opened_again_and_the_status_says_why() {
     let playback = Playback::new(&board("identity error-after=30 ! fakesink sync=true"));
-    playback.ringback(true);
+    playback.set_line(Line::Ringing);
     until(&playback, |status| status.speaker_opened >= 3).await;
     let status = playback.status();
     assert!(!status.trouble.is_empty(), "{status:?}");

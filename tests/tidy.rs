@@ -56,6 +56,7 @@ const PURE: &[&str] = &[
     "src/hooks/retry.rs",
     "src/hooks/signature.rs",
     "src/media/allocator.rs",
+    "src/media/arrival.rs",
     "src/media/found.rs",
     "src/media/found_video.rs",
     "src/media/packetise.rs",

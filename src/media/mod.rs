@@ -63,6 +63,7 @@ pub use plan_playback::{Kind, RemoteStream};
 pub use playback::{Playback, PlaybackStatus, RtpInput};
 pub use scene::Scene;
 pub use screen_stage::minute_of_day;
+pub use speaker::Line;
 
 use gstreamer as gst;
 

@@ -26,7 +26,7 @@ use super::playback_stage::Stage;
 use super::rate::KeyframeGate;
 use super::scene::Scene;
 use super::screen::Screen;
-use super::speaker::{Sound, SpeakerDesk};
+use super::speaker::{Line, Sound, SpeakerDesk};
 use super::speaker_stage::SpeakerStage;
 use super::tones::Tone;
 use super::{backlight, plan_display};
@@ -250,9 +250,9 @@ impl Playback {
         self.owner.shared.speaker.sound(Sound::Tone(Tone::Sorry));
     }
 
-    /// Has the visitor hear, again and again, that it rings inside, or no more; returns at once.
-    pub fn ringback(&self, on: bool) {
-        self.owner.shared.speaker.ringing(on);
+    /// Says what the visitor's end of the line does from now on; returns at once.
+    pub fn set_line(&self, line: Line) {
+        self.owner.shared.speaker.set_line(line);
     }
 
     /// What is played, for the capture's echo canceller.

@@ -27,6 +27,18 @@ pub(super) struct SpeakerDesk {
     asked: Mutex<Asked>,
 }
 
+/// What the visitor's end of the line does.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// There is no call: the speaker is open only while something is heard.
+    #[default]
+    Idle,
+    /// There is one: the speaker stays open, so that a voice is heard from its first word on.
+    Open,
+    /// And it rings inside, of which the visitor hears a tone.
+    Ringing,
+}
+
 /// Counted since the daemon started.
 #[derive(Debug, Default)]
 pub(super) struct SpeakerCounts {
@@ -50,17 +62,16 @@ pub(super) enum Sound {
 #[derive(Debug, Default)]
 struct Asked {
     sounds: VecDeque<(Sound, Instant)>,
-    ringing: Ringing,
+    line: LineSince,
 }
 
-/// Whether the visitor is to hear that it rings inside.
+/// The same, with since when it rings.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ringing {
-    /// No.
+pub(super) enum LineSince {
     #[default]
-    Silent,
-    /// Since then.
-    Since(Instant),
+    Idle,
+    Open,
+    Ringing(Instant),
 }
 
 impl SpeakerDesk {
@@ -75,13 +86,14 @@ impl SpeakerDesk {
         self.bell.ring();
     }
 
-    /// Asks for the tone of ringing, or for no more of it.
-    pub(super) fn ringing(&self, on: bool) {
+    /// Says what the line does from now on.
+    pub(super) fn set_line(&self, line: Line) {
         let mut asked = lock(&self.asked);
-        asked.ringing = match (asked.ringing, on) {
-            (Ringing::Since(since), true) => Ringing::Since(since),
-            (Ringing::Silent, true) => Ringing::Since(Instant::now()),
-            (_, false) => Ringing::Silent,
+        asked.line = match (asked.line, line) {
+            (LineSince::Ringing(since), Line::Ringing) => LineSince::Ringing(since),
+            (_, Line::Ringing) => LineSince::Ringing(Instant::now()),
+            (_, Line::Open) => LineSince::Open,
+            (_, Line::Idle) => LineSince::Idle,
         };
         drop(asked);
         self.bell.ring();
@@ -105,8 +117,8 @@ impl SpeakerDesk {
         !asked.sounds.is_empty()
     }
 
-    pub(super) fn is_ringing(&self) -> Ringing {
-        lock(&self.asked).ringing
+    pub(super) fn line(&self) -> LineSince {
+        lock(&self.asked).line
     }
 }
 
@@ -129,12 +141,13 @@ mod tests {
     #[test]
     fn ringing_keeps_its_beginning_until_it_ends() {
         let desk = SpeakerDesk::default();
-        assert_eq!(desk.is_ringing(), Ringing::Silent);
-        desk.ringing(true);
-        let since = desk.is_ringing();
-        desk.ringing(true);
-        assert_eq!(desk.is_ringing(), since);
-        desk.ringing(false);
-        assert_eq!(desk.is_ringing(), Ringing::Silent);
+        assert_eq!(desk.line(), LineSince::Idle);
+        desk.set_line(Line::Ringing);
+        let since = desk.line();
+        assert!(matches!(since, LineSince::Ringing(_)));
+        desk.set_line(Line::Ringing);
+        assert_eq!(desk.line(), since);
+        desk.set_line(Line::Open);
+        assert_eq!(desk.line(), LineSince::Open);
     }
 }

@@ -13,7 +13,7 @@ use super::plan_playback::{self, Kind};
 use super::plan_sound::{self, SpeakerPlan};
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
-use super::speaker::{Ringing, Sound};
+use super::speaker::{LineSince, Sound};
 use super::speaker_line::{SpeakerLine, Strand};
 use super::tones::Tone;
 use super::{chime, devices, init, volume};
@@ -62,9 +62,18 @@ struct Open {
     seen: (u64, Instant),
     search_at: Instant,
     voices: BTreeMap<u64, Voice>,
-    /// The door's own sounds, each with the time it is over.
-    sounds: Vec<(Strand, Instant)>,
+    /// The door's own sounds.
+    sounds: Vec<Sounding>,
     next_ring: Option<Instant>,
+}
+
+/// A sound of the door's own that is being played.
+#[derive(Debug)]
+struct Sounding {
+    strand: Strand,
+    /// It is the tone of ringing, which ends with the ringing.
+    rings: bool,
+    until: Instant,
 }
 
 /// What the thread does for one remote track.
@@ -174,13 +183,13 @@ impl SpeakerStage {
     fn is_needed(&self, tracks: &Tracks) -> bool {
         let sounding = matches!(&self.seat, Seat::Open(open) if !open.sounds.is_empty());
         let desk = &self.shared.speaker;
-        sounding || !tracks.is_empty() || desk.has_sound() || self.ringing().is_some()
+        sounding || !tracks.is_empty() || desk.has_sound() || desk.line() != LineSince::Idle
     }
 
     fn ringing(&self) -> Option<Instant> {
-        match self.shared.speaker.is_ringing() {
-            Ringing::Since(since) if self.board.sounds.ringback => Some(since),
-            Ringing::Since(_) | Ringing::Silent => None,
+        match self.shared.speaker.line() {
+            LineSince::Ringing(since) if self.board.sounds.ringback => Some(since),
+            LineSince::Ringing(_) | LineSince::Open | LineSince::Idle => None,
         }
     }
 
@@ -366,7 +375,17 @@ impl SpeakerStage {
         let Seat::Open(open) = &mut self.seat else { return };
         let mut due: Vec<Sound> = std::iter::from_fn(|| self.shared.speaker.take_sound()).collect();
         match (ringing, open.next_ring) {
-            (None, _) => open.next_ring = None,
+            (None, _) => {
+                open.next_ring = None;
+                // Over it, the first words would not be understood.
+                let line = &open.line;
+                open.sounds.retain(|sound| {
+                    if sound.rings {
+                        line.remove(&sound.strand);
+                    }
+                    !sound.rings
+                });
+            }
             (Some(since), None) => open.next_ring = Some((since + FIRST_RING).max(now)),
             (Some(_), Some(at)) if at <= now => {
                 due.push(Sound::Tone(Tone::RingBack));
@@ -394,7 +413,9 @@ impl SpeakerStage {
                 Ok(strand) => {
                     self.shared.speaker.counts.sounds.fetch_add(1, Ordering::Relaxed);
                     let delay = Duration::from_nanos(open.line.delay().nseconds());
-                    open.sounds.push((strand, now + length + delay + SOUND_END));
+                    let rings = sound == Sound::Tone(Tone::RingBack);
+                    let until = now + length + delay + SOUND_END;
+                    open.sounds.push(Sounding { strand, rings, until });
                 }
                 Err(words) => {
                     tracing::warn!(words, ?sound, "a sound is not played");
@@ -408,10 +429,10 @@ impl SpeakerStage {
         let now = Instant::now();
         let Seat::Open(open) = &mut self.seat else { return };
         let line = &open.line;
-        open.sounds.retain(|(strand, until)| {
-            let keep = *until > now;
+        open.sounds.retain(|sound| {
+            let keep = sound.until > now;
             if !keep {
-                line.remove(strand);
+                line.remove(&sound.strand);
             }
             keep
         });
@@ -424,7 +445,7 @@ impl SpeakerStage {
             Seat::Resting { until, .. } if self.is_needed(tracks) => *until,
             Seat::Resting { .. } => now,
             Seat::Open(open) => {
-                let ends = open.sounds.iter().map(|(_, until)| *until);
+                let ends = open.sounds.iter().map(|sound| sound.until);
                 ends.chain(open.next_ring).fold(now + LOOK, Instant::min)
             }
         };

@@ -38,10 +38,9 @@ describe("a phone whose certificate is not the one it signalled", () => {
     // ICE found its way each time; the door gave up the handshake behind it and tried anew.
     const peer = ({ peers }) => peers[0] ?? {};
     const again = await door.until((status) => peer(status).generation >= 2 && peer(status).link === "connecting", "a second try", 20_000);
-    assert.match(door.log, /: ice$/m);
+    assert.match(door.wholeLog, /: ice$/m);
+    assert.doesNotMatch(door.wholeLog, /: dtls$/m);
     assert.ok((await phone.page.evaluate(() => globalThis.spoilt)) >= 2, "answers were spoilt");
-    const { frames_sent: pictures, audio_sent: sounds, frames_received: seen, audio_received: heard } = peer(again);
-    assert.deepEqual({ pictures, sounds, seen, heard }, { pictures: 0, sounds: 0, seen: 0, heard: 0 });
     assert.equal(again.media.frames_shown, 0);
     assert.equal(await phone.page.evaluate(() => document.querySelector("#visitor").getVideoPlaybackQuality().totalVideoFrames), 0);
 

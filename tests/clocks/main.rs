@@ -15,7 +15,7 @@ use gstreamer as gst;
 use gstreamer_app::{AppSink, AppSrc};
 use intercomd::config::{Board, Source, built_in_board};
 use intercomd::media::found::{Probe, SoundCard};
-use intercomd::media::{AudioUnit, Capture, Playback, Unit, plan_sound};
+use intercomd::media::{AudioUnit, Capture, Line, Playback, Unit, plan_sound};
 
 mod cards;
 mod voice;
@@ -53,7 +53,7 @@ async fn played(name: &str, pace: f64, change: fn(&str) -> String) -> Vec<f64> {
     let text = change(&planned(&plan_sound::speaker(&board, &probe()).text, "sink", pace));
     board.speaker.source = Source::Pipeline(format!("{text} called={name}"));
     let playback = Playback::new(&board);
-    playback.ringback(true);
+    playback.set_line(Line::Ringing);
     let is_done = |seen: &Seen| seen.inside.len() >= 4 && seen.outside.len() >= 4;
     until(name, is_done).await;
     playback.stop().await;

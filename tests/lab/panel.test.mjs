@@ -126,7 +126,8 @@ shared(
         rest() { printf '\\0\\0\\0\\0' | dd of=/dev/gpiomem bs=1 seek=$1 conv=notrunc status=none; }
         word ${FUNCTIONS_AT}; rest ${SET_AT}; rest ${CLEAR_AT}
         intercomd ctl unlock >/dev/null &
-        until [ "$(word ${SET_AT})" = ${line} ]; do sleep 0.02; done; word ${CLEAR_AT}
+        both() { od -An -tx4 -j${SET_AT} -N16 /dev/gpiomem | tr -d ' '; }
+        until seen=$(both) && [ "\${seen%????????????????????????}" = ${line} ]; do sleep 0.02; done; echo "\${seen#????????????????????????}"
         until [ "$(word ${CLEAR_AT})" = ${line} ]; do sleep 0.02; done; wait`,
       );
       const [functions, cleared] = seen.trim().split("\n");

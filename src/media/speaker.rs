@@ -15,8 +15,9 @@ use super::tones::Tone;
 
 /// Sounds that may wait for the speaker; the oldest is dropped.
 const WAITING: usize = 4;
-/// A sound that waited for longer would be heard when nobody expects it any more.
-const STALE: Duration = Duration::from_secs(2);
+/// A sound that waited for longer would be heard when nobody expects it any more. A slow card takes seconds to open, and the
+/// chime tells even then that it rings.
+const STALE: Duration = Duration::from_secs(5);
 
 /// What the callers and the thread both hold.
 #[derive(Debug, Default)]

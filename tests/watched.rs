@@ -327,3 +327,14 @@ fn the_self_test_judges_every_part_in_both_forms_and_tells_no_secret() {
         assert!(!text.contains(secret) && !plain_text.contains(secret), "{secret} is told");
     }
 }
+
+#[test]
+fn on_a_terminal_it_runs_as_well_as_in_a_pipe() {
+    // `script` gives it a terminal of its own; what it is asked for does not exist, which it has to say.
+    let command = format!("{} run --config /nonexistent", env!("CARGO_BIN_EXE_intercomd"));
+    let shown = std::process::Command::new("script").args(["-qec", &command, "/dev/null"]).output();
+    let shown = shown.expect("script is there (package bsdutils, essential)");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert!(text.contains("cannot be read"), "{text}");
+    assert!(!text.contains("panicked") && text.trim().lines().count() == 1, "{text}");
+}

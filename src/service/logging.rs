@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
 use tracing::{Event, Level, Subscriber};
@@ -30,7 +29,8 @@ pub fn init() {
     let set = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(place == Place::Stderr && std::io::stderr().is_terminal())
+        // Colours are a feature of the crate's that is left out; asked for without it, it panics.
+        .with_ansi(false)
         .event_format(Lines { place })
         .try_init();
     if set.is_err() {

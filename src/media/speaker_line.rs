@@ -28,6 +28,8 @@ pub(super) struct SpeakerLine {
     pipeline: gst::Pipeline,
     mixer: gst::Element,
     probe: Option<gst::Element>,
+    /// Until when there is something mixed, in nanoseconds of the system's clock.
+    mixed_to: Arc<AtomicU64>,
 }
 
 /// Something plugged into the mixer.
@@ -36,6 +38,7 @@ pub(super) struct Strand {
     bin: gst::Bin,
     pad: gst::Pad,
     begins: gst::ClockTime,
+    ends: gst::ClockTime,
 }
 
 impl Strand {
@@ -73,7 +76,7 @@ impl SpeakerLine {
             gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
         let part = |name| pipeline.by_name(name).ok_or_else(|| told(name));
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
-        let line = Self { pipeline, mixer, probe };
+        let line = Self { pipeline, mixer, probe, mixed_to: Arc::default() };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
         line.watch(&mixed, desk);
         on_the_system_s_time(&line.pipeline);
@@ -101,9 +104,14 @@ impl SpeakerLine {
     fn watch(&self, mixed: &gst::Element, desk: &Arc<SpeakerDesk>) {
         if let Some(pad) = mixed.static_pad("src") {
             let desk = Arc::downgrade(desk);
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            let mixed_to = Arc::clone(&self.mixed_to);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 if let Some(desk) = desk.upgrade() {
                     desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
+                }
+                let end = info.buffer().and_then(|it| Some(it.pts()? + it.duration()?));
+                if let Some(end) = end {
+                    mixed_to.store(end.nseconds(), Ordering::Relaxed);
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -131,6 +139,17 @@ impl SpeakerLine {
             }
         }
         None
+    }
+
+    /// Whether the sink plays. What is mixed before that comes too late to be heard.
+    pub(super) fn is_playing(&self) -> bool {
+        let (change, state, _) = self.pipeline.state(gst::ClockTime::ZERO);
+        state == gst::State::Playing && change.is_ok_and(|it| it != gst::StateChangeSuccess::Async)
+    }
+
+    /// Whether all of it has left the mixer; of a voice, which has no end, always.
+    pub(super) fn has_mixed(&self, strand: &Strand) -> bool {
+        self.mixed_to.load(Ordering::Relaxed) >= strand.ends.nseconds()
     }
 
     /// From the mixer to the ear, as the sink tells it.
@@ -177,13 +196,15 @@ impl SpeakerLine {
         );
         let (mut strand, source) = self.plug(&text)?;
         self.start(&strand)?;
+        let length = super::tones::duration(samples.len());
+        let length = gst::ClockTime::from_nseconds(length.as_nanos() as u64);
         let bytes: Vec<u8> = samples.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
         strand.begins = gst::SystemClock::obtain().time() + LEAD;
+        strand.ends = strand.begins + length;
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(strand.begins);
-            let length = super::tones::duration(samples.len());
-            buffer.set_duration(gst::ClockTime::from_nseconds(length.as_nanos() as u64));
+            buffer.set_duration(length);
         }
         // Refused only while the pipeline is being taken down.
         let _ = source.push_buffer(buffer).and_then(|_| source.end_of_stream());
@@ -198,7 +219,7 @@ impl SpeakerLine {
         let source = source.ok_or_else(|| told("it has no source"))?;
         let pad =
             self.mixer.request_pad_simple("sink_%u").ok_or_else(|| told("the mixer is full"))?;
-        let strand = Strand { bin, pad, begins: gst::ClockTime::ZERO };
+        let strand = Strand { bin, pad, begins: gst::ClockTime::ZERO, ends: gst::ClockTime::ZERO };
         self.pipeline.add(&strand.bin).map_err(|error| told(&error.to_string()))?;
         Ok((strand, source))
     }

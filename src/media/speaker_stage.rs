@@ -29,8 +29,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GOOD_AGE: Duration = Duration::from_secs(10);
 /// How often a missing card is looked for while something stands in for it.
 const SEARCH: Duration = Duration::from_secs(3);
-/// How much longer than planned a sound may take on a busy machine until it is unplugged.
+/// So long after its planned end a sound is unplugged, if all of it was mixed; a busy machine may be behind.
 const SOUND_END: Duration = Duration::from_millis(100);
+/// How often a speaker that is being opened is looked at by who has a sound for it.
+const OPENING: Duration = Duration::from_millis(10);
 /// A voice that comes and is not heard for so long is begun anew: its jitter buffer may wait for times that a peer made up.
 const MUTE: Duration = Duration::from_secs(5);
 /// So many packets in that time are a voice; fewer may be the silence of a phone that sends none.
@@ -373,7 +375,11 @@ impl SpeakerStage {
         let now = Instant::now();
         let ringing = self.ringing();
         let Seat::Open(open) = &mut self.seat else { return };
-        let mut due: Vec<Sound> = std::iter::from_fn(|| self.shared.speaker.take_sound()).collect();
+        let desk = &self.shared.speaker;
+        let mut due: Vec<Sound> = match open.line.is_playing() {
+            true => std::iter::from_fn(|| desk.take_sound()).collect(),
+            false => Vec::new(),
+        };
         match (ringing, open.next_ring) {
             (None, _) => {
                 open.next_ring = None;
@@ -429,12 +435,16 @@ impl SpeakerStage {
         let now = Instant::now();
         let Seat::Open(open) = &mut self.seat else { return };
         let line = &open.line;
-        open.sounds.retain(|sound| {
-            let keep = sound.until > now;
-            if !keep {
-                line.remove(&sound.strand);
+        open.sounds.retain_mut(|sound| {
+            if sound.until > now {
+                return true;
             }
-            keep
+            if !line.has_mixed(&sound.strand) {
+                sound.until = now + SOUND_END;
+                return true;
+            }
+            line.remove(&sound.strand);
+            false
         });
     }
 
@@ -446,7 +456,8 @@ impl SpeakerStage {
             Seat::Resting { .. } => now,
             Seat::Open(open) => {
                 let ends = open.sounds.iter().map(|sound| sound.until);
-                ends.chain(open.next_ring).fold(now + LOOK, Instant::min)
+                let waits = self.shared.speaker.has_sound().then(|| now + OPENING);
+                ends.chain(open.next_ring).chain(waits).fold(now + LOOK, Instant::min)
             }
         };
         next.saturating_duration_since(now)

@@ -24,6 +24,10 @@ pub struct Seen {
     pub inside: Vec<f64>,
     /// At the ear.
     pub outside: Vec<f64>,
+    /// How many samples of sound were given to the card.
+    pub loud: usize,
+    /// How often the card was closed.
+    pub closed: usize,
 }
 
 static SEEN: LazyLock<Mutex<HashMap<String, Seen>>> = LazyLock::new(Mutex::default);
@@ -52,6 +56,14 @@ pub fn register() {
     });
 }
 
+fn is_loud(pair: &[u8]) -> bool {
+    i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() >= LOUD
+}
+
+fn loud(bytes: &[u8]) -> usize {
+    bytes.chunks_exact(2).filter(|pair| is_loud(pair)).count()
+}
+
 /// Finds where sounds begin.
 #[derive(Default)]
 pub struct Ear {
@@ -63,7 +75,7 @@ impl Ear {
     pub fn beginning(&mut self, bytes: &[u8]) -> Option<usize> {
         let mut found = None;
         for (at, pair) in bytes.chunks_exact(2).enumerate() {
-            if i16::from_le_bytes([pair[0], pair[1]]).unsigned_abs() < LOUD {
+            if !is_loud(pair) {
                 self.quiet = self.quiet.saturating_add(1);
             } else {
                 if self.quiet >= QUIET {
@@ -134,6 +146,9 @@ mod sink {
         pace: Mutex<f64>,
         #[property(get, set)]
         called: Mutex<String>,
+        /// How long the card takes to be opened, in milliseconds.
+        #[property(get, set)]
+        slow: Mutex<u64>,
         ears: Mutex<(Ear, Ear)>,
         crystal: Mutex<Option<Crystal>>,
         /// As ALSA does: as much as the element in front of it has room for, in samples.
@@ -198,11 +213,13 @@ mod sink {
         ) -> Result<(), gst::LoggableError> {
             *self.held.lock().expect("not broken") =
                 f64::from(spec.segsize() * spec.segtotal() / 2);
+            std::thread::sleep(std::time::Duration::from_millis(self.obj().slow()));
             Ok(())
         }
 
         fn unprepare(&self) -> Result<(), gst::LoggableError> {
             *self.crystal.lock().expect("not broken") = None;
+            note(&self.obj().called(), |seen| seen.closed += 1);
             Ok(())
         }
 
@@ -211,6 +228,8 @@ mod sink {
         fn write(&self, bytes: &[u8]) -> Result<i32, gst::LoggableError> {
             let pace = self.obj().pace();
             let found = self.ears.lock().expect("one thread").1.beginning(bytes);
+            let loud = loud(bytes);
+            note(&self.obj().called(), |seen| seen.loud += loud);
             let room = {
                 let mut crystal = self.crystal.lock().expect("not broken");
                 let crystal = crystal.get_or_insert_with(|| Crystal::starting(pace));

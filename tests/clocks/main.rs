@@ -149,6 +149,19 @@ fn spread(delays: &[f64]) -> f64 {
     most - delays.iter().copied().fold(f64::MAX, f64::min)
 }
 
+/// How much of the chime reached the ear through a card that takes so long to be opened, in milliseconds of loud samples.
+async fn chimed(name: &str, slow: u32) -> f64 {
+    let mut board = board();
+    let text = planned(&plan_sound::speaker(&board, &probe()).text, "sink", 1.0);
+    board.speaker.source = Source::Pipeline(format!("{text} called={name} slow={slow}"));
+    let playback = Playback::new(&board);
+    playback.chime();
+    // It is closed when the chime has been played out.
+    until(name, |seen| seen.closed > 0).await;
+    playback.stop().await;
+    seen(name).loud as f64 / 48.0
+}
+
 fn left_alone(text: &str) -> String {
     let (before, _) = text.split_once("slave-method=").expect("the plan says how the card follows");
     let after = text[before.len()..].split_once(' ').map_or("", |(_, after)| after);
@@ -183,4 +196,13 @@ async fn a_microphone_whose_clock_is_off_is_sent_no_later_as_time_goes_by() {
         assert!(spread(&seen.sent) < SPREAD_MS && seen.queued.abs() < SPREAD_MS, "{seen:?}");
     }
     assert!(spread(&dumb.sent) > 3.0 * SPREAD_MS, "this card shows no drift: {dumb:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chime_is_heard_whole_through_a_card_that_takes_long_to_open() {
+    cards::register();
+    let (quick, slow) = tokio::join!(chimed("quick-chime", 0), chimed("slow-chime", 800));
+    println!("{quick:.0} ms of the chime are loud, {slow:.0} ms on a slow card");
+    assert!(quick > 500.0, "{quick}");
+    assert!((slow - quick).abs() < 20.0, "{slow}");
 }

@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "src/hooks/signature.rs",
     "src/media/allocator.rs",
     "src/media/arrival.rs",
+    "src/media/behind.rs",
     "src/media/found.rs",
     "src/media/found_video.rs",
     "src/media/packetise.rs",

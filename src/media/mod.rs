@@ -7,6 +7,7 @@ pub mod allocator;
 mod arrival;
 mod backlight;
 pub mod bandwidth;
+mod behind;
 mod bell;
 mod camera_feed;
 pub mod capture;

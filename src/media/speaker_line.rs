@@ -6,10 +6,11 @@
 use gst::prelude::*;
 use gstreamer as gst;
 use gstreamer_app as gst_app;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use super::bell::ring_on_news;
+use super::behind::Behind;
+use super::bell::{lock, ring_on_news};
 use super::echo::on_the_system_s_time;
 use super::jitter;
 use super::plan_sound::{CAPS, SpeakerPlan};
@@ -17,8 +18,11 @@ use super::speaker::SpeakerDesk;
 
 /// A sound begins so long after it was asked for, so that its beginning is not behind what was mixed already.
 const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(10);
-/// Between the echo probe and the sink. Full when the sink stands still, which then stops the mixer.
-const AHEAD: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=200000000";
+/// Between the echo probe and the sink, with room for as much as a slow machine plays later (`behind.rs`). Full when the
+/// sink stands still, which then stops the mixer.
+const AHEAD: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=2500000000";
+/// What is mixed with less left than this until it is to be heard may find its place in the card played already.
+const TOO_LATE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 /// Taken for the delay of a sink that does not tell.
 const USUAL_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(300);
 
@@ -30,6 +34,9 @@ pub(super) struct SpeakerLine {
     probe: Option<gst::Element>,
     /// Until when there is something mixed, in nanoseconds of the system's clock.
     mixed_to: Arc<AtomicU64>,
+    behind: Arc<Mutex<Behind>>,
+    /// How much later everything is played as the machine is behind.
+    extra: gst::ClockTime,
 }
 
 /// Something plugged into the mixer.
@@ -76,7 +83,14 @@ impl SpeakerLine {
             gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
         let part = |name| pipeline.by_name(name).ok_or_else(|| told(name));
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
-        let line = Self { pipeline, mixer, probe, mixed_to: Arc::default() };
+        let line = Self {
+            pipeline,
+            mixer,
+            probe,
+            mixed_to: Arc::default(),
+            behind: Arc::default(),
+            extra: gst::ClockTime::ZERO,
+        };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
         line.watch(&mixed, desk);
         on_the_system_s_time(&line.pipeline);
@@ -104,14 +118,19 @@ impl SpeakerLine {
     fn watch(&self, mixed: &gst::Element, desk: &Arc<SpeakerDesk>) {
         if let Some(pad) = mixed.static_pad("src") {
             let desk = Arc::downgrade(desk);
-            let mixed_to = Arc::clone(&self.mixed_to);
+            let (mixed_to, behind) = (Arc::clone(&self.mixed_to), Arc::clone(&self.behind));
+            let clock = gst::SystemClock::obtain();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-                if let Some(desk) = desk.upgrade() {
-                    desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
-                }
-                let end = info.buffer().and_then(|it| Some(it.pts()? + it.duration()?));
-                if let Some(end) = end {
-                    mixed_to.store(end.nseconds(), Ordering::Relaxed);
+                let Some(desk) = desk.upgrade() else { return gst::PadProbeReturn::Ok };
+                desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
+                let times = info.buffer().and_then(|it| Some((it.pts()?, it.duration()?)));
+                if let Some((begins, length)) = times {
+                    mixed_to.store((begins + length).nseconds(), Ordering::Relaxed);
+                    let now = clock.time();
+                    let late = now.saturating_sub(begins).nseconds();
+                    if lock(&behind).note(late, now.nseconds()) {
+                        desk.bell.ring();
+                    }
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -119,16 +138,32 @@ impl SpeakerLine {
         ring_on_news(&self.pipeline, desk, |desk| &desk.bell);
     }
 
+    /// Plays everything so much later as the machine is behind. The canceller is told of it with the pipeline's latency.
+    pub(super) fn keep_up(&mut self) {
+        let extra = gst::ClockTime::from_nseconds(lock(&self.behind).extra());
+        if extra != self.extra {
+            tracing::debug!(%extra, "the machine is behind, or no more; the speaker plays later by as much");
+            self.extra = extra;
+            self.work_out_latency();
+        }
+    }
+
+    fn work_out_latency(&self) {
+        let needed = self.delay() - self.extra;
+        lock(&self.behind).allow(needed.saturating_sub(TOO_LATE).nseconds());
+        let wanted = (self.extra > gst::ClockTime::ZERO).then(|| needed + self.extra);
+        self.pipeline.set_latency(wanted);
+        if let Err(error) = self.pipeline.recalculate_latency() {
+            tracing::debug!(%error, "the speaker's delay could not be worked out");
+        }
+    }
+
     /// Reads what came on the bus; the first error ends the reading.
     pub(super) fn read_bus(&self) -> Option<String> {
         let bus = self.pipeline.bus()?;
         while let Some(message) = bus.pop() {
             match message.view() {
-                gst::MessageView::Latency(_) => {
-                    if let Err(error) = self.pipeline.recalculate_latency() {
-                        tracing::debug!(%error, "the speaker's delay could not be worked out");
-                    }
-                }
+                gst::MessageView::Latency(_) => self.work_out_latency(),
                 gst::MessageView::Error(error) => {
                     let name = message.src().map(|source| source.name().to_string());
                     tracing::debug!(detail = ?error.debug(), "the speaker reports an error");
@@ -152,13 +187,14 @@ impl SpeakerLine {
         self.mixed_to.load(Ordering::Relaxed) >= strand.ends.nseconds()
     }
 
-    /// From the mixer to the ear, as the sink tells it.
+    /// From the mixer to the ear, as the sink tells it and as much as the machine is behind.
     pub(super) fn delay(&self) -> gst::ClockTime {
         let mut query = gst::query::Latency::new();
-        match self.pipeline.query(&mut query) {
+        let told = match self.pipeline.query(&mut query) {
             true => query.result().1,
             false => USUAL_DELAY,
-        }
+        };
+        told + self.extra
     }
 
     /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
@@ -279,12 +315,11 @@ impl SpeakerLine {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
-    use std::sync::{Mutex, mpsc};
+    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
     use crate::config::{Board, Source};
-    use crate::media::bell::lock;
     use crate::media::devices::sound_probe;
     use crate::media::plan_sound::{self, MicrophonePlan, VOICE_PROCESSOR};
     use crate::media::room::{find, level_db, speech};
@@ -451,5 +486,70 @@ mod tests {
         assert!(enhancement >= 20.0, "{enhancement}");
         assert!(alone.abs() <= 1.0, "{alone}");
         assert!(both.abs() <= 3.5, "{both}");
+    }
+
+    /// A line that plays into an ear, and when each piece is heard after its time, in milliseconds.
+    fn eared() -> (SpeakerLine, Arc<SpeakerDesk>, mpsc::Receiver<f64>) {
+        crate::media::init().expect("GStreamer starts");
+        let desk = Arc::new(SpeakerDesk::default());
+        let plan = plan_sound::speaker(&board(), &sound_probe());
+        let line = SpeakerLine::open(&plan, &desk, None).expect("a speaker");
+        let ear = line.pipeline.by_name("ear").expect("an ear").downcast::<gst_app::AppSink>();
+        let (tell, told) = mpsc::channel();
+        let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+            let now = gst::SystemClock::obtain().time();
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            if let Some(due) = sample.buffer().and_then(|buffer| buffer.pts()) {
+                let _ = tell.send(now.saturating_sub(due).nseconds() as f64 / 1e6);
+            }
+            Ok(gst::FlowSuccess::Ok)
+        });
+        ear.expect("an appsink").set_callbacks(callbacks.build());
+        (line, desk, told)
+    }
+
+    #[test]
+    fn everything_is_played_later_by_as_much_as_the_machine_is_behind_and_in_time_again_after() {
+        const LATE: u64 = 500_000_000;
+        let (mut line, _desk, heard) = eared();
+        // Of so many the most punctual, as a busy machine hands some over late.
+        let next = || {
+            let piece = || heard.recv_timeout(Duration::from_secs(10)).expect("it goes on");
+            (0..30).map(|_| piece()).fold(f64::MAX, f64::min)
+        };
+        let mut words = None;
+        let usual = loop {
+            let usual = next();
+            words = words.or(line.read_bus());
+            if line.is_playing() && line.delay() < USUAL_DELAY {
+                break usual;
+            }
+        };
+        assert_eq!(words, None);
+        let behind = Arc::clone(&line.behind);
+        let say = |late, times: u64| {
+            let now = gst::SystemClock::obtain().time().nseconds();
+            let mut behind = lock(&behind);
+            // As if for seconds, in none of which the mixer says anything else.
+            for n in 0..times {
+                behind.note(late, now + n * 10_000_000);
+            }
+        };
+        say(LATE, 50);
+        line.keep_up();
+        let waited = line.extra.nseconds() as f64 / 1e6;
+        assert!(waited > 300.0, "{waited}");
+        let mut later = next();
+        while later < usual + waited - 40.0 {
+            later = next();
+        }
+        say(0, 400);
+        line.keep_up();
+        assert_eq!(line.extra, gst::ClockTime::ZERO);
+        let mut after = next();
+        while after > usual + 40.0 {
+            after = next();
+        }
+        line.close();
     }
 }

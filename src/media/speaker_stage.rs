@@ -262,6 +262,9 @@ impl SpeakerStage {
         if let Some(words) = open.line.read_bus() {
             return self.fail(attempt, &words);
         }
+        if open.line.is_playing() {
+            open.line.keep_up();
+        }
         if now.saturating_duration_since(open.seen.1) >= PATIENCE {
             let words = format!("the speaker takes nothing for {} s", PATIENCE.as_secs());
             return self.fail(attempt, &words);

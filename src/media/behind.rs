@@ -1,0 +1,152 @@
+//! Whether sound reaches its card in time. A machine that has too much to do mixes it later than the card plays it, and what
+//! comes too late is not heard: where all of it does, nothing is. Then everything is to be played later by as much, until the
+//! machine has caught up. A sound that comes late is better than none, and a hole of a moment better than a delay that stays.
+//!
+//! Pure: told of times, asks no clock. All times in nanoseconds.
+
+/// For so long everything has to come too late.
+const STAYS: u64 = 200_000_000;
+/// Nothing may come later than so much before what is waited gets less.
+const SPARE: u64 = 100_000_000;
+/// And for so long.
+const CALM: u64 = 3_000_000_000;
+/// What is waited more changes by whole steps of this, as each is a crack in what is heard.
+const STEP: u64 = 50_000_000;
+/// More is not waited; nobody talks over that.
+const MOST: u64 = 1_000_000_000;
+
+/// Of one speaker while it is open.
+#[derive(Debug, Default)]
+pub(super) struct Behind {
+    /// How late a piece may come that is still heard; nothing is known of it before the card plays.
+    allowed: Option<u64>,
+    extra: u64,
+    window: Option<Window>,
+    /// Since when it would do to wait less, and how late a piece was at the most since.
+    calm: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    since: u64,
+    least: u64,
+    most: u64,
+}
+
+impl Behind {
+    /// From now on pieces are heard that come at most so late, if nothing more is waited.
+    pub(super) fn allow(&mut self, late: u64) {
+        self.allowed = Some(late);
+    }
+
+    /// How much later than planned everything is to be played.
+    pub(super) fn extra(&self) -> u64 {
+        self.extra
+    }
+
+    /// A piece was mixed `now` that is `late` after its time. Says whether [`Self::extra`] changed.
+    pub(super) fn note(&mut self, late: u64, now: u64) -> bool {
+        let mut window = self.window.unwrap_or(Window { since: now, least: u64::MAX, most: 0 });
+        window.least = window.least.min(late);
+        window.most = window.most.max(late);
+        self.window = Some(window);
+        if now.saturating_sub(window.since) < STAYS {
+            return false;
+        }
+        self.window = None;
+        let Some(allowed) = self.allowed else { return false };
+        let before = self.extra;
+        if window.least > allowed + self.extra {
+            self.extra = needed(window.most, allowed);
+            self.calm = None;
+        } else if window.most + SPARE > allowed + self.extra {
+            self.calm = None;
+        } else {
+            let (since, most) = self.calm.unwrap_or((now, 0));
+            let most = most.max(window.most);
+            self.calm = Some((since, most));
+            if now.saturating_sub(since) >= CALM {
+                self.calm = None;
+                self.extra = self.extra.min(needed(most, allowed));
+            }
+        }
+        self.extra != before
+    }
+}
+
+fn needed(late: u64, allowed: u64) -> u64 {
+    (late.saturating_sub(allowed).div_ceil(STEP) * STEP).min(MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Pieces of 10 ms for `ms`, each so late; what is waited more after each.
+    fn pass(behind: &mut Behind, from: u64, ms: u64, late: impl Fn(u64) -> u64) -> Vec<u64> {
+        let pieces = (0..ms / 10).map(|n| n * 10);
+        let note = |at: u64| {
+            behind.note(late(at) * MS, (from + at + late(at)) * MS);
+            behind.extra() / MS
+        };
+        pieces.map(note).collect()
+    }
+
+    fn allowing(ms: u64) -> Behind {
+        let mut behind = Behind::default();
+        behind.allow(ms * MS);
+        behind
+    }
+
+    #[test]
+    fn a_machine_in_time_waits_for_nothing() {
+        let mut behind = allowing(90);
+        let extras = pass(&mut behind, 0, 10_000, |at| at % 90);
+        assert!(extras.iter().all(|extra| *extra == 0));
+    }
+
+    #[test]
+    fn a_machine_that_stays_behind_plays_later_by_as_much() {
+        let mut behind = allowing(90);
+        let extras = pass(&mut behind, 0, 1_000, |_| 250);
+        assert_eq!(extras.last(), Some(&200));
+        let first = extras.iter().position(|extra| *extra > 0);
+        assert_eq!(first, Some(20), "after 200 ms");
+    }
+
+    #[test]
+    fn one_that_falls_behind_more_and_more_is_followed_to_a_second_at_most() {
+        let mut behind = allowing(90);
+        let extras = pass(&mut behind, 0, 10_000, |at| at / 2);
+        assert!(extras.windows(2).all(|two| two[0] <= two[1]));
+        assert_eq!(extras.last(), Some(&1_000));
+    }
+
+    #[test]
+    fn a_stall_of_a_moment_is_a_hole_and_no_delay() {
+        let mut behind = allowing(90);
+        // Held up for 400 ms, and caught up with at once.
+        let late = |at: u64| if (1_000..1_400).contains(&at) { 1_400 - at } else { 20 };
+        let extras = pass(&mut behind, 0, 5_000, late);
+        assert!(extras.iter().all(|extra| *extra == 0));
+    }
+
+    #[test]
+    fn one_that_has_caught_up_is_in_time_again_after_seconds() {
+        let mut behind = allowing(90);
+        pass(&mut behind, 0, 1_000, |_| 250);
+        let extras = pass(&mut behind, 2_000, 10_000, |_| 20);
+        let back = extras.iter().position(|extra| *extra == 0).expect("it is in time again");
+        assert!((300..400).contains(&back), "{back}");
+    }
+
+    #[test]
+    fn what_is_waited_stays_while_some_pieces_need_it() {
+        let mut behind = allowing(90);
+        pass(&mut behind, 0, 1_000, |_| 250);
+        let extras = pass(&mut behind, 2_000, 20_000, |at| if at % 1_000 == 0 { 250 } else { 20 });
+        assert!(extras.iter().all(|extra| *extra == 200));
+    }
+}

@@ -31,6 +31,8 @@ use super::plan_camera::CameraFeed;
 const BUFFERS: u32 = 4;
 /// How long one wait for a picture lasts at most: so late the end of the feed is noticed.
 const WAIT: Duration = Duration::from_millis(200);
+/// The same for the first, which a camera takes longer for. The end of a feed may take as long until then: less than [`END`].
+const START: Duration = Duration::from_millis(800);
 /// How long the end of a feed is waited for. Some drivers hang when they are told to stop.
 const END: Duration = Duration::from_secs(1);
 /// A picture older than this has a time stamp of another clock.
@@ -89,7 +91,7 @@ impl Drop for Held {
     }
 }
 
-/// A camera being read. It is closed when this is dropped, after [`WAIT`] at most if its driver is well. One that hangs
+/// A camera being read. It is closed when this is dropped, after [`WAIT`] or at first [`START`] if its driver is well. One that hangs
 /// is left to its thread after [`END`], and cannot be opened again before that has ended.
 #[derive(Debug)]
 pub(super) struct Feeding {
@@ -109,7 +111,6 @@ impl Feeding {
         let device = open(wanted).map_err(|why| format!("{path}: {why}"))?;
         let stream = Stream::with_buffers(&device, Type::VideoCapture, BUFFERS);
         let mut stream = stream.map_err(|error| format!("{path} gives no buffers: {error}"))?;
-        stream.set_timeout(WAIT);
         Self::on_a_thread(held, move |over| {
             if let Err(error) = read(&mut stream, &source, over) {
                 gst::element_error!(source, gst::ResourceError::Read, ("{path}: {error}"));
@@ -240,13 +241,14 @@ fn pass_over_one(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
 fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
     let clock = gst::SystemClock::obtain();
     let handle = stream.handle();
-    // The first call starts the camera, which may take its time.
-    match stream.next() {
-        Ok(_) => {}
-        Err(error) if is_wait(&error) => pass_over_one(stream, over)?,
-        Err(error) => return Err(error),
-    }
-    while wait(&handle, over)? {
+    let mut is_started = false;
+    // The first call starts the camera and waits for its first picture; what came after a wait in vain would be lost.
+    stream.set_timeout(START);
+    while !is_started || wait(&handle, over)? {
+        if is_started {
+            stream.set_timeout(WAIT);
+        }
+        is_started = true;
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,
             Err(error) if is_wait(&error) => {

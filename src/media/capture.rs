@@ -372,6 +372,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_sees_nothing_yet_does_not_wait_for_the_pause_after_a_keyframe_for_others() {
+        let capture = Capture::new(&board(Source::Pipeline(SMALL.to_owned()), Source::Off));
+        let fanout = capture.fanout();
+        let mut early = fanout.feed();
+        capture.set(true);
+        assert!(next_video(&mut early).await.keyframe);
+        for what in ["the portrait's", "a loser's"] {
+            match what {
+                "the portrait's" => fanout.suggest_keyframe(),
+                _ => fanout.request_keyframe(),
+            }
+            while !next_video(&mut early).await.keyframe {}
+            let _late = fanout.feed();
+            let mut passed = 0;
+            while !next_video(&mut early).await.keyframe {
+                passed += 1;
+            }
+            // Half a second is 15 pictures.
+            assert!(passed < 10, "{passed} pictures after {what} keyframe");
+        }
+        capture.stop().await;
+    }
+
+    #[tokio::test]
     async fn a_feed_that_falls_behind_the_encoder_resumes_at_a_keyframe() {
         let capture = Capture::new(&board(Source::Pipeline(SMALL.to_owned()), Source::Test));
         let fanout = capture.fanout();

@@ -134,8 +134,8 @@ impl Engine {
         if let Seat::Live(part) = &mut self.camera {
             part.keep_bitrate(bitrate);
         }
-        if self.fanout.take_wish() {
-            self.gate.request();
+        if let Some(wish) = self.fanout.take_wish() {
+            self.gate.request(wish);
         }
         if self.gate.take(self.origin.elapsed())
             && let Some(part) = self.camera.live().or(self.notice.live())

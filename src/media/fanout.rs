@@ -9,6 +9,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::bell::Bell;
 use super::packetise::{AudioUnit, Unit, VideoUnit};
+use super::rate::Wish;
 
 /// How many units a feed may fall behind before it loses the oldest: some 0.8 s of picture and sound.
 const DEPTH: usize = 64;
@@ -39,7 +40,8 @@ pub struct Writer {
 #[derive(Debug)]
 struct Shared {
     bell: Arc<Bell>,
-    keyframe_wanted: AtomicBool,
+    /// The wishes for a keyframe since the encoder was told last.
+    wishes: [AtomicBool; Wish::ALL.len()],
     lags: AtomicU64,
     skipped: AtomicU64,
 }
@@ -62,7 +64,7 @@ pub(super) fn fanout(bell: Arc<Bell>) -> (Writer, Fanout) {
         sender: sender.downgrade(),
         shared: Arc::new(Shared {
             bell,
-            keyframe_wanted: AtomicBool::new(false),
+            wishes: Default::default(),
             lags: AtomicU64::new(0),
             skipped: AtomicU64::new(0),
         }),
@@ -78,17 +80,29 @@ pub fn alone() -> (Writer, Fanout) {
 impl Fanout {
     /// A new feed. Asks for a keyframe, because its video begins at one.
     pub fn feed(&self) -> Feed {
+        let feed = self.feed_of_what_comes();
+        self.shared.wish(Wish::Newcomer);
+        feed
+    }
+
+    /// A new feed whose video begins at the next keyframe, whenever there is one.
+    pub fn feed_of_what_comes(&self) -> Feed {
         let items = match self.sender.upgrade() {
             Some(sender) => sender.subscribe(),
             None => broadcast::channel(1).1,
         };
-        self.request_keyframe();
         Feed { items, sight: Sight::Waiting, shared: Arc::clone(&self.shared) }
     }
 
-    /// Asks the encoder for a keyframe. Never blocks; wishes that come close together are one.
+    /// Asks the encoder for a keyframe for somebody who does not see without it. Never blocks; wishes that come close together
+    /// are one.
     pub fn request_keyframe(&self) {
-        self.shared.request_keyframe();
+        self.shared.wish(Wish::Again);
+    }
+
+    /// Says that a keyframe would be of use, if nobody has to wait for it.
+    pub fn suggest_keyframe(&self) {
+        self.shared.wish(Wish::Spare);
     }
 
     /// The counters.
@@ -100,15 +114,16 @@ impl Fanout {
         }
     }
 
-    /// Whether somebody asked for a keyframe since the last call.
-    pub(super) fn take_wish(&self) -> bool {
-        self.shared.keyframe_wanted.swap(false, Ordering::AcqRel)
+    /// The most urgent wish for a keyframe since the last call.
+    pub(super) fn take_wish(&self) -> Option<Wish> {
+        let taken = |wish: &Wish| self.shared.wishes[*wish as usize].swap(false, Ordering::AcqRel);
+        Wish::ALL.into_iter().filter(taken).max()
     }
 }
 
 impl Shared {
-    fn request_keyframe(&self) {
-        if !self.keyframe_wanted.swap(true, Ordering::AcqRel) {
+    fn wish(&self, wish: Wish) {
+        if !self.wishes[wish as usize].swap(true, Ordering::AcqRel) {
             self.bell.ring();
         }
     }
@@ -191,7 +206,7 @@ impl Feed {
 
     fn lose_sight(&mut self) {
         self.sight = Sight::Waiting;
-        self.shared.request_keyframe();
+        self.shared.wish(Wish::Again);
     }
 }
 
@@ -237,8 +252,8 @@ mod tests {
     async fn a_new_feed_begins_at_a_keyframe_and_hears_sound_at_once() {
         let (writer, fanout) = open();
         let mut feed = fanout.feed();
-        assert!(fanout.take_wish(), "it asks for one");
-        assert!(!fanout.take_wish());
+        assert_eq!(fanout.take_wish(), Some(Wish::Newcomer), "it asks for one");
+        assert_eq!(fanout.take_wish(), None);
         writer.video(picture(1, false));
         writer.audio(sound(2));
         writer.video(picture(3, true));
@@ -246,6 +261,20 @@ mod tests {
         assert!(matches!(feed.next().await, Some(Unit::Audio(unit)) if unit.rtp_time == 2));
         assert_eq!(video(&mut feed).await, 3);
         assert_eq!(video(&mut feed).await, 4);
+    }
+
+    #[tokio::test]
+    async fn of_several_wishes_the_most_urgent_is_told() {
+        let (_writer, fanout) = open();
+        let _quiet = fanout.feed_of_what_comes();
+        assert_eq!(fanout.take_wish(), None);
+        fanout.suggest_keyframe();
+        assert_eq!(fanout.take_wish(), Some(Wish::Spare));
+        fanout.request_keyframe();
+        let _feed = fanout.feed();
+        fanout.suggest_keyframe();
+        assert_eq!(fanout.take_wish(), Some(Wish::Newcomer));
+        assert_eq!(fanout.take_wish(), None);
     }
 
     #[tokio::test]
@@ -261,7 +290,7 @@ mod tests {
         writer.audio(sound(500));
         writer.video(picture(501, true));
         assert!(matches!(feed.next().await, Some(Unit::Audio(_))));
-        assert!(fanout.take_wish());
+        assert_eq!(fanout.take_wish(), Some(Wish::Again));
         assert_eq!(video(&mut feed).await, 501);
         let counts = fanout.counts();
         assert_eq!(counts.lags, 1);
@@ -279,7 +308,7 @@ mod tests {
         assert_eq!(video(&mut feed).await, 0);
         fanout.take_wish();
         assert_eq!(video(&mut feed).await, 2);
-        assert!(fanout.take_wish());
+        assert_eq!(fanout.take_wish(), Some(Wish::Again));
     }
 
     #[tokio::test]

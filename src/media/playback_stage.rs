@@ -18,7 +18,7 @@ use super::jitter;
 use super::plan_display::{self, Surface};
 use super::plan_playback::{self, DECODER, Grudges, Kind, TO_SCREEN};
 use super::playback::{Inlet, Shared, Track};
-use super::rate::pause;
+use super::rate::{Wish, pause};
 use super::screen;
 use super::{devices, init};
 use crate::config::Board;
@@ -208,7 +208,7 @@ impl House {
     fn look(&mut self, track: &Arc<Track>, act: &mut Act) {
         let Act::Playing { sight, decoder, since, .. } = act else { return };
         if sight.is_dark(track.fed.load(Ordering::Relaxed)) {
-            lock(&track.gate).request();
+            lock(&track.gate).request(Wish::Again);
             if sight.in_vain >= FOR_NOTHING {
                 tracing::debug!(
                     decoder,
@@ -391,7 +391,7 @@ fn build(
         pad.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
             let wish = info.event().is_some_and(|event| gst_video::ForceKeyUnitEvent::is(event));
             if wish && let (Some(track), Some(shared)) = (track.upgrade(), shared.upgrade()) {
-                lock(&track.gate).request();
+                lock(&track.gate).request(Wish::Again);
                 track.ask(shared.origin.elapsed());
                 // A wish that has to wait is seen to by the thread.
                 shared.bell.ring();

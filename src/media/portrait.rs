@@ -24,7 +24,7 @@ pub const LARGEST: usize = 40_000;
 const FIRST: Duration = Duration::from_secs(8);
 /// Pictures are looked at for so long from the first one on.
 const LOOK: Duration = Duration::from_millis(1200);
-/// So long after one keyframe the next is asked for.
+/// So long after one keyframe the next is suggested.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The most pictures looked at.
 const MOST: usize = 3;
@@ -53,8 +53,9 @@ pub async fn take(fanout: &Fanout) -> Result<Vec<u8>, String> {
 }
 
 async fn gather(fanout: &Fanout) -> Vec<Arc<VideoUnit>> {
-    let mut feed = fanout.feed();
-    fanout.request_keyframe();
+    // No phone waits for its first picture because of this one.
+    let mut feed = fanout.feed_of_what_comes();
+    fanout.suggest_keyframe();
     let mut pictures = Vec::new();
     let mut deadline = Instant::now() + FIRST;
     let mut next = deadline;
@@ -62,7 +63,7 @@ async fn gather(fanout: &Fanout) -> Vec<Arc<VideoUnit>> {
         let unit = tokio::select! {
             unit = tokio::time::timeout_at(deadline, feed.next()) => unit,
             () = tokio::time::sleep_until(next) => {
-                fanout.request_keyframe();
+                fanout.suggest_keyframe();
                 next = deadline;
                 continue;
             }

@@ -465,22 +465,20 @@ impl Link {
 
     /// Frames flow from the first moment the peer can decrypt them, beginning with a keyframe.
     fn begin_sending(&mut self) {
-        self.fanout.request_keyframe();
-        if let Some(Unsent { audio, video, firsts }) = self.unsent.take() {
-            self.tasks.spawn(tracks::send(
-                Sending {
-                    fanout: self.fanout.clone(),
-                    targets: self.targets.subscribe(),
-                    stats: Arc::clone(&self.stats),
-                    gauge: Arc::clone(&self.gauge),
-                    ears: self.ears,
-                    played: self.receiving.played.clone(),
-                    firsts,
-                },
-                audio,
-                video,
-            ));
-        }
+        let Some(Unsent { audio, video, firsts }) = self.unsent.take() else {
+            return self.fanout.request_keyframe();
+        };
+        let sending = Sending {
+            fanout: self.fanout.clone(),
+            targets: self.targets.subscribe(),
+            stats: Arc::clone(&self.stats),
+            gauge: Arc::clone(&self.gauge),
+            ears: self.ears,
+            played: self.receiving.played.clone(),
+            firsts,
+        };
+        // Its feed asks for the keyframe.
+        self.tasks.spawn(tracks::send(sending, audio, video));
     }
 
     async fn report(&self, event: LinkEvent) {

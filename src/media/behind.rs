@@ -6,10 +6,10 @@
 
 /// For so long everything has to come too late.
 const STAYS: u64 = 200_000_000;
-/// Nothing may come later than so much before what is waited gets less.
-const SPARE: u64 = 100_000_000;
-/// And for so long.
+/// For so long less has to do before less is waited.
 const CALM: u64 = 3_000_000_000;
+/// And what came last then has to have so much left.
+const SPARE: u64 = 20_000_000;
 /// What is waited more changes by whole steps of this, as each is a crack in what is heard.
 const STEP: u64 = 50_000_000;
 /// More is not waited; nobody talks over that.
@@ -59,7 +59,7 @@ impl Behind {
         if window.least > allowed + self.extra {
             self.extra = needed(window.most, allowed);
             self.calm = None;
-        } else if window.most + SPARE > allowed + self.extra {
+        } else if needed(window.most + SPARE, allowed) >= self.extra {
             self.calm = None;
         } else {
             let (since, most) = self.calm.unwrap_or((now, 0));
@@ -67,7 +67,7 @@ impl Behind {
             self.calm = Some((since, most));
             if now.saturating_sub(since) >= CALM {
                 self.calm = None;
-                self.extra = self.extra.min(needed(most, allowed));
+                self.extra = needed(most + SPARE, allowed);
             }
         }
         self.extra != before
@@ -140,6 +140,14 @@ mod tests {
         let extras = pass(&mut behind, 2_000, 10_000, |_| 20);
         let back = extras.iter().position(|extra| *extra == 0).expect("it is in time again");
         assert!((300..400).contains(&back), "{back}");
+    }
+
+    #[test]
+    fn the_smallest_wait_is_left_too_where_there_is_little_to_spare() {
+        let mut behind = allowing(20);
+        assert_eq!(pass(&mut behind, 0, 1_000, |_| 30).last(), Some(&50));
+        assert_eq!(pass(&mut behind, 1_000, 10_000, |_| 10).last(), Some(&50), "too little");
+        assert_eq!(pass(&mut behind, 11_000, 10_000, |_| 0).last(), Some(&0));
     }
 
     #[test]

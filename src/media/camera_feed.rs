@@ -34,7 +34,7 @@ const WAIT: Duration = Duration::from_millis(200);
 /// The same for the first, which a camera takes longer for. The end of a feed may take as long until then: less than [`END`].
 const START: Duration = Duration::from_millis(800);
 /// How long the end of a feed is waited for. Some drivers hang when they are told to stop.
-const END: Duration = Duration::from_secs(1);
+const END: Duration = Duration::from_secs(2);
 /// A picture older than this has a time stamp of another clock.
 const OLDEST: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// A device that is gone.
@@ -252,6 +252,7 @@ fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) ->
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,
             Err(error) if is_wait(&error) => {
+                stream.set_timeout(WAIT);
                 pass_over_one(stream, over)?;
                 continue;
             }

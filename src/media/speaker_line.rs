@@ -18,9 +18,11 @@ use super::speaker::SpeakerDesk;
 
 /// A sound begins so long after it was asked for, so that its beginning is not behind what was mixed already.
 const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(10);
-/// Between the echo probe and the sink, with room for as much as a slow machine plays later (`behind.rs`). Full when the
-/// sink stands still, which then stops the mixer.
-const AHEAD: &str = "queue max-size-buffers=0 max-size-bytes=0 max-size-time=2500000000";
+/// Between the echo probe and the sink; [`AHEAD`] says how much.
+const QUEUE: &str = "queue name=ahead max-size-buffers=0 max-size-bytes=0";
+/// How much of sound may wait for the sink, and as much more as a slow machine plays later (`behind.rs`). Full when the sink
+/// stands still, which then stops the mixer.
+const AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 /// What is mixed with less left than this until it is to be heard may find its place in the card played already.
 const TOO_LATE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 /// Taken for the delay of a sink that does not tell.
@@ -35,6 +37,10 @@ pub(super) struct SpeakerLine {
     /// Until when there is something mixed, in nanoseconds of the system's clock.
     mixed_to: Arc<AtomicU64>,
     behind: Arc<Mutex<Behind>>,
+    /// The queue before the sink.
+    ahead: gst::Element,
+    /// Whether the sink was asked for its delay since it plays.
+    is_known: bool,
     /// How much later everything is played as the machine is behind.
     extra: gst::ClockTime,
 }
@@ -78,17 +84,21 @@ impl SpeakerLine {
             .map_err(|_| told("no pipeline"))?;
         // The probe hears what is mixed at once and not only when the sink takes it: the canceller needs to know
         // it before it is played.
-        let text = format!("{AHEAD} ! {}", plan.text);
+        let text = format!("{QUEUE} ! {}", plan.text);
         let sink =
             gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
         let part = |name| pipeline.by_name(name).ok_or_else(|| told(name));
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
+        let ahead = sink.by_name("ahead").ok_or_else(|| told("ahead"))?;
+        ahead.set_property("max-size-time", AHEAD.nseconds());
         let line = Self {
             pipeline,
             mixer,
             probe,
             mixed_to: Arc::default(),
             behind: Arc::default(),
+            ahead,
+            is_known: false,
             extra: gst::ClockTime::ZERO,
         };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
@@ -138,24 +148,38 @@ impl SpeakerLine {
         ring_on_news(&self.pipeline, desk, |desk| &desk.bell);
     }
 
-    /// Plays everything so much later as the machine is behind. The canceller is told of it with the pipeline's latency.
+    /// Plays everything so much later as the machine is behind. The canceller is told of it with the pipeline's latency. For a
+    /// line that plays.
     pub(super) fn keep_up(&mut self) {
         let extra = gst::ClockTime::from_nseconds(lock(&self.behind).extra());
         if extra != self.extra {
             tracing::debug!(%extra, "the machine is behind, or no more; the speaker plays later by as much");
-            self.extra = extra;
+        }
+        if extra != self.extra || !self.is_known {
+            (self.extra, self.is_known) = (extra, true);
             self.work_out_latency();
         }
     }
 
     fn work_out_latency(&self) {
-        let needed = self.delay() - self.extra;
-        lock(&self.behind).allow(needed.saturating_sub(TOO_LATE).nseconds());
-        let wanted = (self.extra > gst::ClockTime::ZERO).then(|| needed + self.extra);
-        self.pipeline.set_latency(wanted);
+        self.ahead.set_property("max-size-time", (AHEAD + self.extra).nseconds());
+        // A sink that waits for no clock plays whatever comes when it comes.
+        if let Some(needed) = self.needed() {
+            lock(&self.behind).allow(needed.saturating_sub(TOO_LATE).nseconds());
+            let wanted = (self.extra > gst::ClockTime::ZERO).then(|| needed + self.extra);
+            self.pipeline.set_latency(wanted);
+        }
         if let Err(error) = self.pipeline.recalculate_latency() {
             tracing::debug!(%error, "the speaker's delay could not be worked out");
         }
+    }
+
+    /// From the mixer to the ear on a machine in time, as the sink tells it; `None` if it does not, or waits for no clock.
+    fn needed(&self) -> Option<gst::ClockTime> {
+        let mut query = gst::query::Latency::new();
+        let is_told = self.pipeline.query(&mut query);
+        let (is_live, least, _) = query.result();
+        (is_told && is_live).then_some(least)
     }
 
     /// Reads what came on the bus; the first error ends the reading.
@@ -182,19 +206,15 @@ impl SpeakerLine {
         state == gst::State::Playing && change.is_ok_and(|it| it != gst::StateChangeSuccess::Async)
     }
 
-    /// Whether all of it has left the mixer; of a voice, which has no end, always.
-    pub(super) fn has_mixed(&self, strand: &Strand) -> bool {
+    /// Whether all of it has been heard; of a voice, which has no end, always.
+    pub(super) fn has_played(&self, strand: &Strand) -> bool {
         self.mixed_to.load(Ordering::Relaxed) >= strand.ends.nseconds()
+            && gst::SystemClock::obtain().time() >= strand.ends + self.delay()
     }
 
     /// From the mixer to the ear, as the sink tells it and as much as the machine is behind.
     pub(super) fn delay(&self) -> gst::ClockTime {
-        let mut query = gst::query::Latency::new();
-        let told = match self.pipeline.query(&mut query) {
-            true => query.result().1,
-            false => USUAL_DELAY,
-        };
-        told + self.extra
+        self.needed().unwrap_or(USUAL_DELAY) + self.extra
     }
 
     /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
@@ -492,7 +512,11 @@ mod tests {
     fn eared() -> (SpeakerLine, Arc<SpeakerDesk>, mpsc::Receiver<f64>) {
         crate::media::init().expect("GStreamer starts");
         let desk = Arc::new(SpeakerDesk::default());
-        let plan = plan_sound::speaker(&board(), &sound_probe());
+        let mut board = board();
+        // A delay as that of a card's buffer.
+        let ear = "appsink name=ear sync=true max-buffers=20 processing-deadline=100000000";
+        board.speaker.source = Source::Pipeline(format!("{CAPS} ! {ear}"));
+        let plan = plan_sound::speaker(&board, &sound_probe());
         let line = SpeakerLine::open(&plan, &desk, None).expect("a speaker");
         let ear = line.pipeline.by_name("ear").expect("an ear").downcast::<gst_app::AppSink>();
         let (tell, told) = mpsc::channel();

@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const GOOD_AGE: Duration = Duration::from_secs(10);
 /// How often a missing card is looked for while something stands in for it.
 const SEARCH: Duration = Duration::from_secs(3);
-/// So long after its planned end a sound is unplugged, if all of it was mixed; a busy machine may be behind.
+/// So long after its planned end a sound is unplugged, if all of it was heard; a busy machine may be behind.
 const SOUND_END: Duration = Duration::from_millis(100);
 /// How often a speaker that is being opened is looked at by who has a sound for it.
 const OPENING: Duration = Duration::from_millis(10);
@@ -379,7 +379,8 @@ impl SpeakerStage {
         let ringing = self.ringing();
         let Seat::Open(open) = &mut self.seat else { return };
         let desk = &self.shared.speaker;
-        let mut due: Vec<Sound> = match open.line.is_playing() {
+        let is_playing = open.line.is_playing();
+        let mut due: Vec<Sound> = match is_playing {
             true => std::iter::from_fn(|| desk.take_sound()).collect(),
             false => Vec::new(),
         };
@@ -396,6 +397,10 @@ impl SpeakerStage {
                 });
             }
             (Some(since), None) => open.next_ring = Some((since + FIRST_RING).max(now)),
+            // Over the chime, or before anything is heard, it would be none.
+            (Some(_), Some(at)) if at <= now && !(is_playing && open.sounds.is_empty()) => {
+                open.next_ring = Some(now + SOUND_END);
+            }
             (Some(_), Some(at)) if at <= now => {
                 due.push(Sound::Tone(Tone::RingBack));
                 open.next_ring = Some(now + RING_PERIOD);
@@ -442,7 +447,7 @@ impl SpeakerStage {
             if sound.until > now {
                 return true;
             }
-            if !line.has_mixed(&sound.strand) {
+            if !line.has_played(&sound.strand) {
                 sound.until = now + SOUND_END;
                 return true;
             }

@@ -190,11 +190,9 @@ impl Hands {
             Command::Scene(scene) => {
                 self.scene = scene;
                 self.playback.set_line(match scene {
-                    Scene::Talking | Scene::Reconnecting => Line::Open,
+                    Scene::Calling | Scene::Talking | Scene::Reconnecting => Line::Open,
                     Scene::Ringing | Scene::Seen => Line::Ringing,
-                    // The chime opens the speaker, and is then the first thing in it.
                     Scene::Idle
-                    | Scene::Calling
                     | Scene::NobodyAnswered
                     | Scene::LineDown
                     | Scene::Quiet

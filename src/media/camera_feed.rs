@@ -241,14 +241,10 @@ fn pass_over_one(stream: &mut Stream<'_>, over: &AtomicBool) -> io::Result<()> {
 fn read(stream: &mut Stream<'_>, source: &gst_app::AppSrc, over: &AtomicBool) -> io::Result<()> {
     let clock = gst::SystemClock::obtain();
     let handle = stream.handle();
-    let mut is_started = false;
     // The first call starts the camera and waits for its first picture; what came after a wait in vain would be lost.
     stream.set_timeout(START);
-    while !is_started || wait(&handle, over)? {
-        if is_started {
-            stream.set_timeout(WAIT);
-        }
-        is_started = true;
+    let mut is_first = true;
+    while std::mem::take(&mut is_first) || wait(&handle, over)? {
         let (bytes, about) = match stream.next() {
             Ok(picture) => picture,
             Err(error) if is_wait(&error) => {

@@ -39,10 +39,8 @@ pub(super) struct SpeakerLine {
     behind: Arc<Mutex<Behind>>,
     /// The queue before the sink.
     ahead: gst::Element,
-    /// Whether the sink was asked for its delay since it plays.
-    is_known: bool,
-    /// How much later everything is played as the machine is behind.
-    extra: gst::ClockTime,
+    /// How much later everything is played as the machine is behind; `None` until the sink plays and was asked for its delay.
+    extra: Option<gst::ClockTime>,
 }
 
 /// Something plugged into the mixer.
@@ -98,8 +96,7 @@ impl SpeakerLine {
             mixed_to: Arc::default(),
             behind: Arc::default(),
             ahead,
-            is_known: false,
-            extra: gst::ClockTime::ZERO,
+            extra: None,
         };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
         line.watch(&mixed, desk);
@@ -152,21 +149,20 @@ impl SpeakerLine {
     /// line that plays.
     pub(super) fn keep_up(&mut self) {
         let extra = gst::ClockTime::from_nseconds(lock(&self.behind).extra());
-        if extra != self.extra {
-            tracing::debug!(%extra, "the machine is behind, or no more; the speaker plays later by as much");
-        }
-        if extra != self.extra || !self.is_known {
-            (self.extra, self.is_known) = (extra, true);
+        if self.extra != Some(extra) {
+            tracing::debug!(%extra, "how much later the speaker plays, as the machine is behind");
+            self.extra = Some(extra);
             self.work_out_latency();
         }
     }
 
     fn work_out_latency(&self) {
-        self.ahead.set_property("max-size-time", (AHEAD + self.extra).nseconds());
+        let extra = self.extra.unwrap_or_default();
+        self.ahead.set_property("max-size-time", (AHEAD + extra).nseconds());
         // A sink that waits for no clock plays whatever comes when it comes.
         if let Some(needed) = self.needed() {
             lock(&self.behind).allow(needed.saturating_sub(TOO_LATE).nseconds());
-            let wanted = (self.extra > gst::ClockTime::ZERO).then(|| needed + self.extra);
+            let wanted = (extra > gst::ClockTime::ZERO).then(|| needed + extra);
             self.pipeline.set_latency(wanted);
         }
         if let Err(error) = self.pipeline.recalculate_latency() {
@@ -214,7 +210,7 @@ impl SpeakerLine {
 
     /// From the mixer to the ear, as the sink tells it and as much as the machine is behind.
     pub(super) fn delay(&self) -> gst::ClockTime {
-        self.needed().unwrap_or(USUAL_DELAY) + self.extra
+        self.needed().unwrap_or(USUAL_DELAY) + self.extra.unwrap_or_default()
     }
 
     /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
@@ -561,7 +557,7 @@ mod tests {
         };
         say(LATE, 50);
         line.keep_up();
-        let waited = line.extra.nseconds() as f64 / 1e6;
+        let waited = line.extra.unwrap_or_default().nseconds() as f64 / 1e6;
         assert!(waited > 300.0, "{waited}");
         let mut later = next();
         while later < usual + waited - 40.0 {
@@ -569,7 +565,7 @@ mod tests {
         }
         say(0, 400);
         line.keep_up();
-        assert_eq!(line.extra, gst::ClockTime::ZERO);
+        assert_eq!(line.extra, Some(gst::ClockTime::ZERO));
         let mut after = next();
         while after > usual + 40.0 {
             after = next();

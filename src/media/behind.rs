@@ -2,12 +2,20 @@
 //! comes too late is not heard: where all of it does, nothing is. Then everything is to be played later by as much, until the
 //! machine has caught up. A sound that comes late is better than none, and a hole of a moment better than a delay that stays.
 //!
+//! Holes that come again and again are none of a moment, and waited for as well.
+//!
 //! Pure: told of times, asks no clock. All times in nanoseconds.
+
+use std::collections::VecDeque;
 
 /// For so long everything has to come too late.
 const STAYS: u64 = 200_000_000;
 /// For so long less has to do before less is waited.
 const CALM: u64 = 3_000_000_000;
+/// So many holes in so long are more than a moment's; and the same time without any before less is waited again.
+const HOLES: usize = 3;
+const ROUGH: u64 = 10_000_000_000;
+const CALM_AFTER_HOLES: u64 = 30_000_000_000;
 /// And what came last then has to have so much left.
 const SPARE: u64 = 20_000_000;
 /// What is waited more changes by whole steps of this, as each is a crack in what is heard.
@@ -24,6 +32,10 @@ pub(super) struct Behind {
     window: Option<Window>,
     /// Since when it would do to wait less, and how late a piece was at the most since.
     calm: Option<(u64, u64)>,
+    /// The windows of late in which something came too late, and by how much it was late at the most.
+    holes: VecDeque<(u64, u64)>,
+    /// More was waited for the sake of holes, which come and go.
+    is_rough: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,17 +68,30 @@ impl Behind {
         self.window = None;
         let Some(allowed) = self.allowed else { return false };
         let before = self.extra;
+        if window.most > allowed + self.extra {
+            self.holes.push_back((now, window.most));
+        }
+        self.holes.retain(|(at, _)| now.saturating_sub(*at) < ROUGH);
         if window.least > allowed + self.extra {
             self.extra = needed(window.most, allowed);
             self.calm = None;
+            self.holes.clear();
+        } else if self.holes.len() >= HOLES {
+            // The smallest of them: of two machines that stall, the one that stalls for long is not to be heard late always.
+            let late = self.holes.iter().map(|(_, most)| *most).min().unwrap_or_default();
+            self.extra = needed(late, allowed);
+            self.is_rough = true;
+            self.calm = None;
+            self.holes.clear();
         } else if needed(window.most + SPARE, allowed) >= self.extra {
             self.calm = None;
         } else {
             let (since, most) = self.calm.unwrap_or((now, 0));
             let most = most.max(window.most);
             self.calm = Some((since, most));
-            if now.saturating_sub(since) >= CALM {
+            if now.saturating_sub(since) >= if self.is_rough { CALM_AFTER_HOLES } else { CALM } {
                 self.calm = None;
+                self.is_rough = false;
                 self.extra = needed(most + SPARE, allowed);
             }
         }
@@ -148,6 +173,31 @@ mod tests {
         assert_eq!(pass(&mut behind, 0, 1_000, |_| 30).last(), Some(&50));
         assert_eq!(pass(&mut behind, 1_000, 10_000, |_| 10).last(), Some(&50), "too little");
         assert_eq!(pass(&mut behind, 11_000, 10_000, |_| 0).last(), Some(&0));
+    }
+
+    #[test]
+    fn a_machine_that_stalls_again_and_again_plays_later_until_it_does_no_more() {
+        let mut behind = allowing(40);
+        let stalls = |at: u64| if at % 4_000 == 3_000 { 80 } else { 20 };
+        let extras = pass(&mut behind, 0, 40_000, stalls);
+        let raised = extras.iter().position(|extra| *extra > 0).map(|piece| piece / 100);
+        assert_eq!(raised, Some(11), "after the third");
+        assert!(extras[1_200..].iter().all(|extra| *extra == 50));
+        let after = pass(&mut behind, 40_000, 40_000, |_| 10);
+        let back = after.iter().position(|extra| *extra == 0).map(|piece| piece / 100);
+        assert!((28..31).contains(&back.expect("it is in time again")), "{back:?}");
+    }
+
+    #[test]
+    fn a_long_stall_among_short_ones_is_a_hole_still() {
+        let mut behind = allowing(40);
+        let late = |at: u64| match at {
+            1_000 => 900,
+            3_000 | 5_000 => 80,
+            _ => 20,
+        };
+        let extras = pass(&mut behind, 0, 9_000, late);
+        assert_eq!(extras.last(), Some(&50));
     }
 
     #[test]

@@ -24,6 +24,7 @@ pub mod echo;
 pub mod fanout;
 pub mod found;
 pub mod found_video;
+mod hearing;
 mod jitter;
 mod kms;
 pub mod packetise;

@@ -245,10 +245,11 @@ pub fn speaker(board: &Board, probe: &Probe) -> SpeakerPlan {
             return counted(&missing_element("alsasink"), false);
         }
         SpeakerPlan {
-            // `resample`: the card is fed at its own pace. Leaps of the other methods would move the echo.
+            // `resample`: the card is fed at its own pace. Leaps of the other methods would move the echo. Sound waits in the
+            // element's buffer and as long again in the card's.
             text: format!(
                 "audioconvert ! audioresample{} ! alsasink device={} latency-time=10000 \
-                 buffer-time=60000 provide-clock=false slave-method=resample",
+                 buffer-time=30000 processing-deadline=0 provide-clock=false slave-method=resample",
                 at_rate(rate),
                 quoted(device)
             ),

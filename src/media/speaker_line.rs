@@ -17,7 +17,7 @@ use super::plan_sound::{CAPS, SpeakerPlan};
 use super::speaker::SpeakerDesk;
 
 /// A sound begins so long after it was asked for, so that its beginning is not behind what was mixed already.
-const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(10);
+const LEAD: gst::ClockTime = gst::ClockTime::from_mseconds(20);
 /// Between the echo probe and the sink; [`AHEAD`] says how much.
 const QUEUE: &str = "queue name=ahead max-size-buffers=0 max-size-bytes=0";
 /// How much of sound may wait for the sink, and as much more as a slow machine plays later (`behind.rs`). Full when the sink
@@ -70,21 +70,7 @@ impl SpeakerLine {
         probe: Option<gst::Element>,
     ) -> Result<Self, String> {
         let told = |what: &str| format!("the speaker cannot be built: {what}");
-        // Silence under everything: it gives the pace, and the mixer nothing to wait for.
-        let floor = format!(
-            "audiotestsrc name=floor is-live=true wave=silence samplesperbuffer=480 ! {CAPS} ! mixer. \
-             audiomixer name=mixer output-buffer-duration=10000000 start-time-selection=first \
-             ! capsfilter name=mixed caps=\"{CAPS}\""
-        );
-        let pipeline = gst::parse::launch(&floor)
-            .map_err(|error| told(error.message()))?
-            .downcast::<gst::Pipeline>()
-            .map_err(|_| told("no pipeline"))?;
-        // The probe hears what is mixed at once and not only when the sink takes it: the canceller needs to know
-        // it before it is played.
-        let text = format!("{QUEUE} ! {}", plan.text);
-        let sink =
-            gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
+        let (pipeline, sink) = Self::build(plan)?;
         let part = |name| pipeline.by_name(name).ok_or_else(|| told(name));
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
         let ahead = sink.by_name("ahead").ok_or_else(|| told("ahead"))?;
@@ -111,6 +97,33 @@ impl SpeakerLine {
         }
     }
 
+    /// Loads what an opening needs, so that the first takes no longer than the others. Opens nothing.
+    pub(super) fn warm_up(plan: &SpeakerPlan) {
+        if let Err(why) = Self::build(plan) {
+            tracing::debug!(why, "the speaker cannot be built yet");
+        }
+    }
+
+    fn build(plan: &SpeakerPlan) -> Result<(gst::Pipeline, gst::Bin), String> {
+        let told = |what: &str| format!("the speaker cannot be built: {what}");
+        // Silence under everything: it gives the pace, and the mixer nothing to wait for.
+        let floor = format!(
+            "audiotestsrc name=floor is-live=true wave=silence samplesperbuffer=480 ! {CAPS} ! mixer. \
+             audiomixer name=mixer output-buffer-duration=10000000 start-time-selection=first \
+             ! capsfilter name=mixed caps=\"{CAPS}\""
+        );
+        let pipeline = gst::parse::launch(&floor)
+            .map_err(|error| told(error.message()))?
+            .downcast::<gst::Pipeline>()
+            .map_err(|_| told("no pipeline"))?;
+        // The probe hears what is mixed at once and not only when the sink takes it: the canceller needs to know
+        // it before it is played.
+        let text = format!("{QUEUE} ! {}", plan.text);
+        let sink =
+            gst::parse::bin_from_description(&text, true).map_err(|error| told(error.message()))?;
+        Ok((pipeline, sink))
+    }
+
     fn join(&self, mixed: &gst::Element, sink: &gst::Element) -> Result<(), gst::glib::BoolError> {
         self.pipeline.add(sink)?;
         match &self.probe {
@@ -130,6 +143,11 @@ impl SpeakerLine {
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 let Some(desk) = desk.upgrade() else { return gst::PadProbeReturn::Ok };
                 desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
+                // Silence too is for the card: a sink that is handed a gap waits for its end, and has the beginning of what
+                // comes next too late.
+                if let Some(piece) = info.buffer_mut() {
+                    piece.make_mut().unset_flags(gst::BufferFlags::GAP);
+                }
                 let times = info.buffer().and_then(|it| Some((it.pts()?, it.duration()?)));
                 if let Some((begins, length)) = times {
                     mixed_to.store((begins + length).nseconds(), Ordering::Relaxed);

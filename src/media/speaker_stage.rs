@@ -5,10 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use gst::prelude::*;
+use gstreamer as gst;
+
 use super::bell::lock;
+use super::hearing::Hearing;
 use super::plan_playback::{self, Kind};
 use super::plan_sound::{self, SpeakerPlan};
 use super::playback::{Inlet, Shared, Track};
@@ -33,10 +37,9 @@ const SEARCH: Duration = Duration::from_secs(3);
 const SOUND_END: Duration = Duration::from_millis(100);
 /// How often a speaker that is being opened is looked at by who has a sound for it.
 const OPENING: Duration = Duration::from_millis(10);
-/// A voice that comes and is not heard for so long is begun anew: its jitter buffer may wait for times that a peer made up.
-const MUTE: Duration = Duration::from_secs(5);
-/// So many packets in that time are a voice; fewer may be the silence of a phone that sends none.
-const SPEAKS: u64 = 100;
+/// A sound that was plugged in while the speaker was being opened is heard whole if that plays so long after its beginning; no
+/// card's buffer is shorter.
+const IN_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(30);
 /// When the tone of ringing is heard first, so that the chime has died away.
 const FIRST_RING: Duration = Duration::from_secs(3);
 /// From one tone of ringing to the next.
@@ -67,6 +70,8 @@ struct Open {
     /// The door's own sounds.
     sounds: Vec<Sounding>,
     next_ring: Option<Instant>,
+    /// A sound came too early for this speaker; the next waits until it plays.
+    is_slow: bool,
 }
 
 /// A sound of the door's own that is being played.
@@ -76,6 +81,17 @@ struct Sounding {
     /// It is the tone of ringing, which ends with the ringing.
     rings: bool,
     until: Instant,
+    /// Of one that was plugged in before the speaker played.
+    hope: Option<Hope>,
+}
+
+/// That the speaker will play in time for a sound.
+#[derive(Debug)]
+struct Hope {
+    sound: Sound,
+    asked_at: Instant,
+    /// On the system's clock.
+    by: gst::ClockTime,
 }
 
 /// What the thread does for one remote track.
@@ -84,36 +100,6 @@ enum Voice {
     Playing(Arc<Track>, Strand, Hearing),
     /// Nothing on this machine can play it.
     Hopeless,
-}
-
-/// Whether what comes of a voice is heard.
-#[derive(Debug)]
-struct Hearing {
-    /// Counts what is heard of it.
-    heard: Arc<AtomicU64>,
-    /// The counts when something was heard last, and when that was.
-    last_heard: u64,
-    last_fed: u64,
-    since: Instant,
-}
-
-impl Hearing {
-    fn new(fed: u64) -> Self {
-        Self { heard: Arc::default(), last_heard: 0, last_fed: fed, since: Instant::now() }
-    }
-
-    /// Whether the voice comes and has not been heard for [`MUTE`].
-    fn is_mute(&mut self, now: Instant, fed: u64) -> bool {
-        let heard = self.heard.load(Ordering::Relaxed);
-        let time_is_up = now.saturating_duration_since(self.since) >= MUTE;
-        let comes = fed.saturating_sub(self.last_fed) >= SPEAKS;
-        if heard != self.last_heard || time_is_up {
-            let is_mute = heard == self.last_heard && comes;
-            (self.last_heard, self.last_fed, self.since) = (heard, fed, now);
-            return is_mute;
-        }
-        false
-    }
 }
 
 /// The thread's own state.
@@ -143,6 +129,8 @@ impl SpeakerStage {
         }
         // Ahead of the first press: what is found and read now costs no time then.
         self.replan();
+        SpeakerLine::warm_up(&self.plan);
+        self.shared.speaker.echo.probe();
         self.chime = self.load_chime();
         while let Some(tracks) = self.tracks() {
             self.tend(&tracks);
@@ -198,6 +186,7 @@ impl SpeakerStage {
     /// One round of work.
     fn tend(&mut self, tracks: &Tracks) {
         self.look();
+        self.give_up_hopes();
         self.end_sounds();
         match (&self.seat, self.is_needed(tracks)) {
             (Seat::Closed, true) => {
@@ -242,6 +231,7 @@ impl SpeakerStage {
                     voices: BTreeMap::new(),
                     sounds: Vec::new(),
                     next_ring: None,
+                    is_slow: false,
                 }));
             }
         }
@@ -352,7 +342,7 @@ impl SpeakerStage {
                 &BTreeSet::new(),
             );
             let hearing = Hearing::new(track.fed.load(Ordering::Relaxed));
-            let counts = [Arc::clone(&self.shared.audio_buffers), Arc::clone(&hearing.heard)];
+            let counts = [Arc::clone(&self.shared.audio_buffers), hearing.count()];
             let added = planned.and_then(|plan| {
                 open.line.add_voice(&plan.text, &counts).inspect(|_| {
                     tracing::debug!(decoder = plan.decoder, "playing a remote voice");
@@ -380,7 +370,7 @@ impl SpeakerStage {
         let Seat::Open(open) = &mut self.seat else { return };
         let desk = &self.shared.speaker;
         let is_playing = open.line.is_playing();
-        let mut due: Vec<Sound> = match is_playing {
+        let mut due: Vec<(Sound, Instant)> = match is_playing || !open.is_slow {
             true => std::iter::from_fn(|| desk.take_sound()).collect(),
             false => Vec::new(),
         };
@@ -402,12 +392,12 @@ impl SpeakerStage {
                 open.next_ring = Some(now + SOUND_END);
             }
             (Some(_), Some(at)) if at <= now => {
-                due.push(Sound::Tone(Tone::RingBack));
+                due.push((Sound::Tone(Tone::RingBack), now));
                 open.next_ring = Some(now + RING_PERIOD);
             }
             (Some(_), Some(_)) => {}
         }
-        for sound in due {
+        for (sound, asked_at) in due {
             let volume = self.board.sounds.volume;
             let samples = match &sound {
                 Sound::Tone(Tone::Chime) => self.chime.clone(),
@@ -429,7 +419,9 @@ impl SpeakerStage {
                     let delay = Duration::from_nanos(open.line.delay().nseconds());
                     let rings = sound == Sound::Tone(Tone::RingBack);
                     let until = now + length + delay + SOUND_END;
-                    open.sounds.push(Sounding { strand, rings, until });
+                    let by = strand.begins() + IN_TIME;
+                    let hope = (!is_playing).then_some(Hope { sound, asked_at, by });
+                    open.sounds.push(Sounding { strand, rings, until, hope });
                 }
                 Err(words) => {
                     tracing::warn!(words, ?sound, "a sound is not played");
@@ -437,6 +429,29 @@ impl SpeakerStage {
                 }
             }
         }
+    }
+
+    /// Takes back what would be heard without its beginning, as the card is slower to open than most.
+    fn give_up_hopes(&mut self) {
+        let Seat::Open(open) = &mut self.seat else { return };
+        if open.sounds.iter().all(|sound| sound.hope.is_none()) {
+            return;
+        }
+        let is_playing = open.line.is_playing();
+        let time = gst::SystemClock::obtain().time();
+        let (line, is_slow) = (&open.line, &mut open.is_slow);
+        let desk = &self.shared.speaker;
+        open.sounds.retain_mut(|sound| {
+            if is_playing {
+                sound.hope = None;
+            }
+            let Some(hope) = sound.hope.take_if(|hope| hope.by <= time) else { return true };
+            line.remove(&sound.strand);
+            *is_slow = true;
+            desk.counts.sounds.fetch_sub(1, Ordering::Relaxed);
+            desk.put_back(hope.sound, hope.asked_at);
+            false
+        });
     }
 
     fn end_sounds(&mut self) {
@@ -464,29 +479,11 @@ impl SpeakerStage {
             Seat::Resting { .. } => now,
             Seat::Open(open) => {
                 let ends = open.sounds.iter().map(|sound| sound.until);
-                let waits = self.shared.speaker.has_sound().then(|| now + OPENING);
+                let hopes = open.sounds.iter().any(|sound| sound.hope.is_some());
+                let waits = (hopes || self.shared.speaker.has_sound()).then(|| now + OPENING);
                 ends.chain(open.next_ring).chain(waits).fold(now + LOOK, Instant::min)
             }
         };
         next.saturating_duration_since(now)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_voice_that_comes_and_is_not_heard_for_five_seconds_is_mute() {
-        let mut hearing = Hearing::new(7);
-        let start = hearing.since;
-        let at = |seconds| start + Duration::from_secs(seconds);
-        assert!(!hearing.is_mute(at(4), 207), "it may be on its way");
-        assert!(hearing.is_mute(at(5), 257));
-        hearing.heard.store(1, Ordering::Relaxed);
-        assert!(!hearing.is_mute(at(6), 307));
-        assert!(!hearing.is_mute(at(10), 507));
-        assert!(hearing.is_mute(at(11), 557));
-        assert!(!hearing.is_mute(at(16), 557 + SPEAKS - 1), "a phone that is silent sends little");
     }
 }

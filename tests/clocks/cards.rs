@@ -11,7 +11,7 @@ use gstreamer as gst;
 const HELD: f64 = 48.0 * 60.0;
 const NS_PER_SAMPLE: f64 = 1e9 / 48_000.0;
 /// From here a sample is part of a sound, in steps of 16 bits; and so many below that come before one.
-const LOUD: u16 = 500;
+pub const LOUD: u16 = 500;
 const QUIET: u32 = 4_800;
 
 /// A microphone hears a tick at each whole multiple of this on the system's clock, in milliseconds.
@@ -65,9 +65,14 @@ fn loud(bytes: &[u8]) -> usize {
 }
 
 /// Finds where sounds begin.
-#[derive(Default)]
 pub struct Ear {
     quiet: u32,
+}
+
+impl Default for Ear {
+    fn default() -> Self {
+        Self { quiet: QUIET }
+    }
 }
 
 impl Ear {
@@ -230,6 +235,7 @@ mod sink {
             let found = self.ears.lock().expect("one thread").1.beginning(bytes);
             let loud = loud(bytes);
             note(&self.obj().called(), |seen| seen.loud += loud);
+            let (count, held) = ((bytes.len() / 2) as f64, *self.held.lock().expect("not broken"));
             let room = {
                 let mut crystal = self.crystal.lock().expect("not broken");
                 let crystal = crystal.get_or_insert_with(|| Crystal::starting(pace));
@@ -238,14 +244,17 @@ mod sink {
                 if dry > 0.0 {
                     crystal.origin += dry * NS_PER_SAMPLE / pace;
                 }
+                Crystal { ..*crystal }
+            };
+            // What a card has no room for yet is not in it, and no part of its delay.
+            room.wait_for(room.done + count - held);
+            if let Some(crystal) = self.crystal.lock().expect("not broken").as_mut() {
                 if let Some(at) = found {
                     let heard = crystal.when(crystal.done + at as f64);
                     note(&self.obj().called(), |seen| seen.outside.push(heard));
                 }
-                crystal.done += (bytes.len() / 2) as f64;
-                Crystal { ..*crystal }
-            };
-            room.wait_for(room.done - *self.held.lock().expect("not broken"));
+                crystal.done += count;
+            }
             Ok(bytes.len() as i32)
         }
 

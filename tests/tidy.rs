@@ -77,6 +77,7 @@ const PURE: &[&str] = &[
     "src/memory/calls.rs",
     "src/memory/proof.rs",
     "src/rtc/candidates.rs",
+    "src/rtc/early.rs",
     "src/rtc/estimate.rs",
     "src/rtc/estimate/arrivals.rs",
     "src/rtc/flights.rs",

@@ -27,7 +27,7 @@ use super::keyframes::KeyframeRequests;
 use super::numbers::Extensions;
 use super::reports::Reports;
 use super::servers::Ready;
-use super::sockets::Sockets;
+use super::sockets::{Choice, Sockets};
 use super::{Picture, RtcError};
 use crate::config::names::IcePolicy;
 
@@ -97,7 +97,7 @@ fn codec(
 pub async fn build(
     servers: &[Ready],
     policy: IcePolicy,
-    handler: Arc<dyn PeerConnectionEventHandler>,
+    (handler, choice): (Arc<dyn PeerConnectionEventHandler>, Arc<Choice>),
     (gauge, picture): (&Arc<Gauge>, Picture),
     numbers: &Extensions,
 ) -> Result<Arc<dyn PeerConnection>, RtcError> {
@@ -111,7 +111,8 @@ pub async fn build(
             let tcp = if policy == IcePolicy::All { addresses } else { &[] };
             let handler = Arc::clone(&handler);
             let media = media(gauge, picture, numbers).map_err(RtcError::build)?;
-            match build_with(configuration, handler, media, addresses, tcp, mdns).await {
+            let sockets = Sockets::new(Arc::clone(&choice));
+            match build_with(configuration, (handler, sockets), media, addresses, tcp, mdns).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => {
                     debug!("no peer connection with {addresses:?} and mDNS {mdns:?}: {error}");
@@ -145,7 +146,7 @@ pub fn configuration(servers: &[Ready], policy: IcePolicy) -> RTCConfiguration {
 
 async fn build_with(
     configuration: RTCConfiguration,
-    handler: Arc<dyn PeerConnectionEventHandler>,
+    (handler, sockets): (Arc<dyn PeerConnectionEventHandler>, Sockets),
     (media_engine, registry): (MediaEngine, Registry),
     udp: &[&'static str],
     tcp: &[&'static str],
@@ -183,7 +184,7 @@ async fn build_with(
         .with_media_engine(media_engine)
         .with_interceptor_registry(registry)
         .with_setting_engine(settings)
-        .with_runtime(Arc::new(Sockets::default()))
+        .with_runtime(Arc::new(sockets))
         .with_handler(handler)
         .with_udp_addrs(udp.to_vec())
         .with_tcp_addrs(tcp.to_vec())

@@ -15,6 +15,7 @@ use webrtc::peer_connection::{
     RTCPeerConnectionIceEvent, RTCPeerConnectionState,
 };
 
+use super::sockets::Choice;
 use crate::intercom::Milestone;
 
 /// What the connection's callbacks hand over. They run on its driver and must not wait.
@@ -36,11 +37,15 @@ pub enum Event {
 }
 
 /// Hands events over; what does not fit is dropped.
-pub struct Handler(pub mpsc::Sender<Event>);
+pub struct Handler {
+    pub events: mpsc::Sender<Event>,
+    /// Told at once, as the sockets keep what came before.
+    pub choice: Arc<Choice>,
+}
 
 impl Handler {
     fn hand_over(&self, event: Event) {
-        if self.0.try_send(event).is_err() {
+        if self.events.try_send(event).is_err() {
             debug!("a link that is closing or stuck drops an event of its connection");
         }
     }
@@ -62,6 +67,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
+            self.choice.make();
             self.hand_over(Event::Reached(Milestone::Ice, Instant::now()));
         }
     }

@@ -21,6 +21,7 @@ use super::firsts::Firsts;
 use super::numbers::Numbers;
 use super::path::{Look, Way};
 use super::servers::{Ready, Servers};
+use super::sockets::Choice;
 use super::tracks::{Outgoing, Played, Receiving, Sending, Targets};
 use super::{
     Ears, IceServer, LinkStats, Picture, RtcError, Taste, candidates, engine, path, sdp, servers,
@@ -140,11 +141,13 @@ impl Link {
         // 256: more than a connection can report between two turns of this task.
         let (handler, events) = mpsc::channel(256);
         let numbers = parts.numbers.of(&parts.id.peer);
-        let handler_of_all = Arc::new(Handler(handler.clone()));
+        let choice = Arc::new(Choice::default());
+        let handler_of_all =
+            Arc::new(Handler { events: handler.clone(), choice: Arc::clone(&choice) });
         let building = engine::build(
             &configured,
             parts.policy,
-            handler_of_all,
+            (handler_of_all, choice),
             (&parts.gauge, parts.picture),
             &numbers,
         );

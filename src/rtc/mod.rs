@@ -19,6 +19,7 @@ pub use tracks::Played;
 mod ask;
 mod bandwidth;
 mod candidates;
+mod early;
 mod engine;
 pub mod estimate;
 mod events;

@@ -1,14 +1,15 @@
 //! The crate's UDP sockets, with an ear for its handshake and its nominations.
 //!
-//! All else is the crate's own runtime. See `flights` and `nudges` for why.
+//! All else is the crate's own runtime. See `early`, `flights` and `nudges` for why.
 
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::{Sleep, sleep_until};
@@ -18,17 +19,48 @@ use webrtc::runtime::{
     TokioRuntime, Transmit,
 };
 
+use super::early::Early;
 use super::flights::{self, Flights};
 use super::nudges::{self, Nudges};
 
 /// Where a datagram goes: the socket it leaves by, and its destination.
 type To = (Arc<dyn AsyncUdpSocket>, SocketAddr);
 
+/// Whether a connection's ICE has chosen a pair, once.
+#[derive(Debug, Default)]
+pub struct Choice {
+    is_made: AtomicBool,
+    /// Readers that keep something until then: one for each socket at the most.
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Choice {
+    /// It has. Wakes the readers.
+    pub fn make(&self) {
+        self.is_made.store(true, Ordering::Release);
+        for waker in lock(&self.waiting).drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Whether it has; a reader that waits for it is woken then.
+    fn is_made(&self, waiting: Option<&Waker>) -> bool {
+        if let Some(waker) = waiting {
+            let mut all = lock(&self.waiting);
+            if !all.iter().any(|other| other.will_wake(waker)) {
+                all.push(waker.clone());
+            }
+        }
+        self.is_made.load(Ordering::Acquire)
+    }
+}
+
 /// The runtime of one connection: its sockets share one handshake.
 #[derive(Debug)]
 pub struct Sockets {
     runtime: TokioRuntime,
     ear: Arc<Mutex<Ear>>,
+    choice: Arc<Choice>,
 }
 
 /// What is said besides what the crate says.
@@ -53,15 +85,18 @@ impl Ear {
     }
 }
 
-impl Default for Sockets {
-    fn default() -> Self {
-        Self { runtime: TokioRuntime, ear: Arc::default() }
+impl Sockets {
+    /// Sockets of a connection whose ICE makes this choice.
+    pub fn new(choice: Arc<Choice>) -> Self {
+        Self { runtime: TokioRuntime, ear: Arc::default(), choice }
     }
 }
 
 struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
     ear: Arc<Mutex<Ear>>,
+    choice: Arc<Choice>,
+    early: Mutex<Early<RecvMeta>>,
     /// When to look again; none before there is something to say.
     alarm: Mutex<Option<Pin<Box<Sleep>>>>,
 }
@@ -90,12 +125,37 @@ impl Socket {
         }
     }
 
-    fn heard(&self, datagrams: &[u8], stride: usize) {
-        for part in datagrams.chunks(stride.max(1)).filter_map(flights::part) {
+    fn heard(&self, datagrams: &[u8], meta: &RecvMeta) {
+        for datagram in datagrams.chunks(meta.stride.max(1)) {
+            let Some(part) = flights::part(datagram) else { continue };
+            lock(&self.early).comes(*meta, datagram);
             let mut ear = lock(&self.ear);
             ear.flights.hears(Instant::now(), part);
             ear.nudges.hears();
         }
+    }
+
+    /// Hands over what came before ICE had chosen, if it has by now.
+    fn came_early(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        metas: &mut [RecvMeta],
+    ) -> Option<usize> {
+        let mut early = lock(&self.early);
+        let waits = early.waits();
+        if self.choice.is_made(waits.then(|| cx.waker())) {
+            early.chosen();
+        }
+        let (buffer, meta) = (bufs.first_mut()?, metas.first_mut()?);
+        let (from, datagram) = early.take()?;
+        *meta = from;
+        // A buffer that took it once has room for it again.
+        let length = datagram.len().min(buffer.len());
+        (meta.len, meta.stride) = (length, length);
+        buffer[..length].copy_from_slice(&datagram[..length]);
+        debug!("a handshake that began before ICE had chosen goes on");
+        Some(1)
     }
 
     /// Says what is due. Also sees to it that the reader is woken when it will be.
@@ -144,11 +204,14 @@ impl AsyncUdpSocket for Socket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         self.look_at_the_clock(cx);
+        if let Some(count) = self.came_early(cx, bufs, meta) {
+            return Poll::Ready(Ok(count));
+        }
         let received = self.inner.poll_recv(cx, bufs, meta);
         if let Poll::Ready(Ok(count)) = received {
             for (buffer, meta) in bufs.iter().zip(meta.iter()).take(count) {
                 if let Some(datagrams) = buffer.get(..meta.len) {
-                    self.heard(datagrams, meta.stride);
+                    self.heard(datagrams, meta);
                 }
             }
         }
@@ -177,8 +240,9 @@ impl Runtime for Sockets {
 
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let inner = self.runtime.wrap_udp_socket(socket)?;
-        let ear = Arc::clone(&self.ear);
-        Ok(Arc::new(Socket { inner, ear, alarm: Mutex::default() }))
+        let (ear, choice) = (Arc::clone(&self.ear), Arc::clone(&self.choice));
+        let (alarm, early) = (Mutex::default(), Mutex::default());
+        Ok(Arc::new(Socket { inner, ear, choice, early, alarm }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -218,5 +282,54 @@ impl Runtime for Sockets {
 
     fn name(&self) -> &'static str {
         self.runtime.name()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    const HELLO: [u8; 20] = [22, 254, 253, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7];
+
+    async fn read(socket: &Arc<dyn AsyncUdpSocket>) -> (Vec<u8>, SocketAddr) {
+        let mut space = [0; 1_500];
+        let mut meta = [RecvMeta::default()];
+        let reading =
+            poll_fn(|cx| socket.poll_recv(cx, &mut [IoSliceMut::new(&mut space)], &mut meta));
+        assert_eq!(timeout(LIMIT, reading).await.expect("in time").expect("it is read"), 1);
+        (space[..meta[0].len].to_vec(), meta[0].addr)
+    }
+
+    #[tokio::test]
+    async fn a_hello_that_comes_before_ice_has_chosen_is_read_again_when_it_has() {
+        let local = |what| UdpSocket::bind("127.0.0.1:0").unwrap_or_else(|_| panic!("{what}"));
+        let (own, peer) = (local("own"), local("peer"));
+        let to = own.local_addr().expect("an address");
+        let from = peer.local_addr().expect("an address");
+        let choice = Arc::new(Choice::default());
+        let sockets = Sockets::new(Arc::clone(&choice));
+        own.set_nonblocking(true).expect("it does not block");
+        let socket = sockets.wrap_udp_socket(own).expect("it is wrapped");
+        peer.send_to(&HELLO, to).expect("it is sent");
+        peer.send_to(b"media", to).expect("it is sent");
+        assert_eq!(read(&socket).await, (HELLO.to_vec(), from));
+        assert_eq!(read(&socket).await, (b"media".to_vec(), from));
+        // Whoever reads meanwhile is woken by the choice.
+        let reader = tokio::spawn({
+            let socket = Arc::clone(&socket);
+            async move { read(&socket).await }
+        });
+        tokio::task::yield_now().await;
+        choice.make();
+        assert_eq!(reader.await.expect("it reads"), (HELLO.to_vec(), from));
+        peer.send_to(&HELLO, to).expect("it is sent");
+        assert_eq!(read(&socket).await, (HELLO.to_vec(), from));
+        peer.send_to(b"more", to).expect("it is sent");
+        assert_eq!(read(&socket).await, (b"more".to_vec(), from), "once only");
     }
 }

@@ -3,6 +3,7 @@
 #   tools/bench.sh              all of it; results in target/bench
 #   tools/bench.sh counts       instruction counts only; fails when one is over its ceiling
 #   tools/bench.sh scenario     the five doors only
+#   tools/bench.sh profile      where the CPU of a call goes, ours and webrtcbin's; by library where perf is installed
 #   tools/bench.sh scale        only what more phones and larger pictures cost; as root it counts datagrams, too
 #   INTERCOMD_BIN=PROGRAM       what is measured in place of one that is built now
 #   BENCH_QUICK=1               a scenario of under five minutes, and neither scale nor times of the pure parts
@@ -35,6 +36,11 @@ scenario() {
 # node-datachannel, which its phones are made of, has no build for every machine.
 can_scale() { (cd tests/bench && node -e 'import("node-datachannel").catch(() => process.exit(1))'); }
 
+profile() {
+  program
+  node tests/bench/profile.mjs
+}
+
 scale() {
   program
   (cd tests/bench && npm test --silent)
@@ -44,6 +50,7 @@ scale() {
 case $part in
   counts) counts ;;
   scenario) scenario ;;
+  profile) profile ;;
   scale) scale ;;
   all)
     scenario
@@ -53,5 +60,5 @@ case $part in
       if can_scale; then scale; else echo "bench: no node-datachannel here, so the part scale is left out" >&2; fi
     fi
     ;;
-  *) echo "bench: no part called $part: counts, scenario, scale or nothing" >&2; exit 2 ;;
+  *) echo "bench: no part called $part: counts, profile, scale, scenario or nothing" >&2; exit 2 ;;
 esac

@@ -124,7 +124,7 @@ class Intercomd {
     const uplink = `[uplink]\nurl = "${room.url}"\nkey_file = "${path("channel.key")}"\n`;
     writeFileSync(path("config.toml"), `channel = "${room.channel}"\nstate_dir = "${this.folder}"\n[lan]\nlisten = "off"\n[call]\n${rules}\n${uplink}`);
     const [width, height] = size;
-    const camera = `shmsrc socket-path=${room.camera.shm} is-live=true do-timestamp=true ! rawvideoparse format=i420 width=${width} height=${height} framerate=30/1`;
+    const camera = `shmsrc socket-path=${room.camera.shm} is-live=true do-timestamp=true ! video/x-raw,format=I420,width=${width},height=${height},framerate=30/1,pixel-aspect-ratio=1/1,interlace-mode=progressive`;
     writeFileSync(
       path("board.toml"),
       `name = "bench"

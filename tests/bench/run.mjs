@@ -3,19 +3,14 @@
 //   BENCH_QUICK=1    fewer rounds, under five minutes
 //   BENCH_DOORS=…    only these, separated by commas
 
-import { execFileSync, spawn } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:http";
-import { cpus, loadavg, tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
-import { Door, WEB_DIR } from "../browser/door.mjs";
-import { within } from "../browser/wait.mjs";
-import { BROWSER, doorsOf } from "./doors.mjs";
 import { picture, quantile, table } from "./figures.mjs";
 import { Meter, memory } from "./meter.mjs";
+import { Stage, call, pause } from "./stage.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const OUT = resolve(HERE, "../../target/bench");
@@ -24,10 +19,6 @@ const ROUNDS = QUICK ? { press: 8, tutorial: 8, cold: 2, call: 1, four: 1 } : { 
 const [IDLE_S, SETTLE_S, CALL_S] = QUICK ? [8, 2, 4] : [30, 5, 12];
 /** No round is begun later than this; what a busy machine does not get to is left out and said so. */
 const LIMIT_S = QUICK ? 270 : 2_400;
-const PICTURE_MS = 12_000;
-const LEAVE_MS = 5_000;
-/** Between two calls of one door, so that nothing of the one is left for the other. */
-const PAUSE_MS = 300;
 
 const MEASURES = [
   { name: "press to first picture", unit: "ms", goals: { python: 0.8, kiosk: 0.6 } },
@@ -56,82 +47,6 @@ const take = (measure, door, value) => {
   console.log(`${((performance.now() - BEGIN) / 1000).toFixed(0)}s ${measure}: ${door} ${shown}`);
 };
 const BEGIN = performance.now();
-const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Serves the pages. */
-async function serve() {
-  const files = {
-    "/phone.html": [join(HERE, "phone.html"), "text/html"],
-    "/kiosk.html": [join(HERE, "doors/kiosk.html"), "text/html"],
-    "/phone.mjs": [join(HERE, "phone.mjs"), "text/javascript"],
-    "/kiosk.mjs": [join(HERE, "doors/kiosk.mjs"), "text/javascript"],
-    "/timecode.mjs": [join(HERE, "timecode.mjs"), "text/javascript"],
-    "/sdk.mjs": [join(WEB_DIR, "vendor/metered-realtime.mjs"), "text/javascript"],
-  };
-  const server = createServer((request, response) => {
-    const [file, type] = files[new URL(request.url, "http://x").pathname] ?? [];
-    if (!file) return response.writeHead(404).end();
-    response.writeHead(200, { "content-type": type }).end(readFileSync(file));
-  });
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return server;
-}
-
-/** The camera all doors share. */
-async function openCamera(folder) {
-  const camera = { shm: join(folder, "camera.shm"), raw: join(folder, "camera.raw") };
-  const words = [join(HERE, "camera.py"), "--shm", camera.shm, "--raw", camera.raw];
-  camera.process = spawn("/usr/bin/python3", words, { stdio: ["pipe", "pipe", "inherit"] });
-  const ready = new Promise((resolve) => createInterface({ input: camera.process.stdout }).once("line", resolve));
-  await within(ready, "the camera", 30_000);
-  return camera;
-}
-
-/** The phones: pages of one browser. */
-class House {
-  constructor(browser, room) {
-    Object.assign(this, { browser, room });
-  }
-
-  async phone(wishes) {
-    const words = { channel: this.room.channel, key: this.room.key, url: this.room.url, ...wishes };
-    const page = await this.browser.newPage();
-    await page.goto(`${this.room.site}phone.html?${new URLSearchParams(words)}`);
-    await page.waitForFunction(() => window.bench?.own);
-    return page;
-  }
-}
-
-/** A press; what `during` does in the call; the end. Gives the time to the first picture, or null if there was none. */
-async function call(door, phone, during = async () => {}) {
-  await phone.evaluate(() => window.bench.clear());
-  const pressed = Date.now();
-  await door.press();
-  let first = null;
-  try {
-    const seen = await phone.waitForFunction(() => window.bench.first, null, { timeout: PICTURE_MS, polling: 20 });
-    first = (await seen.jsonValue()).at - pressed;
-    await during();
-  } catch (error) {
-    console.log(`${door.name}: ${error.message.split("\n")[0]}`);
-  }
-  await door.hangup();
-  await phone.waitForFunction(() => window.bench.left > 0, null, { timeout: LEAVE_MS, polling: 50 }).catch(() => {});
-  await pause(PAUSE_MS);
-  return first;
-}
-
-/** Whose turn it is in each round, each beginning one further on; none once the time is up. */
-function* turns(what, all, rounds) {
-  for (let turn = 0; turn < rounds * all.length; turn += 1) {
-    if ((performance.now() - BEGIN) / 1000 > LIMIT_S) {
-      console.log(`${what}: the time is up after ${turn} of ${rounds * all.length} turns`);
-      return;
-    }
-    const round = Math.floor(turn / all.length);
-    yield [all[(turn + round) % all.length], round];
-  }
-}
 
 async function idle(doors) {
   await pause(2_000);
@@ -245,29 +160,12 @@ async function otherRole(make, door, own) {
 }
 
 const git = (...words) => execFileSync("git", words, { cwd: HERE, encoding: "utf8" }).trim();
-const folder = mkdtempSync(join(tmpdir(), "intercomd-bench-"));
-const service = await Door.start();
-const server = await serve();
-const camera = await openCamera(folder);
-const browser = await chromium.launch(BROWSER);
-const room = { channel: service.channel, key: service.key, url: service.ws, camera, site: `http://127.0.0.1:${server.address().port}/` };
-const wanted = process.env.BENCH_DOORS?.split(",");
-const makers = Object.fromEntries(Object.entries(doorsOf(room)).filter(([name]) => wanted?.includes(name) ?? true));
-const house = new House(browser, room);
-const running = [];
+const stage = await Stage.open();
+const { house, running } = stage;
+const makers = stage.makers(process.env.BENCH_DOORS?.split(","));
 let failure = null;
 try {
-  const doors = [];
-  for (const [name, make] of Object.entries(makers)) {
-    try {
-      const door = await make().start();
-      doors.push(door);
-      running.push(door);
-    } catch (error) {
-      console.log(`${name} is left out: ${error.message}`);
-      delete makers[name];
-    }
-  }
+  const doors = await stage.start(makers);
   await idle(doors);
   const phone = await house.phone({ talk: "answer", clock: "1" });
   let [polite, impolite] = [doors.find(({ name }) => name === "intercomd"), null];
@@ -294,13 +192,7 @@ try {
 } catch (error) {
   failure = error;
 }
-for (const door of running) await door.stop().catch((error) => console.log(`${door.name}: ${error.message}`));
-await browser.close();
-camera.process.stdin.end();
-server.close();
-server.closeAllConnections();
-await service.stop();
-rmSync(folder, { recursive: true, force: true });
+await stage.close();
 
 const names = Object.keys(makers);
 const machine = { processors: cpus().length, model: cpus()[0]?.model, load: loadavg() };

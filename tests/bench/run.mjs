@@ -48,6 +48,18 @@ const take = (measure, door, value) => {
 };
 const BEGIN = performance.now();
 
+/** Whose turn it is in each round, each beginning one further on; none once the time is up. */
+function* turns(what, all, rounds) {
+  for (let turn = 0; turn < rounds * all.length; turn += 1) {
+    if ((performance.now() - BEGIN) / 1000 > LIMIT_S) {
+      console.log(`${what}: the time is up after ${turn} of ${rounds * all.length} turns`);
+      return;
+    }
+    const round = Math.floor(turn / all.length);
+    yield [all[(turn + round) % all.length], round];
+  }
+}
+
 async function idle(doors) {
   await pause(2_000);
   const meters = doors.map((door) => [door, new Meter(door.root)]);

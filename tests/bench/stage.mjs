@@ -83,18 +83,6 @@ export async function call(door, phone, during = async () => {}) {
   return first;
 }
 
-/** Whose turn it is in each round, each beginning one further on; none once the time is up. */
-function* turns(what, all, rounds) {
-  for (let turn = 0; turn < rounds * all.length; turn += 1) {
-    if ((performance.now() - BEGIN) / 1000 > LIMIT_S) {
-      console.log(`${what}: the time is up after ${turn} of ${rounds * all.length} turns`);
-      return;
-    }
-    const round = Math.floor(turn / all.length);
-    yield [all[(turn + round) % all.length], round];
-  }
-}
-
 /** All of it. */
 export class Stage {
   running = [];

@@ -161,7 +161,12 @@ export class Link {
     if (!this.#sends || this.#offers || this.#timers.length > 0 || this.state !== "connected" || this.#pc.signalingState() !== "stable") return;
     this.#timers = this.#tracks.map(({ kind, track, packets }) =>
       setInterval(() => {
-        if (track.isOpen() && track.sendMessageBinary(packets.next())) this.sent[kind] += 1;
+        try {
+          if (track.isOpen() && track.sendMessageBinary(packets.next())) this.sent[kind] += 1;
+        } catch (error) {
+          // The library closes it in a thread of its own, also between the question and the sending.
+          if (track.isOpen()) throw error;
+        }
       }, packets.every),
     );
   }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs every fuzz target, or those named, for FUZZ_SECONDS each, and closes with one line: N passed, N failed.
 #   FUZZ_SECONDS=60 [FUZZ_RUNS=10000000] tools/fuzz.sh [TARGET …]
-# FUZZ_RUNS ends a target sooner.
+# FUZZ_RUNS ends a target sooner; FUZZ_LENGTH=512 makes inputs of at most so many bytes, of which more fit into a second.
 # What a run finds new lies in fuzz/target/corpus and is begun with the next time; a finding in fuzz/target/findings.
 # docs/fuzzing.md says what there is and why it is built like this.
 set -uo pipefail
@@ -28,7 +28,7 @@ for target in "${targets[@]}"; do
   # A step takes microseconds; one that takes seconds is a way to stop the door.
   nice -n 10 "target/$host/release/$target" -max_total_time="$seconds" -runs="${FUZZ_RUNS:--1}" -timeout=5 -rss_limit_mb=1024 \
     -print_final_stats=1 "-artifact_prefix=target/findings/$target-" "${dictionary[@]}" \
-    -max_len="$(case $target in h264) echo 8192;; *) echo 4096;; esac)" \
+    -max_len="${FUZZ_LENGTH:-$(case $target in h264) echo 8192;; *) echo 4096;; esac)}" \
     "target/corpus/$target" "corpus/$target" >"$out" 2>&1 </dev/null
   status=$?
   runs=$(sed -nE 's/^stat::number_of_executed_units: *([0-9]+).*/\1/p' "$out")

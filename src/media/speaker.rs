@@ -100,23 +100,15 @@ impl SpeakerDesk {
         self.bell.ring();
     }
 
-    /// The next sound that is not stale, and when it was asked for.
-    pub(super) fn take_sound(&self) -> Option<(Sound, Instant)> {
+    /// The next sound that is not stale.
+    pub(super) fn take_sound(&self) -> Option<Sound> {
         let mut asked = lock(&self.asked);
         while let Some((sound, at)) = asked.sounds.pop_front() {
             if at.elapsed() < STALE {
-                return Some((sound, at));
+                return Some(sound);
             }
         }
         None
-    }
-
-    /// Puts back a sound that could not be heard yet, before all others.
-    pub(super) fn put_back(&self, sound: Sound, asked_at: Instant) {
-        let mut asked = lock(&self.asked);
-        if asked.sounds.len() < WAITING {
-            asked.sounds.push_front((sound, asked_at));
-        }
     }
 
     /// Whether a sound waits, stale ones apart.
@@ -142,24 +134,9 @@ mod tests {
         for _ in 0..WAITING {
             desk.sound(Sound::Tone(Tone::Chime));
         }
-        let taken: Vec<_> = std::iter::from_fn(|| desk.take_sound()).collect();
-        let sounds: Vec<&Sound> = taken.iter().map(|(sound, _)| sound).collect();
-        assert_eq!(sounds, vec![&Sound::Tone(Tone::Chime); WAITING]);
+        let taken: Vec<Sound> = std::iter::from_fn(|| desk.take_sound()).collect();
+        assert_eq!(taken, vec![Sound::Tone(Tone::Chime); WAITING]);
         assert!(!desk.has_sound());
-    }
-
-    #[test]
-    fn a_sound_that_is_put_back_comes_before_the_others_and_drops_none() {
-        let desk = SpeakerDesk::default();
-        let first = (Sound::Tone(Tone::Chime), Instant::now());
-        desk.sound(Sound::Tone(Tone::Sorry));
-        desk.put_back(first.0.clone(), first.1);
-        assert_eq!(desk.take_sound(), Some(first.clone()));
-        for _ in 1..WAITING {
-            desk.sound(Sound::Tone(Tone::Sorry));
-        }
-        desk.put_back(first.0.clone(), first.1);
-        assert_ne!(desk.take_sound(), Some(first));
     }
 
     #[test]

@@ -8,9 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use gst::prelude::*;
-use gstreamer as gst;
-
 use super::bell::lock;
 use super::hearing::Hearing;
 use super::plan_playback::{self, Kind};
@@ -36,10 +33,7 @@ const SEARCH: Duration = Duration::from_secs(3);
 /// So long after its planned end a sound is unplugged, if all of it was heard; a busy machine may be behind.
 const SOUND_END: Duration = Duration::from_millis(100);
 /// How often a speaker that is being opened is looked at by who has a sound for it.
-const OPENING: Duration = Duration::from_millis(10);
-/// A sound that was plugged in while the speaker was being opened is heard whole if that plays so long after its beginning; no
-/// card's buffer is shorter.
-const IN_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(30);
+const OPENING: Duration = Duration::from_millis(3);
 /// When the tone of ringing is heard first, so that the chime has died away.
 const FIRST_RING: Duration = Duration::from_secs(3);
 /// From one tone of ringing to the next.
@@ -70,8 +64,6 @@ struct Open {
     /// The door's own sounds.
     sounds: Vec<Sounding>,
     next_ring: Option<Instant>,
-    /// A sound came too early for this speaker; the next waits until it plays.
-    is_slow: bool,
 }
 
 /// A sound of the door's own that is being played.
@@ -81,17 +73,6 @@ struct Sounding {
     /// It is the tone of ringing, which ends with the ringing.
     rings: bool,
     until: Instant,
-    /// Of one that was plugged in before the speaker played.
-    hope: Option<Hope>,
-}
-
-/// That the speaker will play in time for a sound.
-#[derive(Debug)]
-struct Hope {
-    sound: Sound,
-    asked_at: Instant,
-    /// On the system's clock.
-    by: gst::ClockTime,
 }
 
 /// What the thread does for one remote track.
@@ -186,7 +167,6 @@ impl SpeakerStage {
     /// One round of work.
     fn tend(&mut self, tracks: &Tracks) {
         self.look();
-        self.give_up_hopes();
         self.end_sounds();
         match (&self.seat, self.is_needed(tracks)) {
             (Seat::Closed, true) => {
@@ -231,7 +211,6 @@ impl SpeakerStage {
                     voices: BTreeMap::new(),
                     sounds: Vec::new(),
                     next_ring: None,
-                    is_slow: false,
                 }));
             }
         }
@@ -370,7 +349,7 @@ impl SpeakerStage {
         let Seat::Open(open) = &mut self.seat else { return };
         let desk = &self.shared.speaker;
         let is_playing = open.line.is_playing();
-        let mut due: Vec<(Sound, Instant)> = match is_playing || !open.is_slow {
+        let mut due: Vec<Sound> = match is_playing {
             true => std::iter::from_fn(|| desk.take_sound()).collect(),
             false => Vec::new(),
         };
@@ -392,12 +371,12 @@ impl SpeakerStage {
                 open.next_ring = Some(now + SOUND_END);
             }
             (Some(_), Some(at)) if at <= now => {
-                due.push((Sound::Tone(Tone::RingBack), now));
+                due.push(Sound::Tone(Tone::RingBack));
                 open.next_ring = Some(now + RING_PERIOD);
             }
             (Some(_), Some(_)) => {}
         }
-        for (sound, asked_at) in due {
+        for sound in due {
             let volume = self.board.sounds.volume;
             let samples = match &sound {
                 Sound::Tone(Tone::Chime) => self.chime.clone(),
@@ -419,9 +398,7 @@ impl SpeakerStage {
                     let delay = Duration::from_nanos(open.line.delay().nseconds());
                     let rings = sound == Sound::Tone(Tone::RingBack);
                     let until = now + length + delay + SOUND_END;
-                    let by = strand.begins() + IN_TIME;
-                    let hope = (!is_playing).then_some(Hope { sound, asked_at, by });
-                    open.sounds.push(Sounding { strand, rings, until, hope });
+                    open.sounds.push(Sounding { strand, rings, until });
                 }
                 Err(words) => {
                     tracing::warn!(words, ?sound, "a sound is not played");
@@ -429,29 +406,6 @@ impl SpeakerStage {
                 }
             }
         }
-    }
-
-    /// Takes back what would be heard without its beginning, as the card is slower to open than most.
-    fn give_up_hopes(&mut self) {
-        let Seat::Open(open) = &mut self.seat else { return };
-        if open.sounds.iter().all(|sound| sound.hope.is_none()) {
-            return;
-        }
-        let is_playing = open.line.is_playing();
-        let time = gst::SystemClock::obtain().time();
-        let (line, is_slow) = (&open.line, &mut open.is_slow);
-        let desk = &self.shared.speaker;
-        open.sounds.retain_mut(|sound| {
-            if is_playing {
-                sound.hope = None;
-            }
-            let Some(hope) = sound.hope.take_if(|hope| hope.by <= time) else { return true };
-            line.remove(&sound.strand);
-            *is_slow = true;
-            desk.counts.sounds.fetch_sub(1, Ordering::Relaxed);
-            desk.put_back(hope.sound, hope.asked_at);
-            false
-        });
     }
 
     fn end_sounds(&mut self) {
@@ -479,8 +433,7 @@ impl SpeakerStage {
             Seat::Resting { .. } => now,
             Seat::Open(open) => {
                 let ends = open.sounds.iter().map(|sound| sound.until);
-                let hopes = open.sounds.iter().any(|sound| sound.hope.is_some());
-                let waits = (hopes || self.shared.speaker.has_sound()).then(|| now + OPENING);
+                let waits = self.shared.speaker.has_sound().then(|| now + OPENING);
                 ends.chain(open.next_ring).chain(waits).fold(now + LOOK, Instant::min)
             }
         };

@@ -87,3 +87,19 @@ impl PeerConnectionEventHandler for Handler {
         self.hand_over(Event::Track(track));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_sockets_are_told_that_ice_has_chosen_when_it_has_and_not_before() {
+        let (events, _kept) = mpsc::channel(8);
+        let choice = Arc::new(Choice::default());
+        let handler = Handler { events, choice: Arc::clone(&choice) };
+        handler.on_ice_connection_state_change(RTCIceConnectionState::Checking).await;
+        assert!(!choice.is_made());
+        handler.on_ice_connection_state_change(RTCIceConnectionState::Connected).await;
+        assert!(choice.is_made());
+    }
+}

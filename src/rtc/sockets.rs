@@ -2,12 +2,13 @@
 //!
 //! All else is the crate's own runtime. See `early`, `flights` and `nudges` for why.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -30,28 +31,30 @@ type To = (Arc<dyn AsyncUdpSocket>, SocketAddr);
 #[derive(Debug, Default)]
 pub struct Choice {
     is_made: AtomicBool,
-    /// Readers that keep something until then: one for each socket at the most.
-    waiting: Mutex<Vec<Waker>>,
+    /// The newest reader of each socket that keeps something until then, by the socket's number.
+    waiting: Mutex<BTreeMap<u64, Waker>>,
+    sockets: AtomicU64,
 }
 
 impl Choice {
     /// It has. Wakes the readers.
     pub fn make(&self) {
         self.is_made.store(true, Ordering::Release);
-        for waker in lock(&self.waiting).drain(..) {
+        for waker in std::mem::take(&mut *lock(&self.waiting)).into_values() {
             waker.wake();
         }
     }
 
-    /// Whether it has; a reader that waits for it is woken then.
-    fn is_made(&self, waiting: Option<&Waker>) -> bool {
-        if let Some(waker) = waiting {
-            let mut all = lock(&self.waiting);
-            if !all.iter().any(|other| other.will_wake(waker)) {
-                all.push(waker.clone());
-            }
-        }
+    pub(super) fn is_made(&self) -> bool {
         self.is_made.load(Ordering::Acquire)
+    }
+
+    /// Whether it has by now; if not, the reader is woken then.
+    fn is_made_or_wakes(&self, socket: u64, reader: &Waker) -> bool {
+        if !self.is_made() {
+            lock(&self.waiting).insert(socket, reader.clone());
+        }
+        self.is_made()
     }
 }
 
@@ -96,6 +99,7 @@ struct Socket {
     inner: Arc<dyn AsyncUdpSocket>,
     ear: Arc<Mutex<Ear>>,
     choice: Arc<Choice>,
+    number: u64,
     early: Mutex<Early<RecvMeta>>,
     /// When to look again; none before there is something to say.
     alarm: Mutex<Option<Pin<Box<Sleep>>>>,
@@ -143,8 +147,11 @@ impl Socket {
         metas: &mut [RecvMeta],
     ) -> Option<usize> {
         let mut early = lock(&self.early);
-        let waits = early.waits();
-        if self.choice.is_made(waits.then(|| cx.waker())) {
+        let is_made = match early.waits() {
+            true => self.choice.is_made_or_wakes(self.number, cx.waker()),
+            false => self.choice.is_made(),
+        };
+        if is_made {
             early.chosen();
         }
         let (buffer, meta) = (bufs.first_mut()?, metas.first_mut()?);
@@ -242,7 +249,8 @@ impl Runtime for Sockets {
         let inner = self.runtime.wrap_udp_socket(socket)?;
         let (ear, choice) = (Arc::clone(&self.ear), Arc::clone(&self.choice));
         let (alarm, early) = (Mutex::default(), Mutex::default());
-        Ok(Arc::new(Socket { inner, ear, choice, early, alarm }))
+        let number = choice.sockets.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Socket { inner, ear, choice, number, early, alarm }))
     }
 
     fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {

@@ -28,6 +28,8 @@ pub struct Seen {
     pub loud: usize,
     /// How often the card was closed.
     pub closed: usize,
+    /// How often it was to be opened.
+    pub prepared: usize,
 }
 
 static SEEN: LazyLock<Mutex<HashMap<String, Seen>>> = LazyLock::new(Mutex::default);
@@ -154,6 +156,9 @@ mod sink {
         /// How long the card takes to be opened, in milliseconds.
         #[property(get, set)]
         slow: Mutex<u64>,
+        /// How often it cannot be opened at first.
+        #[property(get, set)]
+        fails: Mutex<u64>,
         ears: Mutex<(Ear, Ear)>,
         crystal: Mutex<Option<Crystal>>,
         /// As ALSA does: as much as the element in front of it has room for, in samples.
@@ -219,6 +224,11 @@ mod sink {
             *self.held.lock().expect("not broken") =
                 f64::from(spec.segsize() * spec.segtotal() / 2);
             std::thread::sleep(std::time::Duration::from_millis(self.obj().slow()));
+            let name = self.obj().called();
+            note(&name, |seen| seen.prepared += 1);
+            if seen(&name).prepared as u64 <= self.obj().fails() {
+                return Err(gst::loggable_error!(gst::CAT_RUST, "a card that cannot be opened"));
+            }
             Ok(())
         }
 

@@ -12,11 +12,12 @@ use std::collections::VecDeque;
 const STAYS: u64 = 200_000_000;
 /// For so long less has to do before less is waited.
 const CALM: u64 = 3_000_000_000;
-/// So many holes in so long are more than a moment's; and so long without any before less is waited again.
-const HOLES: usize = 3;
-const ROUGH: u64 = 10_000_000_000;
 /// What is too late within so long is one hole.
 const ONE_HOLE: u64 = 500_000_000;
+/// So many holes in so long are more than a moment's.
+const HOLES: usize = 3;
+const ROUGH: u64 = 10_000_000_000;
+/// As [`CALM`], where it was waited for the sake of holes.
 const CALM_AFTER_HOLES: u64 = 30_000_000_000;
 /// And what came last then has to have so much left. Less than what a mixer that waits for a voice in vain leaves.
 const SPARE: u64 = 5_000_000;

@@ -1,5 +1,5 @@
-//! The door's sound through the public face of the media room: the chime and other sounds, mixing, healing, the
-//! self-test in a simulated room. Speaker and microphone are pipelines of the tests.
+//! The door's sound through the public face of the media room: the chime and other sounds, mixing, healing, what
+//! the self-test says of a broken microphone. Speaker and microphone are pipelines of the tests.
 
 use std::path::Path;
 use std::time::Duration;
@@ -185,33 +185,9 @@ async fn a_speaker_that_cannot_be_built_does_not_stop_the_rest() {
     playback.stop().await;
 }
 
-/// A room: what the speaker plays reaches the microphone after a while, quieter. GStreamer's `inter` elements carry it
-/// inside this process.
-fn room(channel: &str, gain: f64) -> Board {
-    let mut board = board(&format!(
-        "audio/x-raw,format=S16LE,rate=48000,channels=1 ! interaudiosink channel={channel} sync=true"
-    ));
-    board.microphone.source = Source::Pipeline(format!(
-        "interaudiosrc channel={channel} do-timestamp=true latency-time=60000000 period-time=10000000 \
-         ! audio/x-raw,rate=48000,channels=1 ! volume volume={gain}"
-    ));
-    board
-}
-
-#[test]
-fn the_self_test_measures_a_simulated_room() {
-    let report = selftest::sound(&room("selftest-good", 0.25));
-    let found = report.findings.expect("it gets that far");
-    assert!(found.likeness > 0.5, "{found:?}");
-    assert!((found.return_loss_db - 12.0).abs() < 3.0, "{found:?}");
-    assert!((-50.0..400.0).contains(&found.delay_ms), "{found:?}");
-    assert_eq!(found.clipped, 0.0);
-    assert!(found.enhancement_db.is_some(), "{found:?}");
-}
-
 #[test]
 fn the_self_test_says_that_the_microphone_hears_nothing() {
-    let mut deaf = room("selftest-deaf", 0.25);
+    let mut deaf = board("fakesink sync=true");
     deaf.microphone.source =
         Source::Pipeline("audiotestsrc is-live=true wave=pink-noise volume=0.02".to_owned());
     let report = selftest::sound(&deaf);
@@ -223,7 +199,7 @@ fn the_self_test_says_that_the_microphone_hears_nothing() {
 
 #[test]
 fn the_self_test_says_that_the_microphone_does_not_work() {
-    let mut broken = room("selftest-broken", 0.25);
+    let mut broken = board("fakesink sync=true");
     broken.microphone.source =
         Source::Pipeline("audiotestsrc is-live=true ! identity error-after=2".to_owned());
     let report = selftest::sound(&broken);

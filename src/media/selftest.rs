@@ -227,6 +227,18 @@ fn play(
         return Err(ear(format!("the microphone does not work: {why}")));
     }
     let line = SpeakerLine::open(speaker, desk, desk.echo.probe()).map_err(mouth)?;
+    let deadline = Instant::now() + GRACE;
+    // What is mixed before the card plays is not heard.
+    while !line.is_playing() {
+        let _ = told.recv_timeout(Duration::from_millis(50));
+        let why = match line.read_bus() {
+            Some(why) => why,
+            None if Instant::now() >= deadline => "it is not ready in time".to_owned(),
+            None => continue,
+        };
+        line.close();
+        return Err(mouth(format!("the speaker does not work: {why}")));
+    }
     let samples = programme.samples.iter().map(|sample| (sample * 32_767.0) as i16).collect();
     let strand = line.add_sound(samples).inspect_err(|_| line.close()).map_err(mouth)?;
     let deadline = Instant::now() + super::tones::duration(programme.samples.len()) + GRACE;

@@ -95,6 +95,42 @@ impl Ear {
     }
 }
 
+/// What a room's air carries from speakers to microphones, by its name.
+static AIR: LazyLock<Mutex<HashMap<String, Air>>> = LazyLock::new(Mutex::default);
+/// How long it takes, in samples, and what is left of it: 12 dB less.
+pub const AIR_DELAY: i64 = 240;
+const AIR_GAIN: f64 = 0.25;
+
+/// Sound in the air, its first sample at this one of the system's clock.
+#[derive(Default)]
+struct Air {
+    begins: i64,
+    samples: Vec<i16>,
+}
+
+impl Air {
+    /// A card plays this, from this moment on.
+    fn carry(&mut self, when: f64, bytes: &[u8]) {
+        let at = (when / NS_PER_SAMPLE).round() as i64;
+        if self.samples.is_empty() {
+            self.begins = at;
+        }
+        let silent = at - self.begins - self.samples.len() as i64;
+        // A sample more or less is rounding.
+        if silent > 1 {
+            self.samples.resize((at - self.begins) as usize, 0);
+        }
+        let pairs = bytes.chunks_exact(2);
+        self.samples.extend(pairs.map(|pair| i16::from_le_bytes([pair[0], pair[1]])));
+    }
+
+    fn heard(&self, when: f64) -> i16 {
+        let at = (when / NS_PER_SAMPLE).round() as i64 - AIR_DELAY - self.begins;
+        let played = usize::try_from(at).ok().and_then(|at| self.samples.get(at));
+        (f64::from(played.copied().unwrap_or(0)) * AIR_GAIN) as i16
+    }
+}
+
 /// A card's own clock: sample 0 at `origin`, `done` samples taken from or given to the program.
 struct Crystal {
     origin: f64,
@@ -159,6 +195,9 @@ mod sink {
         /// How often it cannot be opened at first.
         #[property(get, set)]
         fails: Mutex<u64>,
+        /// The air it plays into, if any.
+        #[property(get, set)]
+        air: Mutex<String>,
         ears: Mutex<(Ear, Ear)>,
         crystal: Mutex<Option<Crystal>>,
         /// As ALSA does: as much as the element in front of it has room for, in samples.
@@ -263,6 +302,11 @@ mod sink {
                     let heard = crystal.when(crystal.done + at as f64);
                     note(&self.obj().called(), |seen| seen.outside.push(heard));
                 }
+                let air = self.obj().air();
+                if !air.is_empty() {
+                    let mut rooms = AIR.lock().expect("not broken");
+                    rooms.entry(air).or_default().carry(crystal.when(crystal.done), bytes);
+                }
                 crystal.done += count;
             }
             Ok(bytes.len() as i32)
@@ -291,6 +335,9 @@ mod source {
         /// Whether the card tells when it took a sample, as ALSA's do.
         #[property(get, set)]
         tells: Mutex<bool>,
+        /// The air it hears instead of ticks, if any.
+        #[property(get, set)]
+        air: Mutex<String>,
         crystal: Mutex<Option<Crystal>>,
     }
 
@@ -368,6 +415,18 @@ mod source {
                 piece
             };
             piece.wait_for(piece.done + count);
+            let taken = gst::ClockTime::from_nseconds(piece.when(piece.done) as u64);
+            let result = Ok((bytes.len() as u32, self.obj().tells().then_some(taken)));
+            let air = self.obj().air();
+            if !air.is_empty() {
+                let rooms = AIR.lock().expect("not broken");
+                for (at, pair) in bytes.chunks_exact_mut(2).enumerate() {
+                    let when = piece.when(piece.done + at as f64);
+                    let sample = rooms.get(&air).map_or(0, |air| air.heard(when));
+                    pair.copy_from_slice(&sample.to_le_bytes());
+                }
+                return result;
+            }
             let mut before = piece.when(piece.done - 1.0) % TICK;
             for (at, pair) in bytes.chunks_exact_mut(2).enumerate() {
                 let when = piece.when(piece.done + at as f64);
@@ -380,8 +439,7 @@ mod source {
                 let sample = if into < LONG { (wave * 16_000.0) as i16 } else { 0 };
                 pair.copy_from_slice(&sample.to_le_bytes());
             }
-            let taken = gst::ClockTime::from_nseconds(piece.when(piece.done) as u64);
-            Ok((bytes.len() as u32, self.obj().tells().then_some(taken)))
+            result
         }
 
         fn delay(&self) -> u32 {

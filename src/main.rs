@@ -114,9 +114,20 @@ fn with_one_heap() {
     warn!("cannot limit the heap ({why}); the daemon will use more memory with every call");
 }
 
+/// A panic of any thread ends the program, however it was built: a door of which a part is missing is worse than one that is
+/// started anew.
+fn end_with_a_panic() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
+}
+
 fn run(args: &LoadArgs) -> ExitCode {
     logging::init();
     with_one_heap();
+    end_with_a_panic();
     let loaded = match config::load(args) {
         Ok(loaded) => loaded,
         Err(problems) => {

@@ -68,14 +68,17 @@ fi
 rust "the heart, and the rules of the house" --test heart --test tidy
 rust "each room by itself" --lib --bins
 rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, hostile callers, the watched door, documents" --test io --test docs --test config --test board --test devices --test sound --test clocks --test media_release --test rtp_in --test encoder_fails --test hooks --test hostile --test watched
+# The ceilings are of this architecture.
+if [ "$(uname -m)" = x86_64 ]; then check "no hot path takes more instructions than it may" tools/bench.sh plain-counts; fi
 check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
 check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
-check "the daemon" cargo build --locked --quiet
+# The daemon that was built for the tests above, which need it, too.
+export INTERCOMD_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
-browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
+browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs panic.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
 
 browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs

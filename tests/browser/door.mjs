@@ -211,6 +211,11 @@ export class Door {
     return clearestTone(readFileSync(this.speakerFile), hertz);
   }
 
+  /** Waits until it ends by itself. Gives its exit code and signal. */
+  end() {
+    return within(this.#exited, "the daemon's own end", STOP_MS);
+  }
+
   /** Ends the daemon as a power cut would. */
   async kill() {
     this.#child.kill("SIGKILL");

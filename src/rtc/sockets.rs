@@ -121,6 +121,9 @@ impl Socket {
         let size = transmit.segment_size.unwrap_or(transmit.contents.len()).max(1);
         let to = || (Arc::clone(&self.inner), transmit.destination);
         for datagram in transmit.contents.chunks(size) {
+            if !self.choice.is_made() {
+                lock(&self.early).goes(transmit.destination, datagram);
+            }
             if let Some(part) = flights::part(datagram) {
                 lock(&self.ear).flights.sends(Instant::now(), to(), (datagram, part));
             } else if let Some(nudge) = nudges::after(datagram) {
@@ -132,7 +135,7 @@ impl Socket {
     fn heard(&self, datagrams: &[u8], meta: &RecvMeta) {
         for datagram in datagrams.chunks(meta.stride.max(1)) {
             let Some(part) = flights::part(datagram) else { continue };
-            lock(&self.early).comes(*meta, datagram);
+            lock(&self.early).comes(meta.addr, *meta, datagram);
             let mut ear = lock(&self.ear);
             ear.flights.hears(Instant::now(), part);
             ear.nudges.hears();
@@ -323,6 +326,13 @@ mod tests {
         let sockets = Sockets::new(Arc::clone(&choice));
         own.set_nonblocking(true).expect("it does not block");
         let socket = sockets.wrap_udp_socket(own).expect("it is wrapped");
+        // A check of the peer's is answered.
+        let answer = [1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let (ecn, segment_size, src_ip) = (None, None, None);
+        let transmit = Transmit { destination: from, ecn, contents: &answer, segment_size, src_ip };
+        poll_fn(|cx| socket.poll_send(cx, &transmit)).await.expect("it is sent");
+        local("a stranger").send_to(&HELLO, to).expect("it is sent");
+        assert_ne!(read(&socket).await.1, from);
         peer.send_to(&HELLO, to).expect("it is sent");
         peer.send_to(b"media", to).expect("it is sent");
         assert_eq!(read(&socket).await, (HELLO.to_vec(), from));

@@ -21,10 +21,10 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler libfaketime e2fsprogs)
+test_packages=(chromium python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler libfaketime e2fsprogs valgrind)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
-install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv)
+install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv chromium iproute2)
 bench_packages=(chromium iproute2 valgrind python3-venv python3-dev python3-gi python3-websockets gir1.2-gstreamer-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice)
 arm64_packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross mmdebstrap qemu-user-static)
 
@@ -111,6 +111,16 @@ install_lab() {
   install_node_modules tests/browser
 }
 
+# Counts instructions for the bench of the same version. Kept out of the user's own folders; it only starts valgrind, so that it need
+# not be optimised.
+install_counter() {
+  local version; version=$(sed -nE '/^name = "iai-callgrind"$/{n;s/^version = "(.*)"$/\1/p}' Cargo.lock)
+  local tools=${XDG_CACHE_HOME:-$HOME/.cache}/intercomd/tools
+  if ! grep -qs "iai-callgrind-runner $version " "$tools/.crates.toml"; then
+    with_patience cargo install --quiet --debug --locked --root "$tools" "iai-callgrind-runner@$version"
+  fi
+}
+
 install_packages "${build_packages[@]}"
 ensure_rust
 ensure_node
@@ -124,6 +134,7 @@ if [ "$purpose" = arm64 ]; then install_packages "${arm64_packages[@]}"; fi
 if [ "$purpose" = dist ] || [ "$purpose" = install ]; then install_packages "${dist_packages[@]}"; fi
 if [ "$purpose" = install ]; then
   install_packages "${install_test_packages[@]}"
+  install_node_modules tests/browser
   python=target/yocto-python
   if ! cmp -s yocto-layer/tests/requirements.txt "$python/requirements.txt" 2>/dev/null; then
     rm -rf "$python"; mkdir -p target
@@ -149,7 +160,7 @@ if [ "$purpose" = test ]; then
   install_node_modules tests/browser tests/net tests/soak
   install_test_python
   # One call of the hardware lab is among them.
-  if [ "$(uname -m)" = x86_64 ]; then install_lab; fi
+  if [ "$(uname -m)" = x86_64 ]; then install_lab; install_counter; fi
 fi
 
 if [ "$purpose" = deny ]; then
@@ -163,11 +174,7 @@ if [ "$purpose" = bench ]; then
   install_packages "${bench_packages[@]}"
   install_node_modules tests/bench
   install_test_python
-  # Counts instructions for the bench of the same version. Kept out of the user's own folders.
-  version=$(sed -nE '/^name = "iai-callgrind"$/{n;s/^version = "(.*)"$/\1/p}' Cargo.lock)
-  if ! grep -qs "iai-callgrind-runner $version " target/bench-tools/.crates.toml; then
-    with_patience cargo install --quiet --locked --root target/bench-tools "iai-callgrind-runner@$version"
-  fi
+  install_counter
 fi
 
 if [ "$purpose" = lab ]; then install_lab; fi

@@ -16,15 +16,7 @@ import gi
 gi.require_version("Gst", "1.0")
 from gi.repository import Gst  # noqa: E402
 
-SQUARES, ROUND_MS = 20, 65_536
-
-
-def row(width, now_ms):
-    """The brightness of the top row, as timecode.mjs says."""
-    clock = int(now_ms) % ROUND_MS
-    word = clock * 16 + ((clock ^ clock >> 4 ^ clock >> 8 ^ clock >> 12 ^ 0b0101) & 15)
-    bits = [(word >> (SQUARES - 1 - n)) & 1 for n in range(SQUARES)]
-    return bytes(235 if bits[x * SQUARES // width] else 16 for x in range(width))
+from timecode import row  # noqa: E402
 
 
 def pictures(width, height, count):

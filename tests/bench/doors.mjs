@@ -20,6 +20,11 @@ const PYTHON = resolve(process.env.INTERCOMD_PYTHON ?? join(ROOT, "target/test-p
 const UNIT = { MALLOC_TRIM_THRESHOLD_: "131072" };
 const START_MS = 60_000;
 const IDLE_MS = 8_000;
+/** Of what a door shows where the age of the phone's picture is read, and where it is only counted. */
+const EYE = [640, 480];
+/** Of the latest door that needs some of its own. */
+let port = 26_000;
+const COUNTED = "videoconvert ! fakesink sync=false";
 
 export const BROWSER = {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -47,14 +52,18 @@ class Program {
   #child;
   #waiting = new Map();
   #trouble = "";
+  #ages = [];
 
-  constructor(name, [program, ...words]) {
+  /** @param {Eye} [eye] what looks at its display, if anything does */
+  constructor(name, [program, ...words], eye) {
     this.name = name;
     this.words = [program, ...words];
+    this.eye = eye;
   }
 
   async start() {
     const [program, ...words] = this.words;
+    await this.eye?.start();
     this.#child = spawn(program, words, { stdio: ["pipe", "pipe", "pipe"] });
     this.#child.stderr.on("data", (data) => (this.#trouble = (this.#trouble + data).slice(-4000)));
     this.exited = new Promise((resolve) => this.#child.once("exit", (code, signal) => resolve(signal ?? code)));
@@ -62,7 +71,9 @@ class Program {
     this.#child.stdin.on("error", () => {});
     createInterface({ input: this.#child.stdout }).on("line", (line) => {
       if (!line.startsWith("{")) return;
-      this.#waiting.get(JSON.parse(line).event)?.();
+      const { event, age } = JSON.parse(line);
+      if (event === "age") this.#ages.push(age);
+      else this.#waiting.get(event)?.();
     });
     await this.#hears("ready", START_MS);
     return this;
@@ -70,6 +81,11 @@ class Program {
 
   get root() {
     return this.#child.pid;
+  }
+
+  /** How old the phone's pictures were when it showed them, in milliseconds, since this was asked last. */
+  async ages() {
+    return this.eye ? this.eye.ages() : this.#ages.splice(0);
   }
 
   #hears(event, ms) {
@@ -100,6 +116,7 @@ class Program {
   }
 
   async stop() {
+    await this.eye?.stop();
     this.#child.stdin.end();
     const killer = setTimeout(() => this.#child.kill("SIGKILL"), 3_000);
     await this.exited;
@@ -107,14 +124,42 @@ class Program {
   }
 }
 
+/** What looks at the display of a door that shows its pictures by GStreamer. */
+class Eye {
+  static #count = 0;
+
+  constructor(folder) {
+    Eye.#count += 1;
+    this.path = join(folder, `display-${Eye.#count}`);
+    const [width, height] = EYE;
+    const caps = `video/x-raw,format=GRAY8,width=${width},height=${height}`;
+    // Handed on at once, as what is only counted is. Memory of the sink itself, of which it does not come free when a phone changes its
+    // size, is not taken.
+    this.text = `videoconvert ! videoscale ! ${caps} ! identity drop-allocation=true ! shmsink socket-path=${this.path} shm-size=${width * height * 16} sync=false async=false wait-for-connection=false`;
+    this.program = new Program("the eye", ["/usr/bin/python3", join(HERE, "display.py"), this.path]);
+  }
+
+  start() {
+    return this.program.start();
+  }
+
+  ages() {
+    return this.program.ages();
+  }
+
+  stop() {
+    return this.program.stop();
+  }
+}
+
 class Intercomd {
   name = "intercomd";
 
   /**
-   * @param {{size?: number[], rules?: string, inside?: string[], env?: Record<string, string>}} wishes
-   *   `size`: of the camera's picture; `rules`: lines of the `[call]` table; `inside`: words before the command
+   * @param {{size?: number[], seen?: boolean, rules?: string, inside?: string[], env?: Record<string, string>}} wishes
+   *   `size`: of the camera's picture; `seen`: the age of what it shows is read; `rules`: lines of the `[call]` table; `inside`: words before the command
    */
-  constructor(room, { size = [640, 480], rules = "", inside = [], env = {} } = {}) {
+  constructor(room, { size = [640, 480], seen = false, rules = "", inside = [], env = {} } = {}) {
     Object.assign(this, { room, inside, env });
     this.folder = mkdtempSync(join(tmpdir(), "intercomd-bench-"));
     this.socket = join(this.folder, "control.sock");
@@ -124,7 +169,8 @@ class Intercomd {
     const uplink = `[uplink]\nurl = "${room.url}"\nkey_file = "${path("channel.key")}"\n`;
     writeFileSync(path("config.toml"), `channel = "${room.channel}"\nstate_dir = "${this.folder}"\n[lan]\nlisten = "off"\n[call]\n${rules}\n${uplink}`);
     const [width, height] = size;
-    const camera = `shmsrc socket-path=${room.camera.shm} is-live=true do-timestamp=true ! video/x-raw,format=I420,width=${width},height=${height},framerate=30/1,pixel-aspect-ratio=1/1,interlace-mode=progressive`;
+    this.eye = seen ? new Eye(room.folder) : undefined;
+    const camera = `shmsrc socket-path=${room.cameraOf(size).shm} is-live=true do-timestamp=true ! video/x-raw,format=I420,width=${width},height=${height},framerate=30/1,pixel-aspect-ratio=1/1,interlace-mode=progressive`;
     writeFileSync(
       path("board.toml"),
       `name = "bench"
@@ -140,7 +186,7 @@ echo_cancel = "off"
 noise_suppression = false
 gain_control = false
 [display]
-pipeline = "videoconvert ! fakesink sync=false"
+pipeline = "${this.eye?.text ?? COUNTED}"
 [speaker]
 pipeline = "audioconvert ! fakesink sync=true"
 `,
@@ -148,6 +194,7 @@ pipeline = "audioconvert ! fakesink sync=true"
   }
 
   async start() {
+    await this.eye?.start();
     const files = ["--config", join(this.folder, "config.toml"), "--board", join(this.folder, "board.toml"), "--socket", this.socket];
     const [program, ...words] = [...this.inside, BIN, "run", ...files];
     this.child = spawn(program, words, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, ...UNIT, ...this.env } });
@@ -161,6 +208,10 @@ pipeline = "audioconvert ! fakesink sync=true"
 
   get root() {
     return this.child.pid;
+  }
+
+  ages() {
+    return this.eye.ages();
   }
 
   /** One request on the control socket. */
@@ -204,6 +255,7 @@ pipeline = "audioconvert ! fakesink sync=true"
   }
 
   async stop() {
+    await this.eye?.stop();
     this.child.kill("SIGTERM");
     const killer = setTimeout(() => this.child.kill("SIGKILL"), 6_000);
     await this.exited;
@@ -227,6 +279,10 @@ class Kiosk {
     await this.page.waitForFunction(() => window.press);
     this.root = rootWith(this.folder);
     return this;
+  }
+
+  ages() {
+    return this.page.evaluate(() => window.ages.splice(0));
   }
 
   async press() {
@@ -258,19 +314,35 @@ async function untilSoon(look, what, ms, hint = () => "") {
   }
 }
 
-/** @returns {Record<string, (wishes?: object) => Intercomd | Kiosk | Program>} how each door is made, ours first */
+/**
+ * How each door is made, ours first. Wishes: `size` of the camera's picture, which `python` and `kiosk` do not take; `seen`: the age
+ * of what it shows can be asked for.
+ *
+ * @returns {Record<string, (wishes?: object) => Intercomd | Kiosk | Program>}
+ */
 export function doorsOf(room) {
   const words = ["--url", room.url, "--key", room.key, "--channel", room.channel, "--camera"];
-  let port = 26_000;
+  /** A door that shows by GStreamer. */
+  const shows = (name, program, { size = [640, 480], seen = false } = {}) => {
+    const eye = seen ? new Eye(room.folder) : undefined;
+    const [width, height] = size.map(String);
+    const all = [...program, ...words, room.cameraOf(size).shm, "--width", width, "--height", height];
+    return new Program(name, eye ? [...all, "--display", eye.text] : all, eye);
+  };
   return {
     intercomd: (wishes) => new Intercomd(room, wishes),
-    python: () => new Program("python", [PYTHON, join(HERE, "doors/python_sdk.py"), ...words, room.camera.raw]),
-    kiosk: (wishes) => new Kiosk(room, { drawn: false, ...wishes }),
-    webrtcbin: () => new Program("webrtcbin", ["/usr/bin/python3", join(HERE, "doors/webrtcbin.py"), ...words, room.camera.shm]),
-    datachannel: () => {
+    python: ({ seen } = {}) =>
+      new Program("python", [PYTHON, join(HERE, "doors/python_sdk.py"), ...words, room.cameraOf([640, 480]).raw, ...(seen ? ["--ages"] : [])]),
+    kiosk: ({ seen = false } = {}) => new Kiosk(room, { drawn: seen }),
+    webrtcbin: (wishes) => shows("webrtcbin", ["/usr/bin/python3", join(HERE, "doors/webrtcbin.py")], wishes),
+    datachannel: (wishes) => {
       port += 4;
-      const script = join(HERE, "doors/datachannel.mjs");
-      return new Program("datachannel", [process.execPath, script, ...words, room.camera.shm, "--port", String(port)]);
+      const door = shows("datachannel", [process.execPath, join(HERE, "doors/datachannel.mjs")], wishes);
+      door.words.push("--port", String(port));
+      return door;
     },
   };
 }
+
+/** What coding alone costs: it hears the same commands, and calls nobody. */
+export const floorOf = (room) => new Program("floor", ["/usr/bin/python3", join(HERE, "doors/floor.py"), room.cameraOf([640, 480]).shm]);

@@ -28,14 +28,15 @@ export function cell({ median, low, high, n, failed }) {
 /**
  * The table in Markdown.
  *
- * @param {{name: string, unit: string, goals?: Record<string, number>}[]} measures
+ * @param {{name: string, unit: string, goals?: Record<string, number>, most?: number}[]} measures `goals`: how many times theirs ours
+ *   may be at most; `most`: how much ours may be
  * @param {string[]} doors the first is ours
  * @param {Record<string, Record<string, number[]>>} samples by measure and door
  */
 export function table(measures, doors, samples) {
   const [ours, ...others] = doors;
   const lines = [`| measure | ${doors.join(" | ")} | ours to theirs |`, `|--|${"--|".repeat(doors.length + 1)}`];
-  for (const { name, unit, goals = {} } of measures) {
+  for (const { name, unit, goals = {}, most } of measures) {
     const sums = Object.fromEntries(doors.map((door) => [door, summary(samples[name]?.[door] ?? [])]));
     if (doors.every((door) => sums[door].n + sums[door].failed === 0)) continue;
     const ratios = others.flatMap((other) => {
@@ -45,6 +46,7 @@ export function table(measures, doors, samples) {
       const verdict = goal === undefined ? "" : ratio <= goal ? ` (goal ${goal}: reached)` : ` (goal ${goal}: missed)`;
       return [`${other} ${ratio.toFixed(2)}${verdict}`];
     });
+    if (most !== undefined && sums[ours].n > 0) ratios.unshift(`${ours} ${sums[ours].median <= most ? "within" : "above"} its ${most}`);
     lines.push(`| ${name}, ${unit} | ${doors.map((door) => cell(sums[door])).join(" | ")} | ${ratios.join(", ")} |`);
   }
   return lines.join("\n");

@@ -28,6 +28,12 @@ test("the table tells ratios and whether a goal was reached, and leaves out what
   assert.doesNotMatch(text, /memory/);
 });
 
+test("a goal that has nothing to do with the others is told by itself", () => {
+  const row = (value) => table([{ name: "cost", unit: "times", most: 1.5 }], ["intercomd", "kiosk"], { cost: { intercomd: [value], kiosk: [4] } });
+  assert.match(row(1.4), /\| intercomd within its 1\.5, kiosk 0\.35 \|/);
+  assert.match(row(1.6), /\| intercomd above its 1\.5, kiosk 0\.40 \|/);
+});
+
 test("the picture has a bar for each door that was measured", () => {
   const svg = picture("a < b", [{ name: "press", unit: "ms" }], ["intercomd", "kiosk", "python"], { press: { intercomd: [50], kiosk: [100] } });
   assert.equal(svg.match(/<rect x=/g).length, 2);

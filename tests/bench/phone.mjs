@@ -1,21 +1,14 @@
 // A phone that waits in the channel: shows whoever comes, and keeps when each picture was shown and how old it was.
 // `talk` in the address: it sends camera and microphone too, `tutorial` from the start on, as the SDK's tutorial does,
-// or `answer`, from its answer to the door's first offer on.
+// or `answer`, from its answer to the door's first offer on. `drawn`: its camera has the bench's clock in it.
 
 import { MeteredPeer } from "./sdk.mjs";
-import { ROW_SHARE, SQUARES, age } from "./timecode.mjs";
+import { clockOf, drawnCamera } from "./drawn.mjs";
+import { age } from "./timecode.mjs";
 
 const query = new URLSearchParams(location.search);
 const talk = query.get("talk");
-const brush = new OffscreenCanvas(SQUARES, 1).getContext("2d", { willReadFrequently: true });
 const bench = (window.bench = { own: null, met: new Map(), doors: new Map(), shown: [], first: null, left: 0 });
-
-function readAge(video) {
-  brush.drawImage(video, 0, 0, video.videoWidth, video.videoHeight * ROW_SHARE, 0, 0, SQUARES, 1);
-  const pixels = brush.getImageData(0, 0, SQUARES, 1).data;
-  const lumas = Array.from({ length: SQUARES }, (_, n) => (pixels[4 * n] + pixels[4 * n + 1] + pixels[4 * n + 2]) / 3);
-  return age(lumas, Date.now());
-}
 
 function watch(id, stream) {
   const known = bench.doors.get(id);
@@ -31,14 +24,21 @@ function watch(id, stream) {
     const at = Date.now();
     if (bench.first === null) bench.first = { at, id, width: video.videoWidth, height: video.videoHeight };
     // Reading the clock costs this page time, and no door any.
-    bench.shown.push({ at, age: query.has("clock") ? readAge(video) : null });
+    bench.shown.push({ at, age: query.has("clock") ? age(clockOf(video), Date.now()) : null });
     if (bench.shown.length > 4_000) bench.shown.splice(0, 1_000);
     if (video.isConnected) video.requestVideoFrameCallback(shown);
   };
   video.requestVideoFrameCallback(shown);
 }
 
-const media = talk ? await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480, frameRate: 30 }, audio: true }) : null;
+async function camera() {
+  const video = { width: 640, height: 480, frameRate: 30 };
+  if (!query.has("drawn")) return navigator.mediaDevices.getUserMedia({ video, audio: true });
+  const sound = await navigator.mediaDevices.getUserMedia({ audio: true });
+  return new MediaStream([drawnCamera().track, ...sound.getAudioTracks()]);
+}
+
+const media = talk ? await camera() : null;
 const me = new MeteredPeer({ apiKey: query.get("key"), url: query.get("url") });
 me.on("peer-joined", ({ peer }) => {
   // Other phones are here too; whoever sends a picture is a door.

@@ -135,7 +135,7 @@ class Visit {
       inside: [...(place?.inside ?? []), ...NICE],
       env: { INTERCOMD_LOG: "info,intercomd::media::speed=debug,intercomd::media::capture_engine=debug" },
     };
-    this.door = doorsOf({ ...room, url: place?.url ?? room.url, camera: this.camera }).intercomd(wishes);
+    this.door = doorsOf({ ...room, url: place?.url ?? room.url, cameraOf: () => this.camera }).intercomd(wishes);
     await this.door.start();
     await this.door.press();
     await until(() => this.plan.planned, "the door's plan", CONNECT_MS, () => this.door.log.slice(-2000));

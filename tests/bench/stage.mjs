@@ -27,6 +27,7 @@ async function serve() {
     "/kiosk.html": [join(HERE, "doors/kiosk.html"), "text/html"],
     "/phone.mjs": [join(HERE, "phone.mjs"), "text/javascript"],
     "/kiosk.mjs": [join(HERE, "doors/kiosk.mjs"), "text/javascript"],
+    "/drawn.mjs": [join(HERE, "drawn.mjs"), "text/javascript"],
     "/timecode.mjs": [join(HERE, "timecode.mjs"), "text/javascript"],
     "/sdk.mjs": [join(WEB_DIR, "vendor/metered-realtime.mjs"), "text/javascript"],
   };
@@ -39,10 +40,11 @@ async function serve() {
   return server;
 }
 
-/** The camera all doors share. */
-async function openCamera(folder) {
-  const camera = { shm: join(folder, "camera.shm"), raw: join(folder, "camera.raw") };
-  const words = [join(HERE, "camera.py"), "--shm", camera.shm, "--raw", camera.raw];
+/** A camera that all doors share. */
+async function openCamera(folder, size) {
+  const path = (kind) => join(folder, `camera-${size.join("x")}.${kind}`);
+  const camera = { shm: path("shm"), raw: path("raw") };
+  const words = [join(HERE, "camera.py"), "--shm", camera.shm, "--raw", camera.raw, "--size", size.join("x")];
   camera.process = spawn("/usr/bin/python3", words, { stdio: ["pipe", "pipe", "inherit"] });
   const ready = new Promise((resolve) => createInterface({ input: camera.process.stdout }).once("line", resolve));
   await within(ready, "the camera", 30_000);
@@ -86,18 +88,26 @@ export async function call(door, phone, during = async () => {}) {
 /** All of it. */
 export class Stage {
   running = [];
+  #cameras = new Map();
 
   static async open() {
     const stage = new Stage();
     stage.folder = mkdtempSync(join(tmpdir(), "intercomd-bench-"));
     stage.service = await Door.start();
     stage.server = await serve();
-    stage.camera = await openCamera(stage.folder);
+    await stage.camera([640, 480]);
     stage.browser = await chromium.launch(BROWSER);
     const { channel, key, ws: url } = stage.service;
-    stage.room = { channel, key, url, camera: stage.camera, site: `http://127.0.0.1:${stage.server.address().port}/` };
+    const cameraOf = (size) => stage.#cameras.get(size.join("x"));
+    stage.room = { channel, key, url, folder: stage.folder, cameraOf, site: `http://127.0.0.1:${stage.server.address().port}/` };
     stage.house = new House(stage.browser, stage.room);
     return stage;
+  }
+
+  /** Opens a camera of this size, before a door can be made for it. */
+  async camera(size) {
+    const name = size.join("x");
+    if (!this.#cameras.has(name)) this.#cameras.set(name, await openCamera(this.folder, size));
   }
 
   /** What makes each door that is wanted, by its name. */
@@ -105,12 +115,12 @@ export class Stage {
     return Object.fromEntries(Object.entries(doorsOf(this.room)).filter(([name]) => wanted?.includes(name) ?? true));
   }
 
-  /** Starts one of each; those that cannot run here are left out of `makers` as well. */
-  async start(makers) {
+  /** Starts one of each with these wishes; those that cannot run here are left out of `makers` as well. */
+  async start(makers, wishes) {
     const doors = [];
     for (const [name, make] of Object.entries(makers)) {
       try {
-        const door = await make().start();
+        const door = await make(wishes).start();
         doors.push(door);
         this.running.push(door);
       } catch (error) {
@@ -121,10 +131,18 @@ export class Stage {
     return doors;
   }
 
+  /** Stops some that are not wanted any more. */
+  async end(doors) {
+    for (const door of doors) {
+      this.running.splice(this.running.indexOf(door), 1);
+      await door.stop();
+    }
+  }
+
   async close() {
     for (const door of this.running) await door.stop().catch((error) => console.log(`${door.name}: ${error.message}`));
     await this.browser.close();
-    this.camera.process.stdin.end();
+    for (const camera of this.#cameras.values()) camera.process.stdin.end();
     this.server.close();
     this.server.closeAllConnections();
     await this.service.stop();

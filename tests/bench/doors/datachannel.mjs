@@ -12,10 +12,12 @@ import { Audio, PeerConnection, Video } from "node-datachannel";
 import WebSocket from "ws";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const options = Object.fromEntries(["url", "key", "channel", "camera", "port"].map((name) => [name, { type: "string" }]));
+const names = ["url", "key", "channel", "camera", "port", "width", "height", "display"];
+const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
 const args = parseArgs({ options }).values;
 const base = Number(args.port);
-const media = spawn("/usr/bin/python3", [join(HERE, "media.py"), args.camera, args.port], { stdio: ["pipe", "pipe", "inherit"] });
+const { width = "640", height = "480", display = "videoconvert ! fakesink sync=false async=false" } = args;
+const media = spawn("/usr/bin/python3", [join(HERE, "media.py"), args.camera, args.port, width, height, display], { stdio: ["pipe", "pipe", "inherit"] });
 const order = (word) => media.stdin.write(`${word}\n`);
 const say = (event) => process.stdout.write(`${JSON.stringify({ event })}\n`);
 const isRtcp = (packet) => packet.length > 1 && packet[1] >= 192 && packet[1] <= 223;
@@ -43,7 +45,7 @@ fromAudio.on("message", (packet) => {
 function meet(peer) {
   const send = (data) => line.send(JSON.stringify({ type: "send", to: peer, data, requestId: randomUUID() }));
   const pc = new PeerConnection("door", { iceServers: [], disableAutoNegotiation: true });
-  const phone = { pc, open: false, early: [], answered: false };
+  const phone = { pc, open: false, early: [], answered: false, asked: 0, askedAt: 0 };
   phones.set(peer, phone);
   pc.onLocalDescription((sdp, type) => send({ type: "rtc-description", description: { type, sdp } }));
   pc.onLocalCandidate((candidate, sdpMid) => send({ type: "rtc-ice", candidate: { candidate, sdpMid, sdpMLineIndex: sdpMid === "v" ? 0 : 1 } }));
@@ -61,7 +63,15 @@ function meet(peer) {
   phone.audio = pc.addTrack(audio);
   // Feedback (206) of format 1 or 4 asks for a keyframe; what comes of the phone's own goes to the decoders.
   phone.video.onMessage((packet) => {
-    if (!isRtcp(packet)) return out.send(packet, base + 2, "127.0.0.1");
+    if (!isRtcp(packet)) {
+      // Its first picture may have come before anybody could decode it: RFC 4585, section 6.3.1. A browser makes no two at once.
+      if (phone.asked < 4 && Date.now() - phone.askedAt > 500) {
+        phone.asked += 1;
+        phone.askedAt = Date.now();
+        phone.video.sendMessageBinary(Buffer.from([0x81, 206, 0, 2, 0, 0, 0x04, 0x57, ...packet.subarray(8, 12)]));
+      }
+      return out.send(packet, base + 2, "127.0.0.1");
+    }
     for (let at = 0; at + 4 <= packet.length; at += 4 * (packet.readUInt16BE(at + 2) + 1)) {
       if (packet[at + 1] === 206 && [1, 4].includes(packet[at] & 31)) wishKeyframe();
     }

@@ -1,39 +1,33 @@
 // A door in a browser, after the SDK's tutorial: a press joins the channel with camera and microphone, and shows who
-// comes. `drawn` in the address: the camera is a canvas with the bench's clock in it, as the browser's own stand-in
-// for a camera can have none.
+// comes. `drawn` in the address: the camera has the bench's clock in it, and the age of what is shown is read, both of which cost
+// the page more.
 
 import { MeteredPeer } from "./sdk.mjs";
-import { ROW_SHARE, SQUARES, squares } from "./timecode.mjs";
+import { clockOf, drawnCamera } from "./drawn.mjs";
+import { age } from "./timecode.mjs";
 
 const query = new URLSearchParams(location.search);
 let me = null;
 let media = null;
-let drawing = null;
+let drawn = null;
+window.ages = [];
 
 async function camera() {
   const wishes = { video: { width: 640, height: 480, frameRate: 30 }, audio: true };
   if (!query.has("drawn")) return navigator.mediaDevices.getUserMedia(wishes);
-  const canvas = Object.assign(document.createElement("canvas"), { width: 640, height: 480 });
-  const brush = canvas.getContext("2d", { alpha: false });
-  const stream = canvas.captureStream(0);
-  let count = 0;
-  const draw = () => {
-    count += 1;
-    brush.fillStyle = `hsl(${count % 360} 50% 40%)`;
-    brush.fillRect(0, 0, 640, 480);
-    brush.fillStyle = "#ccc";
-    brush.fillRect((count * 7) % 640, 160, 80, 120);
-    for (const [n, white] of squares(Date.now()).entries()) {
-      brush.fillStyle = white ? "#fff" : "#000";
-      brush.fillRect((n * 640) / SQUARES, 0, 640 / SQUARES, 480 * ROW_SHARE);
-    }
-    stream.getVideoTracks()[0].requestFrame();
-  };
-  draw();
-  drawing = setInterval(draw, 1000 / 30);
+  drawn = drawnCamera();
   const { audio } = wishes;
   const sound = await navigator.mediaDevices.getUserMedia({ audio });
-  return new MediaStream([...stream.getVideoTracks(), ...sound.getAudioTracks()]);
+  return new MediaStream([drawn.track, ...sound.getAudioTracks()]);
+}
+
+function readAges(video) {
+  const shown = () => {
+    const old = age(clockOf(video), Date.now());
+    if (old !== null) window.ages.push(old);
+    if (video.isConnected) video.requestVideoFrameCallback(shown);
+  };
+  video.requestVideoFrameCallback(shown);
 }
 
 window.press = async () => {
@@ -43,6 +37,7 @@ window.press = async () => {
     peer.on("stream-added", ({ stream }) => {
       const video = Object.assign(document.createElement("video"), { autoplay: true, srcObject: stream });
       document.body.replaceChildren(video);
+      if (query.has("drawn")) readAges(video);
     });
   });
   const joining = me.join(query.get("channel"));
@@ -51,7 +46,7 @@ window.press = async () => {
   await joining;
 };
 window.hangup = async () => {
-  clearInterval(drawing);
+  drawn?.end();
   for (const track of media?.getTracks() ?? []) track.stop();
   await me?.close();
   document.body.replaceChildren();

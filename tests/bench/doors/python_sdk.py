@@ -7,12 +7,17 @@ import json
 import socket
 import sys
 import threading
+import time
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy
 from aiortc import VideoStreamTrack
 from metered_realtime import AudioSource, MediaStream, MeteredPeer, PeerJoined, Track, iter_frames
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from timecode import age  # noqa: E402
 
 WIDTH, HEIGHT, RATE = 640, 480, 30
 SIZE = WIDTH * HEIGHT * 3 // 2
@@ -61,6 +66,13 @@ class Camera(VideoStreamTrack):
             pass
 
 
+def tell_age(frame):
+    luma = frame.to_ndarray(format="gray")
+    old = age(luma.tobytes(), frame.width, frame.height, time.time() * 1000)
+    if old is not None:
+        print(json.dumps({"event": "age", "age": old}), flush=True)
+
+
 async def main(args):
     loop, commands = asyncio.get_running_loop(), asyncio.Queue()
 
@@ -88,8 +100,9 @@ async def main(args):
             def _(joined):
                 @joined.peer.on(Track)
                 async def _(event):
-                    async for _frame in iter_frames(event.track):
-                        pass
+                    async for frame in iter_frames(event.track):
+                        if args.ages and event.track.kind == "video":
+                            tell_age(frame)
 
             await peer.join(args.channel)
         elif command == "hangup" and peer is not None:
@@ -102,4 +115,5 @@ async def main(args):
 arguments = argparse.ArgumentParser()
 for name in ("url", "key", "channel", "camera"):
     arguments.add_argument(f"--{name}", required=True)
+arguments.add_argument("--ages", action="store_true", help="tell how old each picture of the phone is")
 asyncio.run(main(arguments.parse_args()))

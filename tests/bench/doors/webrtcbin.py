@@ -18,7 +18,7 @@ from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402
 import websockets  # noqa: E402
 
 SENDING = """
- shmsrc socket-path={camera} is-live=true do-timestamp=true ! video/x-raw,format=I420,width=640,height=480,framerate=30/1
+ shmsrc socket-path={camera} is-live=true do-timestamp=true ! video/x-raw,format=I420,width={width},height={height},framerate=30/1
  ! queue max-size-buffers=2 leaky=downstream
  ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=1200 key-int-max=600 ! video/x-h264,profile=constrained-baseline
  ! rtph264pay config-interval=-1 aggregate-mode=zero-latency pt=96
@@ -27,8 +27,8 @@ SENDING = """
  ! application/x-rtp,media=audio,encoding-name=OPUS,payload=97,clock-rate=48000 ! tee name=audio allow-not-linked=true
 """
 PLAYING = {
-    "H264": "queue ! rtph264depay ! avdec_h264 ! videoconvert ! fakesink sync=false",
-    "VP8": "queue ! rtpvp8depay ! vp8dec ! videoconvert ! fakesink sync=false",
+    "H264": "queue ! rtph264depay ! avdec_h264 ! {display}",
+    "VP8": "queue ! rtpvp8depay ! vp8dec ! {display}",
     "OPUS": "queue ! rtpopusdepay ! opusdec ! audioconvert ! fakesink sync=true",
 }
 
@@ -103,7 +103,7 @@ class Phone:
         if pad.get_direction() != Gst.PadDirection.SRC:
             return
         name = pad.get_current_caps().get_structure(0).get_string("encoding-name").upper()
-        branch = Gst.parse_bin_from_description(PLAYING[name], True)
+        branch = Gst.parse_bin_from_description(PLAYING[name].format(display=self.door.args.display), True)
         self.door.pipeline.add(branch)
         branch.sync_state_with_parent()
         pad.link(branch.get_static_pad("sink"))
@@ -121,7 +121,7 @@ class Door:
         asyncio.run_coroutine_threadsafe(self.line.send(frame), self.loop)
 
     async def press(self):
-        self.pipeline = Gst.parse_launch(SENDING.format(camera=self.args.camera))
+        self.pipeline = Gst.parse_launch(SENDING.format(camera=self.args.camera, width=self.args.width, height=self.args.height))
         self.pipeline.set_state(Gst.State.PLAYING)
         await self.line.send(json.dumps({"type": "subscribe", "channel": self.args.channel, "requestId": "in"}))
 
@@ -171,4 +171,7 @@ async def main(args):
 arguments = argparse.ArgumentParser()
 for name in ("url", "key", "channel", "camera"):
     arguments.add_argument(f"--{name}", required=True)
+arguments.add_argument("--display", default="videoconvert ! fakesink sync=false")
+arguments.add_argument("--width", default=640)
+arguments.add_argument("--height", default=480)
 asyncio.run(main(arguments.parse_args()))

@@ -5,6 +5,7 @@
 #   tools/dist.sh deb       that and the package of this machine
 #   tools/dist.sh source    the sources with all crates
 #   tools/dist.sh sbom      the bill of materials
+#   tools/dist.sh again     the package of this machine, and once more from a clone elsewhere: whether they are the same
 # INTERCOMD_MAINTAINER: "Name <address>" of whoever hands the package to others.
 # INTERCOMD_BIN: a program of this version to be packed, in place of one that is built now.
 # DIST_DIRTY=1: what is not committed, or not even known to git, is taken too. For tests, never for a release.
@@ -140,6 +141,20 @@ sbom() {
   rm intercomd.cdx.json
 }
 
+# Whoever builds the same commit in another folder, from nothing, is to get the same package.
+again() {
+  local other=$dist/another/place/for/the/sources package
+  packages
+  package=$dist/intercomd_${version}_$(dpkg --print-architecture).deb
+  rm -rf "$dist/another"; git clone --quiet --no-hardlinks . "$other"
+  say "the same commit again, in another folder"
+  (cd "$other" && unset CARGO_TARGET_DIR INTERCOMD_BIN && tools/setup.sh dist && tools/dist.sh deb)
+  sha256sum "$package" "$other/target/dist/$(basename "$package")"
+  cmp "$package" "$other/target/dist/$(basename "$package")" || die "built elsewhere it is another package; diffoscope says in what"
+  say "they are the same, byte for byte"
+  rm -rf "$dist/another"
+}
+
 checksums() {
   (cd "$dist" && find . -maxdepth 1 -type f ! -name SHA256SUMS -printf '%P\0' | sort -z | xargs -0 sha256sum >SHA256SUMS && cat SHA256SUMS)
 }
@@ -150,5 +165,6 @@ case $what in
   deb) packages ;;
   source) sources ;;
   sbom) sbom ;;
-  *) die "all, manual, deb, source or sbom; not '$what'" ;;
+  again) clean; again ;;
+  *) die "all, manual, deb, source, sbom or again; not '$what'" ;;
 esac

@@ -124,12 +124,13 @@ ExecStart=/bin/bash /root/${SCRIPT}.sh
 ExecStopPost=/bin/systemctl --no-block --force poweroff
 UNIT
 
-# boot NAME [OPTION...]: starts the system and has tests/install/NAME.sh judge it.
+# boot NAME [OPTION...]: starts the system and has tests/install/NAME.sh judge it. It has no network unless an option says so.
 boot() {
-  local name=$1; shift
+  local name=$1 network=--private-network; shift
+  case "$*" in *--network-*) network=;; esac
   step "$name"
   rm -f "$work/results"/*; echo "SCRIPT=$name" >"$work/results/which"
-  timeout -k 10 1200 systemd-nspawn --quiet --directory="$root" --private-network --register=no --keep-unit --console=pipe \
+  timeout -k 10 1200 systemd-nspawn --quiet --directory="$root" $network --register=no --keep-unit --console=pipe \
     --bind="$work/results:/results" "$@" /lib/systemd/systemd --unit=judge.service --log-target=console \
     </dev/null >"$work/console" 2>&1 || true
   if ! grep -q '^end$' "$work/results/verdicts" 2>/dev/null; then
@@ -142,6 +143,26 @@ boot() {
 }
 
 boot installed
+
+# Two machines, joined by a wire: the door's, and the phone's.
+door=intercomd-door-$$ phone=intercomd-phone-$$
+part() { for name in "$door" "$phone"; do ip netns delete "$name" 2>/dev/null; done; }
+trap 'part; rm -rf --one-file-system "$work"' EXIT
+ip netns add "$door"; ip netns add "$phone"
+ip link add eth0 netns "$door" type veth peer name eth0 netns "$phone"
+for name in "$door 1" "$phone 2"; do
+  # shellcheck disable=SC2086
+  set -- $name
+  ip -n "$1" addr add "10.66.0.$2/24" dev eth0; ip -n "$1" link set eth0 up; ip -n "$1" link set lo up
+done
+ip netns exec "$phone" timeout -k 10 600 node tests/install/answer.mjs "$work/results" eth0 >"$work/answered" 2>&1 &
+answering=$!
+boot called --network-namespace-path="/run/netns/$door" --tmpfs=/var/lib/intercomd:size=4M
+wait "$answering"
+cat "$work/answered"
+passed=$((passed + $(grep -c '^ok ' "$work/answered"))); failed=$((failed + $(grep -c '^FAILED ' "$work/answered")))
+part
+
 boot readonly --read-only --tmpfs=/var/lib/intercomd --tmpfs=/var/cache/intercomd --tmpfs=/var/lib/systemd --tmpfs=/var/log --tmpfs=/var/tmp --tmpfs=/tmp
 boot removed
 

@@ -30,8 +30,8 @@ const FLAGS = [
 const SCREEN = { width: 390, height: 844 };
 
 export class Phone {
-  /** @param {{program?: string}} wishes `program`: what starts the browser */
-  static async open({ program = process.env.CHROMIUM ?? "/usr/bin/chromium" } = {}) {
+  /** @param {{program?: string, trusting?: boolean}} wishes `program`: what starts the browser; `trusting`: it takes any certificate */
+  static async open({ program = process.env.CHROMIUM ?? "/usr/bin/chromium", trusting = false } = {}) {
     const phone = new Phone();
     phone.folder = mkdtempSync(join(tmpdir(), "intercomd-phone-"));
     const picture = join(phone.folder, "picture.y4m");
@@ -44,6 +44,7 @@ export class Phone {
       headless: false,
       args: [...FLAGS, `--use-file-for-fake-video-capture=${picture}`, `--use-file-for-fake-audio-capture=${sound}`],
       viewport: SCREEN,
+      ignoreHTTPSErrors: trusting,
     });
     phone.page = phone.context.pages()[0] ?? (await phone.context.newPage());
     phone.errors = [];

@@ -89,4 +89,19 @@ refused "a misspelt word" 'config.toml:2: chanel'
 cp -p /root/good.toml $config; rm /etc/intercomd/channel.key
 systemctl reset-failed intercomd; systemctl start intercomd
 check "put right, it runs again" until_true in_state idle
+
+# Set up by flags, as a script does it.
+says "set-up by flags ends well" 0 'Pair a phone' intercomd setup --yes --local-only --channel side-door --no-test
+is "it wrote the channel" 'channel = "side-door"' "$(grep '^channel' $config)"
+is "for all to read" 644 "$(stat -c %a $config)"
+check "the door runs with it" until_true in_state idle
+says "in that channel" 0 'side-door' intercomd ctl pair
+is "and is started at every boot" enabled "$(systemctl is-enabled intercomd)"
+cp -p $config /root/before.toml
+says "a key in no file is refused" 1 '/nowhere' intercomd setup --yes --key-file /nowhere --no-test
+check "and nothing was changed" cmp $config /root/before.toml
+says "a key that nobody can try here is told, and is not the end of it" 1 'service|written' sh -c 'echo pk_live_test | intercomd setup --yes --key-file - --no-test'
+is "the key is root's alone" "root 600" "$(stat -c '%U %a' /etc/intercomd/channel.key)"
+says "the daemon has it as a credential" 0 'LoadCredential' systemctl show intercomd -p LoadCredential
+check "the door runs on in the local network" until_true in_state idle
 end

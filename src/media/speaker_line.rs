@@ -519,7 +519,8 @@ mod tests {
         );
         assert!(enhancement >= 20.0, "{enhancement}");
         assert!(alone.abs() <= 1.0, "{alone}");
-        assert!(both.abs() <= 3.5, "{both}");
+        // -2.5 to -3.6 from run to run; `moderate` in place of `low` takes 2 more (docs/media.md).
+        assert!(both.abs() <= 4.5, "{both}");
     }
 
     /// A line that plays into an ear, and when each piece is heard after its time, in milliseconds.

@@ -207,7 +207,7 @@ impl House {
             let ask = move || {
                 let _ = probe_in.try_send(());
             };
-            tasks.spawn("watchdog", Weight::Essential, watchdog.run(progress.clone(), ask));
+            tasks.spawn("watchdog", Weight::Essential, watchdog.run(&progress, ask));
         }
 
         let run = uuid::Uuid::new_v4().simple().to_string();
@@ -466,7 +466,7 @@ impl House {
     async fn leave(self) {
         // From here on nobody listens; senders see it and end.
         drop((self.inbox, self.presses, self.control, self.probes, self.portraits));
-        drop((self.kept, self.wishes));
+        drop((self.kept, self.wishes, self.progress));
         self.events.tell(Happening::Stopping);
         let _ = self.stop_control.send(());
         let hands = self.hands;

@@ -78,30 +78,40 @@ impl Watchdog {
         Some(Self { limit })
     }
 
-    /// Runs for ever. `ask` puts a probe into the main loop's inbox and never waits; a probe that
+    /// Runs as long as somebody has the counter. `ask` puts a probe into the main loop's inbox and never waits; a probe that
     /// finds the inbox full may be left out, since the loop has enough to turn for.
-    pub async fn run(self, progress: Progress, ask: impl Fn() + Send) {
-        self.feed(progress, ask, || tell(&[NotifyState::Watchdog])).await;
+    pub fn run(
+        self,
+        progress: &Progress,
+        ask: impl Fn() + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        self.feed(progress.0.subscribe(), ask, || tell(&[NotifyState::Watchdog]))
     }
 
-    async fn feed(self, progress: Progress, ask: impl Fn() + Send, mut food: impl FnMut() + Send) {
+    async fn feed(
+        self,
+        mut turns: watch::Receiver<u64>,
+        ask: impl Fn() + Send,
+        mut food: impl FnMut() + Send,
+    ) {
         // Twice within the limit, as sd_watchdog_enabled(3) advises, with room for one slow turn.
         let pause = self.limit / 4;
         let patience = self.limit / 4;
-        let mut turns = progress.0.subscribe();
         loop {
             turns.mark_unchanged();
             ask();
             match tokio::time::timeout(patience, turns.changed()).await {
                 Ok(Ok(())) => food(),
-                // Not possible while `progress` is ours.
                 Ok(Err(_)) => return,
                 Err(_) => warn!(
                     "the main loop has not turned for {} ms; the watchdog is not fed",
                     patience.as_millis()
                 ),
             }
-            tokio::time::sleep(pause).await;
+            let over = async { while turns.changed().await.is_ok() {} };
+            if tokio::time::timeout(pause, over).await.is_ok() {
+                return;
+            }
         }
     }
 }
@@ -122,7 +132,7 @@ mod tests {
         let count = fed.clone();
         let watchdog = Watchdog { limit: LIMIT };
         let dog = tokio::spawn(watchdog.feed(
-            progress.clone(),
+            progress.0.subscribe(),
             move || {
                 let _ = probes.try_send(());
             },
@@ -162,7 +172,7 @@ mod tests {
         let (fed, mut meals) = tokio::sync::mpsc::channel(1);
         let watchdog = Watchdog { limit: LIMIT };
         let dog = tokio::spawn(watchdog.feed(
-            progress,
+            progress.0.subscribe(),
             // A loop that turns at once.
             move || turn.beat(),
             move || {
@@ -176,6 +186,31 @@ mod tests {
             last = meal;
         }
         dog.abort();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_ends_with_the_loop_and_keeps_nobody_waiting() {
+        for turns in [true, false] {
+            let progress = Progress::new();
+            let (probes, mut inbox) = tokio::sync::mpsc::channel::<()>(1);
+            let ask = move || {
+                let _ = probes.try_send(());
+            };
+            let dog = Watchdog { limit: LIMIT }.feed(progress.0.subscribe(), ask, || {});
+            let dog = tokio::spawn(dog);
+            let main = tokio::spawn(async move {
+                while inbox.recv().await.is_some() {
+                    if turns {
+                        progress.beat();
+                    }
+                }
+            });
+            tokio::time::sleep(LIMIT + LIMIT / 8).await;
+            assert!(!dog.is_finished());
+            main.abort();
+            let ended = tokio::time::timeout(Duration::from_millis(1), dog).await;
+            ended.expect("at once").expect("it ends");
+        }
     }
 
     #[test]

@@ -67,8 +67,9 @@ try {
   });
   tell("answered");
   await step("its end is shown", () => phone.untilState("armed", 30_000));
+  tell("over");
 } catch (error) {
-  console.log(`FAILED  the phone: ${error.message}`);
+  console.log(`FAILED  the phone: ${error.message.replace(/key=[^&'" ]*/g, "key=...")}`);
   process.exitCode = 1;
 } finally {
   await phone?.close();

@@ -27,5 +27,6 @@ intercomd ctl hangup
 check "it waits again" until_true in_state idle
 check "with room again both calls are written down" until_true calls 2
 is "it was never started anew" 0 "$(property NRestarts)"
+until_true told over || echo "it does not see the end" | bad "the phone sees the end"
 says "the log says that the disk was full" 0 'No space left|full' journalctl -u intercomd -o cat --no-pager
 end

@@ -124,13 +124,12 @@ ExecStart=/bin/bash /root/${SCRIPT}.sh
 ExecStopPost=/bin/systemctl --no-block --force poweroff
 UNIT
 
-# boot NAME [OPTION...]: starts the system and has tests/install/NAME.sh judge it. It has no network unless an option says so.
+# boot NAME OPTION...: starts the system, in the network that the options say, and has tests/install/NAME.sh judge it.
 boot() {
-  local name=$1 network=--private-network; shift
-  case "$*" in *--network-*) network=;; esac
+  local name=$1; shift
   step "$name"
   rm -f "$work/results"/*; echo "SCRIPT=$name" >"$work/results/which"
-  timeout -k 10 1200 systemd-nspawn --quiet --directory="$root" $network --register=no --keep-unit --console=pipe \
+  timeout -k 10 1200 systemd-nspawn --quiet --directory="$root" --register=no --keep-unit --console=pipe \
     --bind="$work/results:/results" "$@" /lib/systemd/systemd --unit=judge.service --log-target=console \
     </dev/null >"$work/console" 2>&1 || true
   if ! grep -q '^end$' "$work/results/verdicts" 2>/dev/null; then
@@ -142,7 +141,7 @@ boot() {
   passed=$((passed + $(grep -c '^ok ' "$work/results/verdicts"))); failed=$((failed + $(grep -c '^FAILED ' "$work/results/verdicts")))
 }
 
-boot installed
+boot installed --private-network
 
 # Two machines, joined by a wire: the door's, and the phone's.
 door=intercomd-door-$$ phone=intercomd-phone-$$
@@ -150,21 +149,20 @@ part() { for name in "$door" "$phone"; do ip netns delete "$name" 2>/dev/null; d
 trap 'part; rm -rf --one-file-system "$work"' EXIT
 ip netns add "$door"; ip netns add "$phone"
 ip link add eth0 netns "$door" type veth peer name eth0 netns "$phone"
-for name in "$door 1" "$phone 2"; do
-  # shellcheck disable=SC2086
-  set -- $name
-  ip -n "$1" addr add "10.66.0.$2/24" dev eth0; ip -n "$1" link set eth0 up; ip -n "$1" link set lo up
-done
+up() { ip -n "$1" addr add "$2" dev eth0; ip -n "$1" link set eth0 up; ip -n "$1" link set lo up; }
+up "$door" 10.66.0.1/24; up "$phone" 10.66.0.2/24
 ip netns exec "$phone" timeout -k 10 600 node tests/install/answer.mjs "$work/results" eth0 >"$work/answered" 2>&1 &
 answering=$!
 boot called --network-namespace-path="/run/netns/$door" --tmpfs=/var/lib/intercomd:size=4M
-wait "$answering"
+status=0; wait "$answering" || status=$?
 cat "$work/answered"
 passed=$((passed + $(grep -c '^ok ' "$work/answered"))); failed=$((failed + $(grep -c '^FAILED ' "$work/answered")))
+# Killed, it had no time to say so.
+if [ $status -ne 0 ] && ! grep -q '^FAILED ' "$work/answered"; then bad "the phone's part runs to its end (exit code $status)" <"$work/answered"; fi
 part
 
-boot readonly --read-only --tmpfs=/var/lib/intercomd --tmpfs=/var/cache/intercomd --tmpfs=/var/lib/systemd --tmpfs=/var/log --tmpfs=/var/tmp --tmpfs=/tmp
-boot removed
+boot readonly --private-network --read-only --tmpfs=/var/lib/intercomd --tmpfs=/var/cache/intercomd --tmpfs=/var/lib/systemd --tmpfs=/var/log --tmpfs=/var/tmp --tmpfs=/tmp
+boot removed --private-network
 
 step "the Yocto layer"
 yocto-layer/tests/run.sh >"$work/out" 2>&1; sed '/^end$/d' "$work/out"

@@ -76,7 +76,7 @@ check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --
 check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 # The daemon that was built for the tests above, which need it, too.
-export INTERCOMD_BIN=${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd
+export INTERCOMD_BIN=${INTERCOMD_BIN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd}
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs panic.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs

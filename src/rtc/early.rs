@@ -5,15 +5,15 @@
 //! misses an answer: browsers after 50 ms and then 100, others after a second (RFC 6347 section 4.2.4.1). So it is kept here, and handed to the
 //! crate when ICE has chosen (media.md trap 20).
 //!
-//! Anybody may send a hello, and a second handshake beside the peer's would spoil that. So only what comes from where a check of
-//! ours was answered to is handed over: checks are answered by whoever has the password of the description (RFC 8445 section 7.3).
+//! Anybody may send a hello, and a second handshake beside the peer's would spoil that. So only what comes from where we
+//! answered a check is handed over: only who has our description's password gets an answer (RFC 8445 section 7.3).
 //!
 //! Pure: the sockets tell what comes and goes, and ask for it again.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use super::flights::{STUN_COOKIE, carried};
+use super::flights;
 
 /// Datagrams that are kept; of more the oldest are dropped. A hello makes one or two.
 const MOST: usize = 8;
@@ -61,7 +61,8 @@ impl<From> Early<From> {
 
     /// Something was sent there.
     pub fn goes(&mut self, receiver: SocketAddr, datagram: &[u8]) {
-        if !matches!(self.state, State::Keeping(_)) || !is_answer(datagram) {
+        let is_answer = flights::stun(datagram, BINDING_SUCCESS).is_some();
+        if !matches!(self.state, State::Keeping(_)) || !is_answer {
             return;
         }
         if !self.answered.contains(&receiver) {
@@ -95,12 +96,6 @@ impl<From> Early<From> {
         self.state = State::Over;
         None
     }
-}
-
-fn is_answer(datagram: &[u8]) -> bool {
-    carried(datagram).is_some_and(|message| {
-        message.starts_with(&BINDING_SUCCESS) && message.get(4..8) == Some(&STUN_COOKIE)
-    })
 }
 
 #[cfg(test)]

@@ -161,6 +161,12 @@ pub(super) fn carried(datagram: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// The STUN message of this type (RFC 8489 section 5) that goes to the peer, if it is one.
+pub(super) fn stun(datagram: &[u8], kind: [u8; 2]) -> Option<&[u8]> {
+    carried(datagram)
+        .filter(|message| message.starts_with(&kind) && message.get(4..8) == Some(&STUN_COOKIE))
+}
+
 /// The value of a STUN message's first attribute of that type (RFC 8489 section 14).
 pub(super) fn attribute(message: &[u8], name: [u8; 2]) -> Option<&[u8]> {
     let mut rest = message.get(STUN_HEADER..)?;

@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::flights::{CHANNEL_DATA, CHANNEL_HEADER, STUN_COOKIE, STUN_HEADER, attribute, carried};
+use super::flights::{CHANNEL_DATA, CHANNEL_HEADER, STUN_HEADER, attribute, stun};
 
 /// Between two nudges: the peer may have had no answer of ours on that pair yet, and heeds none before.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -92,11 +92,8 @@ impl<To: Clone> Nudges<To> {
 
 /// The nudge that goes the way of a datagram, if that nominates a pair, by itself or through a TURN server.
 pub fn after(datagram: &[u8]) -> Option<Vec<u8>> {
-    let message = carried(datagram)?;
-    let nominates = message.starts_with(&BINDING_REQUEST)
-        && message.get(4..8) == Some(&STUN_COOKIE)
-        && attribute(message, USE_CANDIDATE).is_some();
-    nominates.then(|| wrapped_like(datagram))
+    attribute(stun(datagram, BINDING_REQUEST)?, USE_CANDIDATE)?;
+    Some(wrapped_like(datagram))
 }
 
 /// A nudge that goes the way of that datagram.
@@ -117,6 +114,7 @@ fn wrapped_like(datagram: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::flights::{STUN_COOKIE, carried};
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);

@@ -20,11 +20,12 @@ const PYTHON = resolve(process.env.INTERCOMD_PYTHON ?? join(ROOT, "target/test-p
 const UNIT = { MALLOC_TRIM_THRESHOLD_: "131072" };
 const START_MS = 60_000;
 const IDLE_MS = 8_000;
-/** Of what a door shows where the age of the phone's picture is read, and where it is only counted. */
+/** Size of what a door shows where the age of the phone's picture is read. */
 const EYE = [640, 480];
-/** Of the latest door that needs some of its own. */
-let port = 26_000;
+/** What it shows on where it is not. */
 const COUNTED = "videoconvert ! fakesink sync=false";
+/** The first port of the latest door that needs some of its own. */
+let port = 26_000;
 
 export const BROWSER = {
   executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -125,30 +126,18 @@ class Program {
 }
 
 /** What looks at the display of a door that shows its pictures by GStreamer. */
-class Eye {
+class Eye extends Program {
   static #count = 0;
 
   constructor(folder) {
     Eye.#count += 1;
-    this.path = join(folder, `display-${Eye.#count}`);
+    const path = join(folder, `display-${Eye.#count}`);
+    super("the eye", ["/usr/bin/python3", join(HERE, "display.py"), path]);
     const [width, height] = EYE;
     const caps = `video/x-raw,format=GRAY8,width=${width},height=${height}`;
     // Handed on at once, as what is only counted is. Memory of the sink itself, of which it does not come free when a phone changes its
     // size, is not taken.
-    this.text = `videoconvert ! videoscale ! ${caps} ! identity drop-allocation=true ! shmsink socket-path=${this.path} shm-size=${width * height * 16} sync=false async=false wait-for-connection=false`;
-    this.program = new Program("the eye", ["/usr/bin/python3", join(HERE, "display.py"), this.path]);
-  }
-
-  start() {
-    return this.program.start();
-  }
-
-  ages() {
-    return this.program.ages();
-  }
-
-  stop() {
-    return this.program.stop();
+    this.text = `videoconvert ! videoscale ! ${caps} ! identity drop-allocation=true ! shmsink socket-path=${path} shm-size=${width * height * 16} sync=false async=false wait-for-connection=false`;
   }
 }
 
@@ -265,10 +254,10 @@ pipeline = "audioconvert ! fakesink sync=true"
 }
 
 class Kiosk {
-  /** @param {{drawn: boolean}} wishes `drawn`: a camera with the bench's clock in it, which costs the page more */
-  constructor(room, { drawn }) {
+  /** @param {{drawn?: boolean, seen?: boolean}} wishes a camera with the bench's clock in it, and the age of what it shows is read; both cost the page more */
+  constructor(room, { drawn, seen } = {}) {
     this.name = "kiosk";
-    this.address = `${room.site}kiosk.html?${new URLSearchParams({ channel: room.channel, key: room.key, url: room.url, ...(drawn && { drawn: "1" }) })}`;
+    this.address = `${room.site}kiosk.html?${new URLSearchParams({ channel: room.channel, key: room.key, url: room.url, ...(drawn && { drawn: "1" }), ...(seen && { seen: "1" }) })}`;
   }
 
   async start() {
@@ -333,7 +322,7 @@ export function doorsOf(room) {
     intercomd: (wishes) => new Intercomd(room, wishes),
     python: ({ seen } = {}) =>
       new Program("python", [PYTHON, join(HERE, "doors/python_sdk.py"), ...words, room.cameraOf([640, 480]).raw, ...(seen ? ["--ages"] : [])]),
-    kiosk: ({ seen = false } = {}) => new Kiosk(room, { drawn: seen }),
+    kiosk: (wishes) => new Kiosk(room, wishes),
     webrtcbin: (wishes) => shows("webrtcbin", ["/usr/bin/python3", join(HERE, "doors/webrtcbin.py")], wishes),
     datachannel: (wishes) => {
       port += 4;

@@ -259,7 +259,7 @@ try {
   for (const door of [...doors, ...(impolite ? [impolite] : [])]) await call(door, phone);
   if (has("presses")) await presses(doors, impolite, phone);
   if (has("calls")) {
-    const drawn = makers.kiosk ? [await makers.kiosk({ seen: true }).start()] : [];
+    const drawn = makers.kiosk ? [await makers.kiosk({ drawn: true }).start()] : [];
     const floor = await floorOf(stage.room).start();
     running.push(...drawn, floor);
     bare = await calls(doors, drawn, floor, phone);

@@ -2,13 +2,13 @@
 // program's time of day is made by libfaketime, its stopwatch is the kernel's.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, test } from "node:test";
 import { Door, callState } from "./door.mjs";
 import { Phone } from "./phone.mjs";
+import { preloadable } from "./preload.mjs";
 
 const TEST_MS = 120_000;
 const LIBRARY = ["x86_64", "aarch64"].map((machine) => `/usr/lib/${machine}-linux-gnu/faketime/libfaketime.so.1`).find((path) => existsSync(path));
@@ -36,9 +36,7 @@ describe("a door whose clock was never set", () => {
     folder = mkdtempSync(join(tmpdir(), "intercomd-clock-"));
     clock = join(folder, "clock");
     writeFileSync(clock, "@1970-01-01 00:00:10\n");
-    const sleep = join(folder, "sleep.so");
-    execFileSync("cc", ["-shared", "-fPIC", "-o", sleep, "-x", "c", "-"], { input: SLEEP, stdio: "pipe", timeout: 20_000 });
-    const settings = { LD_PRELOAD: `${sleep}:${LIBRARY}`, FAKETIME_TIMESTAMP_FILE: clock, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1", TZ: "UTC" };
+    const settings = { LD_PRELOAD: `${preloadable(folder, SLEEP)}:${LIBRARY}`, FAKETIME_TIMESTAMP_FILE: clock, FAKETIME_NO_CACHE: "1", FAKETIME_DONT_FAKE_MONOTONIC: "1", TZ: "UTC" };
     door = await Door.start({ inside: ["env", ...Object.entries(settings).map(([name, value]) => `${name}=${value}`)] });
     phone = await Phone.open();
     await phone.watch(door);

@@ -3,13 +3,13 @@
 // library, once, to the thread that a file names.
 
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Door, callState } from "./door.mjs";
 import { Phone } from "./phone.mjs";
+import { preloadable } from "./preload.mjs";
 import { until } from "./wait.mjs";
 
 const TEST_MS = 60_000;
@@ -47,8 +47,7 @@ describe("a panic of the running daemon", () => {
   let library;
   before(() => {
     folder = mkdtempSync(join(tmpdir(), "intercomd-panic-"));
-    library = join(folder, "clock.so");
-    execFileSync("cc", ["-shared", "-fPIC", "-o", library, "-x", "c", "-"], { input: CLOCK, stdio: "pipe", timeout: 20_000 });
+    library = preloadable(folder, CLOCK);
   });
   after(() => rmSync(folder, { recursive: true, force: true }));
 

@@ -98,7 +98,7 @@ impl Ear {
 /// What a room's air carries from speakers to microphones, by its name.
 static AIR: LazyLock<Mutex<HashMap<String, Air>>> = LazyLock::new(Mutex::default);
 /// How long it takes, in samples, and what is left of it: 12 dB less.
-pub const AIR_DELAY: i64 = 240;
+const AIR_DELAY: i64 = 240;
 const AIR_GAIN: f64 = 0.25;
 
 /// Sound in the air, its first sample at this one of the system's clock.

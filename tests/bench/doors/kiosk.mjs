@@ -1,6 +1,5 @@
 // A door in a browser, after the SDK's tutorial: a press joins the channel with camera and microphone, and shows who
-// comes. `drawn` in the address: the camera has the bench's clock in it, and the age of what is shown is read, both of which cost
-// the page more.
+// comes. `drawn` in the address: the camera has the bench's clock in it. `seen`: the age of what is shown is read.
 
 import { MeteredPeer } from "./sdk.mjs";
 import { clockOf, drawnCamera } from "./drawn.mjs";
@@ -37,7 +36,7 @@ window.press = async () => {
     peer.on("stream-added", ({ stream }) => {
       const video = Object.assign(document.createElement("video"), { autoplay: true, srcObject: stream });
       document.body.replaceChildren(video);
-      if (query.has("drawn")) readAges(video);
+      if (query.has("seen")) readAges(video);
     });
   });
   const joining = me.join(query.get("channel"));

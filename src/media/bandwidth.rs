@@ -28,23 +28,35 @@ struct Shared {
 struct State {
     allocator: Allocator,
     next: u64,
-    modes: Vec<(u64, watch::Sender<VideoMode>)>,
+    links: Vec<Link>,
+}
+
+#[derive(Debug)]
+struct Link {
+    number: u64,
+    mode: watch::Sender<VideoMode>,
+    /// Pieces of its voice may be lost.
+    corrects: bool,
 }
 
 impl State {
     fn publish(&self) {
-        for (link, mode) in &self.modes {
-            if let Some(decided) = self.allocator.mode(*link) {
-                mode.send_if_modified(|mode| std::mem::replace(mode, decided) != decided);
+        for link in &self.links {
+            if let Some(decided) = self.allocator.mode(link.number) {
+                link.mode.send_if_modified(|mode| std::mem::replace(mode, decided) != decided);
             }
         }
+    }
+
+    fn corrects(&self) -> bool {
+        self.links.iter().any(|link| link.corrects)
     }
 }
 
 impl Bandwidth {
     /// For an encoder whose full rate is `configured` bit/s. The bell is rung when its rate is to change.
     pub(super) fn new(configured: u32, bell: Arc<Bell>) -> Self {
-        let state = State { allocator: Allocator::new(configured), next: 0, modes: Vec::new() };
+        let state = State { allocator: Allocator::new(configured), next: 0, links: Vec::new() };
         Self(Arc::new(Shared {
             configured,
             bell,
@@ -63,6 +75,11 @@ impl Bandwidth {
         lock(&self.0.state).allocator.bitrate()
     }
 
+    /// Whether the voice is to carry its own correction (RFC 6716 section 2.1.7): while any link may lose a piece of it.
+    pub fn corrects(&self) -> bool {
+        lock(&self.0.state).corrects()
+    }
+
     /// A phone's share; given back when dropped.
     pub fn join(&self) -> Share {
         self.join_as(Party::Phone)
@@ -75,16 +92,20 @@ impl Bandwidth {
         state.next += 1;
         state.allocator.join(link, party);
         let (sender, mode) = watch::channel(VideoMode::Full);
-        state.modes.push((link, sender));
+        state.links.push(Link { number: link, mode: sender, corrects: true });
+        drop(state);
+        // The voice may have gone without correction for the others.
+        self.0.bell.ring();
         Share { link, mode, bandwidth: self.clone() }
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         let mut state = lock(&self.0.state);
-        let before = state.allocator.bitrate();
+        let heard = |state: &State| (state.allocator.bitrate(), state.corrects());
+        let before = heard(&state);
         change(&mut state);
         state.publish();
-        let after = state.allocator.bitrate();
+        let after = heard(&state);
         drop(state);
         if before != after {
             self.0.bell.ring();
@@ -114,6 +135,15 @@ impl Share {
         self.bandwidth.change(|state| state.allocator.pass(now));
     }
 
+    /// Whether pieces of the voice may be lost on the way. A link counts as such a one until it says otherwise.
+    pub fn correct(&self, corrects: bool) {
+        self.bandwidth.change(|state| {
+            if let Some(link) = state.links.iter_mut().find(|link| link.number == self.link) {
+                link.corrects = corrects;
+            }
+        });
+    }
+
     /// What the link is to carry.
     pub fn mode(&self) -> watch::Receiver<VideoMode> {
         self.mode.clone()
@@ -125,7 +155,7 @@ impl Drop for Share {
         let now = self.bandwidth.0.origin.elapsed();
         self.bandwidth.change(|state| {
             state.allocator.leave(self.link, now);
-            state.modes.retain(|(link, _)| *link != self.link);
+            state.links.retain(|link| link.number != self.link);
         });
     }
 }
@@ -133,6 +163,28 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_voice_carries_its_own_correction_while_any_link_may_lose_a_piece_of_it() {
+        let bell = Arc::new(Bell::default());
+        let bandwidth = Bandwidth::new(1_000_000, Arc::clone(&bell));
+        let good = bandwidth.join();
+        assert!(bandwidth.corrects(), "nothing is known of its path");
+        let rang = || std::mem::take(&mut *lock(&bell.rung));
+        rang();
+        good.correct(false);
+        assert!(!bandwidth.corrects());
+        assert!(rang(), "the encoder hears of it");
+        good.correct(false);
+        assert!(!rang(), "once");
+        let bad = bandwidth.join();
+        assert!(rang() && bandwidth.corrects(), "nor of a second one's");
+        bad.correct(false);
+        good.correct(true);
+        assert!(bandwidth.corrects());
+        drop(good);
+        assert!(!bandwidth.corrects());
+    }
 
     #[tokio::test]
     async fn a_share_hears_its_mode_and_gives_all_back_when_dropped() {

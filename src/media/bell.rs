@@ -10,7 +10,7 @@ use gstreamer::{self as gst, prelude::*};
 /// A bell one thread waits for and anybody rings.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    rung: Mutex<bool>,
+    pub(super) rung: Mutex<bool>,
     changed: Condvar,
 }
 

@@ -465,6 +465,42 @@ mod tests {
         }
     }
 
+    /// Waits until 20 pieces of the voice in a row carry a copy of the one before, or none do.
+    async fn voice_settles(feed: &mut Feed, with_copies: bool) {
+        let waited = tokio::time::timeout(Duration::from_secs(20), async {
+            let mut pieces = 0;
+            while pieces < 20 {
+                let Some(Unit::Audio(unit)) = feed.next().await else { continue };
+                // RFC 6716: a configuration below 16 has a part of SILK (section 3.1), whose second bit says that a copy
+                // of the piece before is in it (section 4.2.3).
+                let has_copy = unit.payload[0] >> 3 < 16 && unit.payload[1] & 0x40 != 0;
+                pieces = if has_copy == with_copies { pieces + 1 } else { 0 };
+            }
+        });
+        waited.await.expect("the voice changes");
+    }
+
+    #[tokio::test]
+    async fn the_running_voice_carries_its_own_correction_while_a_link_may_need_it() {
+        let voice = "audiotestsrc is-live=true wave=sine freq=300 samplesperbuffer=480";
+        let mut board = board(Source::Off, Source::Pipeline(voice.to_owned()));
+        // A steady tone is noise to it.
+        board.microphone.noise_suppression = false;
+        let capture = Capture::new(&board);
+        let share = capture.bandwidth().join();
+        let mut feed = capture.fanout().feed();
+        capture.set(true);
+        voice_settles(&mut feed, true).await;
+        share.correct(false);
+        voice_settles(&mut feed, false).await;
+        let another = capture.bandwidth().join();
+        voice_settles(&mut feed, true).await;
+        drop(another);
+        voice_settles(&mut feed, false).await;
+        assert_eq!(capture.status().pipelines_built, 1);
+        capture.stop().await;
+    }
+
     #[tokio::test]
     async fn a_camera_that_ends_is_started_again_and_time_runs_on() {
         let ends = "videotestsrc is-live=true num-buffers=5 \

@@ -134,6 +134,10 @@ impl Engine {
         if let Seat::Live(part) = &mut self.camera {
             part.keep_bitrate(bitrate);
         }
+        let corrects = self.bandwidth.corrects();
+        if let Seat::Live(part) = &mut self.microphone {
+            part.keep_correction(corrects);
+        }
         if let Some(wish) = self.fanout.take_wish() {
             self.gate.request(wish);
         }

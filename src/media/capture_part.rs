@@ -82,6 +82,8 @@ pub(super) struct LivePart {
     feeding: Option<Feeding>,
     /// What the encoder was last told to keep, in bit/s.
     bitrate: u32,
+    /// Whether the voice carries its own correction.
+    corrects: bool,
     /// How many starts failed before this one.
     pub(super) attempt: u32,
     started: Instant,
@@ -161,6 +163,7 @@ impl LivePart {
             camera,
             feeding: None,
             bitrate: fragment.bitrate,
+            corrects: true,
             attempt,
             started: now,
             seen: (0, 0),
@@ -248,6 +251,16 @@ impl LivePart {
                 encoder.set_property("extra-controls", controls.build());
             }
             None => {}
+        }
+    }
+
+    /// Has the voice carry its own correction from the next piece on, or go without, which is a third less work.
+    pub(super) fn keep_correction(&mut self, corrects: bool) {
+        if std::mem::replace(&mut self.corrects, corrects) == corrects {
+            return;
+        }
+        if let Some(encoder) = self.bin.by_name("encoder") {
+            encoder.set_property("inband-fec", corrects);
         }
     }
 

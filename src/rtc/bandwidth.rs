@@ -139,6 +139,14 @@ impl Gauge {
         self.lock().estimator.wants_copies(now)
     }
 
+    /// Whether the voice is to carry what makes up for a lost piece of it: always, but where nothing is lost.
+    fn wants_correction(&self) -> bool {
+        let now = self.now();
+        let state = self.lock();
+        let fresh = state.estimator.heard().is_some_and(|at| now.saturating_sub(at) < FRESH);
+        !(fresh && state.estimator.loses_nothing(now))
+    }
+
     /// What is known of the path for the next picture.
     pub fn road(&self) -> Road {
         let now = self.now();
@@ -222,6 +230,7 @@ pub async fn attend(id: LinkId, gauge: Arc<Gauge>, share: Share, inbox: mpsc::Se
                 }
             }
             _ = tick.tick() => {
+                share.correct(gauge.wants_correction());
                 match gauge.room() {
                     Some(room) => {
                         tracing::trace!("link {id}: {}", gauge.words());

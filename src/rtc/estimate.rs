@@ -73,7 +73,7 @@ const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// From this loss on the voice needs more than its own correction, and below this no more of it.
 const VOICE_LOSS: (f64, f64) = (0.03, 0.01);
-/// A path counts as lossy for so long.
+/// A path counts as lossy for so long, and as one that loses nothing after so long.
 const LOSSY: Duration = Duration::from_secs(5);
 /// On a path narrower than this, in bit/s, loss comes from sending too much already.
 const ROOM_FOR_COPIES: f64 = 400_000.0;
@@ -127,6 +127,8 @@ pub struct Estimator {
     natural_loss: f64,
     /// When the path was last lossy.
     lossy: Option<Duration>,
+    /// When it was first heard of, or last lost a packet.
+    whole: Option<Duration>,
     trial: Option<Trial>,
     reduced: Option<Duration>,
     updated: Duration,
@@ -158,6 +160,7 @@ impl Estimator {
             outcomes: VecDeque::new(),
             natural_loss: 0.0,
             lossy: None,
+            whole: None,
             trial: None,
             reduced: None,
             updated: Duration::ZERO,
@@ -189,6 +192,11 @@ impl Estimator {
     /// Whether the voice is to be sent twice: packets are lost, and not for want of room.
     pub fn wants_copies(&self, now: Duration) -> bool {
         self.rate > ROOM_FOR_COPIES && self.lossy.is_some_and(|at| now.saturating_sub(at) < LOSSY)
+    }
+
+    /// Whether packets are known to arrive, all of them and for a while, so that the voice needs no correction of its own.
+    pub fn loses_nothing(&self, now: Duration) -> bool {
+        self.whole.is_some_and(|since| now.saturating_sub(since) >= LOSSY)
     }
 
     /// When the last report came.
@@ -298,6 +306,9 @@ impl Estimator {
             sent_bytes: counted.iter().map(|fate| fate.size).sum(),
             arrived_bytes: there().map(|fate| fate.size).sum(),
         });
+        if self.whole.is_none() || self.outcomes.back().is_some_and(|one| one.lost > 0) {
+            self.whole = Some(now);
+        }
         let old = |outcome: &Outcome| now.saturating_sub(outcome.at) > LOSS_WINDOW;
         while self.outcomes.front().is_some_and(old) {
             self.outcomes.pop_front();
@@ -779,6 +790,24 @@ mod tests {
             talk.run(7.0);
             assert!(!talk.estimator.wants_copies(talk.now));
         }
+    }
+
+    #[test]
+    fn a_path_that_loses_nothing_is_known_five_seconds_after_its_last_loss() {
+        let mut talk = Talk::over(Path::new(20_000_000.0));
+        assert!(!talk.estimator.loses_nothing(talk.now), "nothing is known of it");
+        talk.run(4.0);
+        assert!(!talk.estimator.loses_nothing(talk.now), "not for long");
+        talk.run(2.0);
+        assert!(talk.estimator.loses_nothing(talk.now));
+        talk.path.loss_every = 400;
+        talk.run(4.0);
+        assert!(!talk.estimator.loses_nothing(talk.now), "one is enough");
+        talk.path.loss_every = 0;
+        talk.run(4.0);
+        assert!(!talk.estimator.loses_nothing(talk.now));
+        talk.run(2.0);
+        assert!(talk.estimator.loses_nothing(talk.now));
     }
 
     #[test]

@@ -173,6 +173,17 @@ async fn a_speaker_that_fails_is_opened_again_and_the_status_says_why() {
 }
 
 #[tokio::test]
+async fn a_machine_too_slow_for_its_sound_begins_anew_and_says_so() {
+    // Three times as long for a piece as it lasts.
+    let playback = Playback::new(&board("identity sleep-time=30000 ! fakesink sync=true"));
+    playback.set_line(Line::Open);
+    until(&playback, |status| status.speaker_opened >= 2).await;
+    let why = playback.status().trouble;
+    assert!(why.contains("too slow"), "{why}");
+    playback.stop().await;
+}
+
+#[tokio::test]
 async fn a_speaker_that_cannot_be_built_does_not_stop_the_rest() {
     let playback = Playback::new(&board("no-such-element-anywhere"));
     playback.chime();

@@ -4,6 +4,9 @@
 //!
 //! Holes that come again and again are none of a moment, and waited for as well.
 //!
+//! A machine that cannot even mix as fast as sound is played falls behind for good, and what waits only grows. That has to be
+//! left out, and the speaker begun anew.
+//!
 //! Pure: told of times, asks no clock. All times in nanoseconds.
 
 use std::collections::VecDeque;
@@ -25,6 +28,8 @@ const SPARE: u64 = 5_000_000;
 const STEP: u64 = 50_000_000;
 /// More is not waited; nobody talks over that.
 const MOST: u64 = 1_000_000_000;
+/// Where all comes later than that for so long, it is not caught up with.
+const LOST: u64 = 2_000_000_000;
 
 /// Of one speaker while it is open.
 #[derive(Debug, Default)]
@@ -38,6 +43,9 @@ pub(super) struct Behind {
     holes: VecDeque<Hole>,
     /// More was waited for the sake of holes, which come and go.
     is_rough: bool,
+    /// Since when all comes later than can be waited for.
+    lost: Option<u64>,
+    is_lost: bool,
 }
 
 /// Something that came too late.
@@ -72,7 +80,12 @@ impl Behind {
         self.extra
     }
 
-    /// A piece was mixed `now` that is `late` after its time. Says whether [`Self::extra`] changed.
+    /// Nothing will be heard any more of what waits.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// A piece was mixed `now` that is `late` after its time. Says whether [`Self::extra`] or [`Self::is_lost`] changed.
     pub(super) fn note(&mut self, late: u64, now: u64) -> bool {
         let mut window = self.window.unwrap_or(Window { since: now, least: u64::MAX, most: 0 });
         window.least = window.least.min(late);
@@ -83,7 +96,9 @@ impl Behind {
         }
         self.window = None;
         let Some(allowed) = self.allowed else { return false };
-        let before = self.extra;
+        let before = (self.extra, self.is_lost);
+        self.lost = (window.least > allowed + MOST).then(|| self.lost.unwrap_or(now));
+        self.is_lost = self.lost.is_some_and(|since| now.saturating_sub(since) >= LOST);
         if window.most > allowed + self.extra {
             match self.holes.back_mut() {
                 Some(last) if now.saturating_sub(last.to) < ONE_HOLE => {
@@ -117,7 +132,7 @@ impl Behind {
                 self.extra = needed(most + SPARE, allowed);
             }
         }
-        self.extra != before
+        (self.extra, self.is_lost) != before
     }
 }
 
@@ -169,6 +184,20 @@ mod tests {
         let extras = pass(&mut behind, 0, 10_000, |at| at / 2);
         assert!(extras.windows(2).all(|two| two[0] <= two[1]));
         assert_eq!(extras.last(), Some(&1_000));
+    }
+
+    #[test]
+    fn what_a_machine_does_not_catch_up_with_is_given_up_after_two_seconds() {
+        let mut behind = allowing(90);
+        let lost = |behind: &mut Behind, from: u64, ms: u64, late: u64| {
+            pass(behind, from, ms, |_| late);
+            behind.is_lost()
+        };
+        assert!(!lost(&mut behind, 0, 10_000, 1_000), "that can be waited for");
+        assert!(!lost(&mut behind, 10_000, 1_800, 1_500));
+        assert!(!lost(&mut behind, 12_000, 400, 500), "it did catch up");
+        assert!(!lost(&mut behind, 13_000, 1_800, 1_500));
+        assert!(lost(&mut behind, 14_800, 1_000, 1_500));
     }
 
     #[test]

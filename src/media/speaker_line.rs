@@ -174,6 +174,11 @@ impl SpeakerLine {
         }
     }
 
+    /// Whether the machine is so far behind that nothing is heard any more.
+    pub(super) fn is_lost(&self) -> bool {
+        lock(&self.behind).is_lost()
+    }
+
     fn work_out_latency(&self) {
         let extra = self.extra.unwrap_or_default();
         self.ahead.set_property("max-size-time", (AHEAD + extra).nseconds());

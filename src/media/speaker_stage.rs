@@ -234,6 +234,13 @@ impl SpeakerStage {
         if open.line.is_playing() {
             open.line.keep_up();
         }
+        if open.line.is_lost() {
+            let words = "the machine is too slow for its sound; what waited was left out";
+            tracing::warn!("{words}");
+            self.shared.trouble(words.to_owned());
+            self.take_down();
+            return self.open(attempt);
+        }
         if now.saturating_duration_since(open.seen.1) >= PATIENCE {
             let words = format!("the speaker takes nothing for {} s", PATIENCE.as_secs());
             return self.fail(attempt, &words);

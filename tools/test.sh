@@ -56,6 +56,15 @@ network() {
   if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then add 0 1; fi
 }
 
+# A script that says "ok" or "FAILED" for each of its checks, and "end" when it has come to its end.
+checks() {
+  step "$1"; shift
+  "$@" >"$out" 2>&1
+  sed '/^end$/d' "$out"
+  add "$(grep -c '^ok ' "$out")" "$(grep -c '^FAILED ' "$out")"
+  if ! grep -q '^end$' "$out"; then add 0 1; echo "FAILED: $* did not come to its end"; fi
+}
+
 # The journeys of the page alone: `make test-page`.
 if [ "${1:-}" = page ]; then
   check "the daemon" cargo build --locked --quiet
@@ -73,7 +82,7 @@ if [ "$(uname -m)" = x86_64 ]; then check "no hot path takes more instructions t
 check "formatting" cargo fmt --all --check
 check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
 check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
-check "the crates of the Yocto recipe" tools/yocto-crates.sh --check
+checks "the Yocto layer, as far as nothing has to be fetched" yocto-layer/tests/run.sh quick
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 # The daemon that was built for the tests above, which need it, too.
 export INTERCOMD_BIN=${INTERCOMD_BIN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd}

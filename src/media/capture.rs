@@ -262,9 +262,11 @@ impl Drop for Capture {
 
 #[cfg(test)]
 mod tests {
+    use gstreamer::prelude::*;
+
     use super::*;
     use crate::config::Source;
-    use crate::media::{Feed, Unit, VideoUnit, init};
+    use crate::media::{Feed, Unit, VideoUnit, init, plan_sound};
 
     const LIMIT: Duration = Duration::from_secs(20);
     const SMALL: &str =
@@ -499,6 +501,40 @@ mod tests {
         voice_settles(&mut feed, false).await;
         assert_eq!(capture.status().pipelines_built, 1);
         capture.stop().await;
+    }
+
+    /// How loud a tone of a second is behind encoder and decoder, against what went in.
+    fn through_opus(hertz: u32) -> f64 {
+        init().expect("GStreamer starts");
+        let (caps, opus) = (plan_sound::CAPS, plan_sound::OPUS);
+        let text = format!(
+            "audiotestsrc num-buffers=100 samplesperbuffer=480 wave=sine freq={hertz} volume=0.3 ! {caps} ! {opus} \
+             ! opusdec ! {caps} ! appsink name=out sync=false"
+        );
+        let pipeline = gstreamer::parse::launch(&text).expect("all parts are there");
+        let sink = pipeline.downcast_ref::<gstreamer::Bin>().and_then(|bin| bin.by_name("out"));
+        let sink =
+            sink.and_then(|sink| sink.downcast::<gstreamer_app::AppSink>().ok()).expect("a sink");
+        pipeline.set_state(gstreamer::State::Playing).expect("it plays");
+        let mut samples = Vec::new();
+        while let Ok(sample) = sink.pull_sample() {
+            let map =
+                sample.buffer().expect("sound").map_readable().expect("it can be read").to_vec();
+            samples.extend(
+                map.chunks_exact(2)
+                    .map(|two| f64::from(i16::from_le_bytes([two[0], two[1]])) / 32_768.0),
+            );
+        }
+        pipeline.set_state(gstreamer::State::Null).expect("it stops");
+        let last = &samples[samples.len() / 2..];
+        let power = last.iter().map(|one| one * one).sum::<f64>() / last.len() as f64;
+        (power / (0.3 * 0.3 / 2.0)).sqrt()
+    }
+
+    #[test]
+    fn a_voice_is_coded_without_its_rumble() {
+        let (rumble, voice) = (through_opus(25), through_opus(300));
+        assert!(rumble < 0.25 && voice > 0.7, "of 25 Hz {rumble}, of 300 Hz {voice}");
     }
 
     #[tokio::test]

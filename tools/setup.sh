@@ -21,7 +21,7 @@ build_packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 )
-test_packages=(chromium systemd python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler libfaketime e2fsprogs valgrind)
+test_packages=(chromium systemd strace python3-venv python3-dev procps coturn mosquitto mosquitto-clients janus nftables iproute2 openssl device-tree-compiler libfaketime e2fsprogs valgrind)
 lab_packages=(chromium iproute2 qemu-system-x86 qemu-utils mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs)
 dist_packages=(debhelper dpkg-dev device-tree-compiler jq python3 xz-utils)
 install_test_packages=(lintian man-db mmdebstrap systemd-container python3-venv chromium iproute2)

@@ -104,70 +104,102 @@ mod tests {
 
     /// Where the program that is to be killed writes.
     const TO_BE_KILLED: &str = "INTERCOM_TEST_WRITES_TO";
-    const CONTENTS: [u8; 2] = [b'a', b'b'];
     const LENGTH: usize = 64 * 1024;
-    const ROUNDS: u32 = 40;
+    /// What a file is made, filled, kept and named with, and what would make it less than whole.
+    const STEPS: &str = "openat,write,pwrite64,writev,fsync,fdatasync,rename,renameat,renameat2,unlink,unlinkat,mkdir,\
+                         fchmod,fchown,ftruncate,close";
 
     #[test]
     #[ignore = "runs inside another test, which kills it"]
-    fn writes_until_it_is_killed() {
+    fn writes_once() {
         let Some(path) = std::env::var_os(TO_BE_KILLED) else { return };
-        // Nobody kills it when its test was.
-        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while std::time::Instant::now() < end {
-            for content in CONTENTS {
-                write_private(Path::new(&path), &[content; LENGTH]).expect("written");
-            }
+        // More calls of each kind than any other thread makes: `strace` is told the number of a call and not its thread.
+        for _ in 0..500 {
+            let mut nowhere =
+                OpenOptions::new().write(true).open("/dev/null").expect("it is there");
+            nowhere.write_all(b"x").expect("it takes anything");
         }
+        write_private(Path::new(&path), &[b'b'; LENGTH]).expect("written");
+    }
+
+    /// Runs the write under `strace`, which kills it in place of the system call of that name and number. The calls
+    /// of the thread that writes, one a line.
+    fn trace(path: &Path, killed_at: Option<(&str, usize)>) -> Vec<String> {
+        let exe = std::env::current_exe().expect("a test is a program");
+        let logs = tempfile::tempdir().expect("a folder");
+        let mut strace = std::process::Command::new("strace");
+        // A log for each thread, as each thread counts its own calls.
+        strace.arg("-ff").arg("-o").arg(logs.path().join("log"));
+        strace.args(["-y", "-s", "16", "-e", &format!("trace={STEPS}")]);
+        if let Some((call, number)) = killed_at {
+            strace.args(["-e", &format!("inject={call}:signal=SIGKILL:when={number}")]);
+        }
+        strace.arg(exe).args(["--exact", "config::whole_file::tests::writes_once", "--ignored"]);
+        strace.env(TO_BE_KILLED, path);
+        strace.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        strace.status().expect("the package strace is there: tools/setup.sh test");
+        let folder = path.parent().and_then(Path::to_str).expect("a name");
+        let log =
+            |file: io::Result<fs::DirEntry>| fs::read_to_string(file.expect("a log").path()).ok();
+        let mut all = fs::read_dir(logs.path()).expect("there").filter_map(log);
+        let ours = all.find(|log| log.contains(folder)).unwrap_or_default();
+        ours.lines().filter(|line| line.contains('(')).map(str::to_owned).collect()
     }
 
     /// The disk's own promise, that what was synchronised is there after a power cut, cannot be tried here; that the
-    /// program asks for it in the right order, wherever it ends, can.
+    /// program asks for it in the right order can.
+    #[test]
+    fn a_file_is_on_the_disk_before_it_takes_the_place_of_the_old_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let calls = trace(&folder.path().join("file.json"), None);
+        let place = |from: usize, call: &str, what: &str| {
+            let is_it = |line: &String| line.starts_with(call) && line.contains(what);
+            let found = calls.iter().skip(from).position(is_it);
+            from + found.unwrap_or_else(|| panic!("no {call} of {what} after {from}: {calls:#?}"))
+        };
+        let written = place(0, "write(", "file.json.new");
+        let kept = place(written, "fsync(", "file.json.new");
+        let named = place(kept, "rename", "file.json\"");
+        assert!(
+            calls[named..]
+                .iter()
+                .all(|line| !line.starts_with("write(") || !line.contains("file.json"))
+        );
+        let name = folder.path().file_name().and_then(|name| name.to_str()).expect("a name");
+        place(named, "fsync(", &format!("{name}>"));
+    }
+
     #[test]
     fn a_program_that_is_killed_anywhere_in_a_write_leaves_the_old_or_the_new_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file.json");
-        let exe = std::env::current_exe().expect("a test is a program");
-        let mut seen = std::collections::BTreeSet::new();
-        for round in 0..ROUNDS {
-            let mut program = std::process::Command::new(&exe)
-                .args([
-                    "--exact",
-                    "config::whole_file::tests::writes_until_it_is_killed",
-                    "--ignored",
-                ])
-                .env(TO_BE_KILLED, &path)
-                .stdout(std::process::Stdio::null())
-                .spawn()
-                .expect("it starts");
-            // It has written once when the file is another one than before; every second program writes twice, so that
-            // both contents are there to be replaced, however long this disk takes.
-            let age = |path: &Path| fs::metadata(path).map(|file| file.ino()).ok();
-            let mut write = std::time::Duration::ZERO;
-            for _ in 0..=round % 2 {
-                let (before, began) = (age(&path), std::time::Instant::now());
-                while age(&path) == before && program.try_wait().expect("it is ours").is_none() {
-                    std::thread::yield_now();
-                }
-                write = began.elapsed();
-            }
-            // Somewhere in the next write: each round a little later, by what the last one took.
-            let wait = write.min(std::time::Duration::from_millis(50)) * round / ROUNDS;
-            let end = std::time::Instant::now() + wait;
-            while std::time::Instant::now() < end {
-                std::hint::spin_loop();
-            }
-            program.kill().expect("it is killed");
-            program.wait().expect("it has ended");
+        let old = || fs::write(&path, [b'a'; LENGTH]).expect("written");
+        old();
+        let calls = trace(&path, None);
+        let place = folder.path().to_str().expect("a name").to_owned();
+        let ours = |line: &str| line.contains(&place);
+        let name = |line: &str| line.split('(').next().unwrap_or_default().to_owned();
+        let mut left = Vec::new();
+        for (at, line) in calls.iter().enumerate().filter(|(_, line)| ours(line)) {
+            let call = name(line);
+            let number = calls[..=at].iter().filter(|line| name(line) == call).count();
+            old();
+            let seen = trace(&path, Some((&call, number)));
+            assert!(
+                seen.last().is_some_and(|last| name(last) == call),
+                "killed at {line}: {seen:?}"
+            );
             let content = fs::read(&path).expect("there is always a file");
-            assert_eq!(content.len(), LENGTH, "round {round}");
-            assert!(content.iter().all(|byte| *byte == content[0]), "round {round}: half and half");
-            seen.insert(content[0]);
+            assert_eq!(content.len(), LENGTH, "killed at {line}");
+            assert!(content.iter().all(|byte| *byte == content[0]), "half and half at {line}");
+            left.push(content[0]);
+            // What a killed run leaves beside it is in nobody's way.
+            write_private(&path, b"whole").expect("written");
+            assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1);
         }
-        assert!(seen.len() == 2, "it was killed at one place only");
-        // What a killed run leaves beside it is in nobody's way.
-        write_private(&path, b"whole").expect("written");
-        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 1);
+        let renewed =
+            left.iter().position(|content| *content == b'b').expect("in the end it is new");
+        assert!(renewed >= 4 && left[renewed..].iter().all(|content| *content == b'b'), "{left:?}");
     }
 
     #[test]

@@ -65,8 +65,7 @@ const BASE_AGE: Duration = Duration::from_secs(15);
 /// A queue that stays for so long although less is sent is not ours: the path itself is longer now.
 const STANDING: Duration = Duration::from_millis(2500);
 
-/// Enough to try a keyframe beside the voice, in bit/s: else a link that sends nothing else would never find
-/// out that there is room again.
+/// Enough to try a keyframe beside the voice, in bit/s: a link that sends nothing else would never find room again.
 const TRY: f64 = 120_000.0;
 /// Reports come several times as often.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
@@ -138,8 +137,7 @@ pub struct Estimator {
     /// When the last hole was over. What was sent before says nothing: it may have been lost in it, or have waited
     /// for its end, and is reported on piece by piece.
     whole_since: Duration,
-    /// When the first and the last of the packets were sent that are lost without one between them that arrived, and
-    /// how many they are.
+    /// When the first and the last of the packets were sent that are lost with none between that arrived, and how many.
     gone: Option<(Duration, Duration, u32)>,
     round_trip: Duration,
     /// The rate grows no further than what arrived allows: little is sent on purpose.
@@ -299,16 +297,15 @@ impl Estimator {
         let counted = |fate: &&Fate| self.reduced.is_none_or(|at| fate.sent >= at);
         let counted: Vec<&Fate> = fates.iter().filter(counted).collect();
         let there = || counted.iter().filter(|fate| fate.arrived.is_some());
+        let lost = (counted.len() - there().count()) as u32;
         self.outcomes.push_back(Outcome {
             at: now,
-            lost: (counted.len() - there().count()) as u32,
+            lost,
             total: counted.len() as u32,
             sent_bytes: counted.iter().map(|fate| fate.size).sum(),
             arrived_bytes: there().map(|fate| fate.size).sum(),
         });
-        if self.whole.is_none() || self.outcomes.back().is_some_and(|one| one.lost > 0) {
-            self.whole = Some(now);
-        }
+        self.whole = self.whole.filter(|_| lost == 0).or(Some(now));
         let old = |outcome: &Outcome| now.saturating_sub(outcome.at) > LOSS_WINDOW;
         while self.outcomes.front().is_some_and(old) {
             self.outcomes.pop_front();
@@ -475,8 +472,7 @@ fn travel(fates: &[Fate]) -> Option<(Duration, f64)> {
     Some((newest, lowest))
 }
 
-/// The shortest travelling time of the last 15 to 30 s: that of an empty path. It is forgotten at last, as
-/// paths and clocks drift.
+/// The shortest travelling time of the last 15 to 30 s, that of an empty path: paths and clocks drift.
 #[derive(Debug, Default)]
 struct Base {
     present: Option<f64>,

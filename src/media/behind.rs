@@ -266,10 +266,10 @@ mod tests {
     #[test]
     fn a_mixer_that_waits_for_a_voice_in_vain_is_not_taken_for_a_machine_behind() {
         // It then leaves just what was not planned for mixing.
-        let mut behind = allowing(40);
-        pass(&mut behind, 0, 1_000, |_| 80);
+        let mut behind = allowing(27);
+        pass(&mut behind, 0, 1_000, |_| 70);
         assert_eq!(behind.extra(), 50 * MS);
-        let extras = pass(&mut behind, 1_000, 10_000, |at| if at % 1_000 == 0 { 22 } else { 10 });
+        let extras = pass(&mut behind, 1_000, 10_000, |at| if at % 1_000 == 0 { 21 } else { 10 });
         assert_eq!(extras.last(), Some(&0));
     }
 

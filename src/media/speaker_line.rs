@@ -23,8 +23,13 @@ const QUEUE: &str = "queue name=ahead max-size-buffers=0 max-size-bytes=0";
 /// How much of sound may wait for the sink, and as much more as a slow machine plays later (`behind.rs`). Full when the sink
 /// stands still, which then stops the mixer.
 const AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(200);
-/// What is mixed with less left than this until it is to be heard may find its place in the card played already.
+/// What reaches the sink with less left than this until it is to be heard may find its place in the card played already.
 const TOO_LATE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+/// A sink with a buffer fills the card's, which is as long, by itself. So its own is read ahead of the ear by as much, and
+/// so much more.
+const READ_AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(3);
+/// How long the rehearsal may take; it is some 50 ms of sound.
+const REHEARSAL: gst::ClockTime = gst::ClockTime::from_seconds(1);
 /// Taken for the delay of a sink that does not tell.
 const USUAL_DELAY: gst::ClockTime = gst::ClockTime::from_mseconds(300);
 
@@ -39,6 +44,8 @@ pub(super) struct SpeakerLine {
     behind: Arc<Mutex<Behind>>,
     /// The queue before the sink.
     ahead: gst::Element,
+    /// With less left than this until it is to be heard, a piece comes too late for its sink.
+    too_late: gst::ClockTime,
     /// How much later everything is played as the machine is behind; `None` until the sink plays and was asked for its delay.
     extra: Option<gst::ClockTime>,
 }
@@ -75,6 +82,7 @@ impl SpeakerLine {
         let (mixer, mixed) = (part("mixer")?, part("mixed")?);
         let ahead = sink.by_name("ahead").ok_or_else(|| told("ahead"))?;
         ahead.set_property("max-size-time", AHEAD.nseconds());
+        let end = sink.iterate_sinks().next().ok().flatten().ok_or_else(|| told("no sink"))?;
         let line = Self {
             pipeline,
             mixer,
@@ -82,10 +90,11 @@ impl SpeakerLine {
             mixed_to: Arc::default(),
             behind: Arc::default(),
             ahead,
+            too_late: buffer_of(&end).map_or(TOO_LATE, |buffer| buffer + READ_AHEAD),
             extra: None,
         };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
-        line.watch(&mixed, desk);
+        line.watch(&mixed, &end, desk);
         on_the_system_s_time(&line.pipeline);
         match line.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(line),
@@ -97,11 +106,30 @@ impl SpeakerLine {
         }
     }
 
-    /// Loads what an opening needs, so that the first takes no longer than the others. Opens nothing.
+    /// Loads what an opening needs, so that the first takes no longer than the others: builds one that opens nothing, and
+    /// plays a moment of silence to nobody, as code is loaded and made on its first use only.
     pub(super) fn warm_up(plan: &SpeakerPlan) {
-        if let Err(why) = Self::build(plan) {
+        if let Err(why) = Self::build(plan).and_then(|_| Self::rehearse()) {
             tracing::debug!(why, "the speaker cannot be built yet");
         }
+    }
+
+    fn rehearse() -> Result<(), String> {
+        let nobody = SpeakerPlan {
+            text: "audioconvert ! audioresample ! fakesink sync=true num-buffers=5".to_owned(),
+            label: "nobody".to_owned(),
+            card: None,
+            is_real: false,
+            stands_in: false,
+        };
+        let line = Self::open(&nobody, &Arc::default(), None)?;
+        let sound = line.add_sound(vec![0; 480]);
+        if let Some(bus) = line.pipeline.bus() {
+            bus.unset_sync_handler();
+            bus.timed_pop_filtered(REHEARSAL, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        }
+        line.close();
+        sound.map(|_| ())
     }
 
     fn build(plan: &SpeakerPlan) -> Result<(gst::Pipeline, gst::Bin), String> {
@@ -135,11 +163,9 @@ impl SpeakerLine {
         }
     }
 
-    fn watch(&self, mixed: &gst::Element, desk: &Arc<SpeakerDesk>) {
+    fn watch(&self, mixed: &gst::Element, end: &gst::Element, desk: &Arc<SpeakerDesk>) {
         if let Some(pad) = mixed.static_pad("src") {
-            let desk = Arc::downgrade(desk);
-            let (mixed_to, behind) = (Arc::clone(&self.mixed_to), Arc::clone(&self.behind));
-            let clock = gst::SystemClock::obtain();
+            let (desk, mixed_to) = (Arc::downgrade(desk), Arc::clone(&self.mixed_to));
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 let Some(desk) = desk.upgrade() else { return gst::PadProbeReturn::Ok };
                 desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
@@ -151,11 +177,23 @@ impl SpeakerLine {
                 let times = info.buffer().and_then(|it| Some((it.pts()?, it.duration()?)));
                 if let Some((begins, length)) = times {
                     mixed_to.store((begins + length).nseconds(), Ordering::Relaxed);
-                    let now = clock.time();
-                    let late = now.saturating_sub(begins).nseconds();
-                    if lock(&behind).note(late, now.nseconds()) {
-                        desk.bell.ring();
-                    }
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+        // At the very end: what is mixed in time may be late through what lies between.
+        if let Some(pad) = end.static_pad("sink") {
+            let (desk, behind) = (Arc::downgrade(desk), Arc::clone(&self.behind));
+            let clock = gst::SystemClock::obtain();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+                let begins = info.buffer().and_then(|piece| piece.pts());
+                let (Some(desk), Some(begins)) = (desk.upgrade(), begins) else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                let now = clock.time();
+                let late = now.saturating_sub(begins).nseconds();
+                if lock(&behind).note(late, now.nseconds()) {
+                    desk.bell.ring();
                 }
                 gst::PadProbeReturn::Ok
             });
@@ -184,7 +222,7 @@ impl SpeakerLine {
         self.ahead.set_property("max-size-time", (AHEAD + extra).nseconds());
         // A sink that waits for no clock plays whatever comes when it comes.
         if let Some(needed) = self.needed() {
-            lock(&self.behind).allow(needed.saturating_sub(TOO_LATE).nseconds());
+            lock(&self.behind).allow(needed.saturating_sub(self.too_late).nseconds());
             let wanted = (extra > gst::ClockTime::ZERO).then(|| needed + extra);
             self.pipeline.set_latency(wanted);
         }
@@ -349,6 +387,14 @@ impl SpeakerLine {
             tracing::debug!(%error, "the echo probe was in no pipeline");
         }
     }
+}
+
+/// How much sound a sink has room for, if it says so.
+fn buffer_of(sink: &gst::Element) -> Option<gst::ClockTime> {
+    let has =
+        |element: &gst::Element| element.has_property_with_type("buffer-time", i64::static_type());
+    let micros = has(sink).then(|| sink.property::<i64>("buffer-time"))?;
+    u64::try_from(micros).ok().map(gst::ClockTime::from_useconds)
 }
 
 #[cfg(test)]

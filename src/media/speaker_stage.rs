@@ -109,10 +109,11 @@ impl SpeakerStage {
             return;
         }
         // Ahead of the first press: what is found and read now costs no time then.
-        self.replan();
+        self.plan = plan_sound::speaker(&self.board, &devices::sound_probe());
         SpeakerLine::warm_up(&self.plan);
         self.shared.speaker.echo.probe();
         self.chime = self.load_chime();
+        self.say(self.plan.label.clone());
         while let Some(tracks) = self.tracks() {
             self.tend(&tracks);
             self.shared.speaker.bell.wait(self.until_next(&tracks));

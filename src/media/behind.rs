@@ -80,6 +80,11 @@ impl Behind {
         self.extra
     }
 
+    /// Nothing is heard now, as all comes later than can be waited for.
+    pub(super) fn is_mute(&self) -> bool {
+        self.lost.is_some()
+    }
+
     /// Nothing will be heard any more of what waits.
     pub(super) fn is_lost(&self) -> bool {
         self.is_lost
@@ -195,9 +200,11 @@ mod tests {
         };
         assert!(!lost(&mut behind, 0, 10_000, 1_000), "that can be waited for");
         assert!(!lost(&mut behind, 10_000, 1_800, 1_500));
-        assert!(!lost(&mut behind, 12_000, 400, 500), "it did catch up");
-        assert!(!lost(&mut behind, 13_000, 1_800, 1_500));
-        assert!(lost(&mut behind, 14_800, 1_000, 1_500));
+        assert!(behind.is_mute(), "but nothing is heard");
+        assert!(!lost(&mut behind, 13_000, 400, 500), "it did catch up");
+        assert!(!behind.is_mute());
+        assert!(!lost(&mut behind, 14_000, 1_800, 1_500));
+        assert!(lost(&mut behind, 15_800, 1_000, 1_500));
     }
 
     #[test]

@@ -254,7 +254,7 @@ impl LivePart {
         }
     }
 
-    /// Has the voice carry its own correction from the next piece on, or go without, which is a third less work.
+    /// Has the voice carry its own correction from the next piece on, or go without, which is a fifth less work.
     pub(super) fn keep_correction(&mut self, corrects: bool) {
         if std::mem::replace(&mut self.corrects, corrects) == corrects {
             return;

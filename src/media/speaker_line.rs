@@ -212,7 +212,12 @@ impl SpeakerLine {
         }
     }
 
-    /// Whether the machine is so far behind that nothing is heard any more.
+    /// Whether the machine is so far behind that nothing is heard now.
+    pub(super) fn is_mute(&self) -> bool {
+        lock(&self.behind).is_mute()
+    }
+
+    /// Whether the machine is so far behind that nothing will be heard any more.
     pub(super) fn is_lost(&self) -> bool {
         lock(&self.behind).is_lost()
     }

@@ -32,6 +32,8 @@ const GOOD_AGE: Duration = Duration::from_secs(10);
 const SEARCH: Duration = Duration::from_secs(3);
 /// So long after its planned end a sound is unplugged, if all of it was heard; a busy machine may be behind.
 const SOUND_END: Duration = Duration::from_millis(100);
+/// A sound that a slow machine played too late to be heard is begun so often again.
+const TRIES: u8 = 3;
 /// How often a speaker that is being opened is looked at by who has a sound for it.
 const OPENING: Duration = Duration::from_millis(3);
 /// When the tone of ringing is heard first, so that the chime has died away.
@@ -70,9 +72,22 @@ struct Open {
 #[derive(Debug)]
 struct Sounding {
     strand: Strand,
-    /// It is the tone of ringing, which ends with the ringing.
-    rings: bool,
+    what: Sound,
+    /// How often it was begun before, and not heard.
+    tries: u8,
     until: Instant,
+}
+
+impl Sounding {
+    /// Whether it is the tone of ringing, which ends with the ringing.
+    fn rings(&self) -> bool {
+        self.what == Sound::Tone(Tone::RingBack)
+    }
+
+    /// The sound, if it is to be begun again as nobody heard it.
+    fn unheard(self) -> Option<(Sound, u8)> {
+        (!self.rings() && self.tries < TRIES).then_some((self.what, self.tries + 1))
+    }
 }
 
 /// What the thread does for one remote track.
@@ -91,6 +106,8 @@ pub(super) struct SpeakerStage {
     plan: SpeakerPlan,
     chime: Vec<i16>,
     seat: Seat,
+    /// Sounds that nobody heard, and how often they were begun.
+    unheard: Vec<(Sound, u8)>,
 }
 
 type Tracks = BTreeMap<u64, Arc<Track>>;
@@ -99,7 +116,7 @@ impl SpeakerStage {
     /// A stage that does nothing yet.
     pub(super) fn new(board: Board, shared: Arc<Shared>) -> Self {
         let plan = plan_sound::speaker(&board, &super::found::Probe::default());
-        Self { board, shared, plan, chime: Vec::new(), seat: Seat::Closed }
+        Self { board, shared, plan, chime: Vec::new(), seat: Seat::Closed, unheard: Vec::new() }
     }
 
     /// The thread's whole life: until the playback ends.
@@ -155,7 +172,11 @@ impl SpeakerStage {
     fn is_needed(&self, tracks: &Tracks) -> bool {
         let sounding = matches!(&self.seat, Seat::Open(open) if !open.sounds.is_empty());
         let desk = &self.shared.speaker;
-        sounding || !tracks.is_empty() || desk.has_sound() || desk.line() != LineSince::Idle
+        sounding
+            || !self.unheard.is_empty()
+            || !tracks.is_empty()
+            || desk.has_sound()
+            || desk.line() != LineSince::Idle
     }
 
     fn ringing(&self) -> Option<Instant> {
@@ -239,8 +260,10 @@ impl SpeakerStage {
             let words = "the machine is too slow for its sound; what waited was left out";
             tracing::warn!("{words}");
             self.shared.trouble(words.to_owned());
-            self.take_down();
-            return self.open(attempt);
+            let sounds = std::mem::take(&mut open.sounds);
+            self.unheard.extend(sounds.into_iter().filter_map(Sounding::unheard));
+            // It is opened again at once, if there is anything for it.
+            return self.take_down();
         }
         if now.saturating_duration_since(open.seen.1) >= PATIENCE {
             let words = format!("the speaker takes nothing for {} s", PATIENCE.as_secs());
@@ -280,6 +303,7 @@ impl SpeakerStage {
         // Who presses next is not to wait out a pause, nor to be told of an old failure, nor to hear nothing because a
         // better card came late.
         self.seat = Seat::Closed;
+        self.unheard.clear();
         self.replan();
     }
 
@@ -357,20 +381,23 @@ impl SpeakerStage {
         let Seat::Open(open) = &mut self.seat else { return };
         let desk = &self.shared.speaker;
         let is_playing = open.line.is_playing();
-        let mut due: Vec<Sound> = match is_playing {
-            true => std::iter::from_fn(|| desk.take_sound()).collect(),
+        let mut due: Vec<(Sound, u8)> = match is_playing {
+            true => std::iter::from_fn(|| desk.take_sound()).map(|sound| (sound, 0)).collect(),
             false => Vec::new(),
         };
+        if is_playing && !open.line.is_mute() {
+            due.append(&mut self.unheard);
+        }
         match (ringing, open.next_ring) {
             (None, _) => {
                 open.next_ring = None;
                 // Over it, the first words would not be understood.
                 let line = &open.line;
                 open.sounds.retain(|sound| {
-                    if sound.rings {
+                    if sound.rings() {
                         line.remove(&sound.strand);
                     }
-                    !sound.rings
+                    !sound.rings()
                 });
             }
             (Some(since), None) => open.next_ring = Some((since + FIRST_RING).max(now)),
@@ -379,12 +406,12 @@ impl SpeakerStage {
                 open.next_ring = Some(now + SOUND_END);
             }
             (Some(_), Some(at)) if at <= now => {
-                due.push(Sound::Tone(Tone::RingBack));
+                due.push((Sound::Tone(Tone::RingBack), 0));
                 open.next_ring = Some(now + RING_PERIOD);
             }
             (Some(_), Some(_)) => {}
         }
-        for sound in due {
+        for (sound, tries) in due {
             let volume = self.board.sounds.volume;
             let samples = match &sound {
                 Sound::Tone(Tone::Chime) => self.chime.clone(),
@@ -404,9 +431,8 @@ impl SpeakerStage {
                 Ok(strand) => {
                     self.shared.speaker.counts.sounds.fetch_add(1, Ordering::Relaxed);
                     let delay = Duration::from_nanos(open.line.delay().nseconds());
-                    let rings = sound == Sound::Tone(Tone::RingBack);
                     let until = now + length + delay + SOUND_END;
-                    open.sounds.push(Sounding { strand, rings, until });
+                    open.sounds.push(Sounding { strand, what: sound, tries, until });
                 }
                 Err(words) => {
                     tracing::warn!(words, ?sound, "a sound is not played");
@@ -420,17 +446,23 @@ impl SpeakerStage {
         let now = Instant::now();
         let Seat::Open(open) = &mut self.seat else { return };
         let line = &open.line;
-        open.sounds.retain_mut(|sound| {
+        let ended = |sound: &mut Sounding| {
             if sound.until > now {
-                return true;
+                return false;
             }
             if !line.has_played(&sound.strand) {
                 sound.until = now + SOUND_END;
-                return true;
+                return false;
             }
             line.remove(&sound.strand);
-            false
-        });
+            true
+        };
+        let ended = open.sounds.extract_if(.., ended);
+        // Mixed too late, it was for nobody.
+        match line.is_mute() {
+            true => self.unheard.extend(ended.filter_map(Sounding::unheard)),
+            false => drop(ended.count()),
+        }
     }
 
     fn until_next(&self, tracks: &Tracks) -> Duration {

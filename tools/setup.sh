@@ -111,6 +111,17 @@ install_lab() {
   install_node_modules tests/browser
 }
 
+# What checks the Yocto layer.
+install_layer_python() {
+  local python=target/yocto-python
+  if ! cmp -s yocto-layer/tests/requirements.txt "$python/requirements.txt" 2>/dev/null; then
+    rm -rf "$python"; mkdir -p target
+    python3 -m venv "$python"
+    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r yocto-layer/tests/requirements.txt
+    cp yocto-layer/tests/requirements.txt "$python/requirements.txt"
+  fi
+}
+
 # Counts instructions for the bench of the same version. Kept out of the user's own folders; it only starts valgrind, so that it need
 # not be optimised.
 install_counter() {
@@ -135,15 +146,7 @@ if [ "$purpose" = dist ] || [ "$purpose" = install ]; then install_packages "${d
 if [ "$purpose" = install ]; then
   install_packages "${install_test_packages[@]}"
   install_node_modules tests/browser
-fi
-if [ "$purpose" = install ] || [ "$purpose" = test ]; then
-  python=target/yocto-python
-  if ! cmp -s yocto-layer/tests/requirements.txt "$python/requirements.txt" 2>/dev/null; then
-    rm -rf "$python"; mkdir -p target
-    python3 -m venv "$python"
-    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r yocto-layer/tests/requirements.txt
-    cp yocto-layer/tests/requirements.txt "$python/requirements.txt"
-  fi
+  install_layer_python
 fi
 
 if [ "$purpose" = test ]; then
@@ -153,6 +156,7 @@ if [ "$purpose" = test ]; then
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || new_services+=("$package")
   done
   install_packages "${test_packages[@]}"
+  install_layer_python
   if [ -d /run/systemd/system ]; then
     for service in "${new_services[@]}"; do as_root systemctl disable --now "$service" >/dev/null 2>&1 || true; done
   fi

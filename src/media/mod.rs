@@ -48,6 +48,7 @@ mod screen;
 mod screen_stage;
 pub mod selftest;
 pub mod slate;
+mod sounding;
 mod speaker;
 mod speaker_line;
 mod speaker_stage;

@@ -23,8 +23,8 @@ const QUEUE: &str = "queue name=ahead max-size-buffers=0 max-size-bytes=0";
 /// How much of sound may wait for the sink, and as much more as a slow machine plays later (`behind.rs`). Full when the sink
 /// stands still, which then stops the mixer.
 const AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(200);
-/// What reaches the sink with less left than this until it is to be heard may find its place in the card played already.
-const TOO_LATE: gst::ClockTime = gst::ClockTime::from_mseconds(20);
+/// What is mixed with less left than this until it is to be heard may come too late for a sink without a buffer.
+const TOO_LATE: gst::ClockTime = gst::ClockTime::from_mseconds(13);
 /// A sink with a buffer fills the card's, which is as long, by itself. So its own is read ahead of the ear by as much, and
 /// so much more.
 const READ_AHEAD: gst::ClockTime = gst::ClockTime::from_mseconds(3);
@@ -44,7 +44,7 @@ pub(super) struct SpeakerLine {
     behind: Arc<Mutex<Behind>>,
     /// The queue before the sink.
     ahead: gst::Element,
-    /// With less left than this until it is to be heard, a piece comes too late for its sink.
+    /// Mixed with less left than this until it is to be heard, a piece comes too late for its sink.
     too_late: gst::ClockTime,
     /// How much later everything is played as the machine is behind; `None` until the sink plays and was asked for its delay.
     extra: Option<gst::ClockTime>,
@@ -94,7 +94,7 @@ impl SpeakerLine {
             extra: None,
         };
         line.join(&mixed, sink.upcast_ref()).map_err(|error| told(&error.to_string()))?;
-        line.watch(&mixed, &end, desk);
+        line.watch(&mixed, desk);
         on_the_system_s_time(&line.pipeline);
         match line.pipeline.set_state(gst::State::Playing) {
             Ok(_) => Ok(line),
@@ -109,8 +109,11 @@ impl SpeakerLine {
     /// Loads what an opening needs, so that the first takes no longer than the others: builds one that opens nothing, and
     /// plays a moment of silence to nobody, as code is loaded and made on its first use only.
     pub(super) fn warm_up(plan: &SpeakerPlan) {
-        if let Err(why) = Self::build(plan).and_then(|_| Self::rehearse()) {
+        if let Err(why) = Self::build(plan) {
             tracing::debug!(why, "the speaker cannot be built yet");
+        }
+        if let Err(why) = Self::rehearse() {
+            tracing::debug!(why, "nothing could be played to nobody");
         }
     }
 
@@ -122,10 +125,15 @@ impl SpeakerLine {
             is_real: false,
             stands_in: false,
         };
-        let line = Self::open(&nobody, &Arc::default(), None)?;
-        let sound = line.add_sound(vec![0; 480]);
-        if let Some(bus) = line.pipeline.bus() {
+        let desk = Arc::default();
+        let line = Self::open(&nobody, &desk, None)?;
+        let bus = line.pipeline.bus();
+        if let Some(bus) = &bus {
+            // It lets no end through.
             bus.unset_sync_handler();
+        }
+        let sound = line.add_sound(vec![0; 480]);
+        if let Some(bus) = bus {
             bus.timed_pop_filtered(REHEARSAL, &[gst::MessageType::Eos, gst::MessageType::Error]);
         }
         line.close();
@@ -163,9 +171,12 @@ impl SpeakerLine {
         }
     }
 
-    fn watch(&self, mixed: &gst::Element, end: &gst::Element, desk: &Arc<SpeakerDesk>) {
+    fn watch(&self, mixed: &gst::Element, desk: &Arc<SpeakerDesk>) {
+        // Not at the sink: one that waits for the clock holds up the next piece, which is then late for no fault of the machine.
         if let Some(pad) = mixed.static_pad("src") {
-            let (desk, mixed_to) = (Arc::downgrade(desk), Arc::clone(&self.mixed_to));
+            let desk = Arc::downgrade(desk);
+            let (mixed_to, behind) = (Arc::clone(&self.mixed_to), Arc::clone(&self.behind));
+            let clock = gst::SystemClock::obtain();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 let Some(desk) = desk.upgrade() else { return gst::PadProbeReturn::Ok };
                 desk.counts.mixed.fetch_add(1, Ordering::Relaxed);
@@ -177,23 +188,11 @@ impl SpeakerLine {
                 let times = info.buffer().and_then(|it| Some((it.pts()?, it.duration()?)));
                 if let Some((begins, length)) = times {
                     mixed_to.store((begins + length).nseconds(), Ordering::Relaxed);
-                }
-                gst::PadProbeReturn::Ok
-            });
-        }
-        // At the very end: what is mixed in time may be late through what lies between.
-        if let Some(pad) = end.static_pad("sink") {
-            let (desk, behind) = (Arc::downgrade(desk), Arc::clone(&self.behind));
-            let clock = gst::SystemClock::obtain();
-            pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-                let begins = info.buffer().and_then(|piece| piece.pts());
-                let (Some(desk), Some(begins)) = (desk.upgrade(), begins) else {
-                    return gst::PadProbeReturn::Ok;
-                };
-                let now = clock.time();
-                let late = now.saturating_sub(begins).nseconds();
-                if lock(&behind).note(late, now.nseconds()) {
-                    desk.bell.ring();
+                    let now = clock.time();
+                    let late = now.saturating_sub(begins).nseconds();
+                    if lock(&behind).note(late, now.nseconds()) {
+                        desk.bell.ring();
+                    }
                 }
                 gst::PadProbeReturn::Ok
             });

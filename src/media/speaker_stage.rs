@@ -14,6 +14,7 @@ use super::plan_playback::{self, Kind};
 use super::plan_sound::{self, SpeakerPlan};
 use super::playback::{Inlet, Shared, Track};
 use super::rate::pause;
+use super::sounding::{Sounding, Wanted};
 use super::speaker::{LineSince, Sound};
 use super::speaker_line::{SpeakerLine, Strand};
 use super::tones::Tone;
@@ -32,8 +33,8 @@ const GOOD_AGE: Duration = Duration::from_secs(10);
 const SEARCH: Duration = Duration::from_secs(3);
 /// So long after its planned end a sound is unplugged, if all of it was heard; a busy machine may be behind.
 const SOUND_END: Duration = Duration::from_millis(100);
-/// A sound that a slow machine played too late to be heard is begun so often again.
-const TRIES: u8 = 3;
+/// How often it is said that a machine is too slow for its sound.
+const SAY_AGAIN: Duration = Duration::from_secs(60);
 /// How often a speaker that is being opened is looked at by who has a sound for it.
 const OPENING: Duration = Duration::from_millis(3);
 /// When the tone of ringing is heard first, so that the chime has died away.
@@ -68,28 +69,6 @@ struct Open {
     next_ring: Option<Instant>,
 }
 
-/// A sound of the door's own that is being played.
-#[derive(Debug)]
-struct Sounding {
-    strand: Strand,
-    what: Sound,
-    /// How often it was begun before, and not heard.
-    tries: u8,
-    until: Instant,
-}
-
-impl Sounding {
-    /// Whether it is the tone of ringing, which ends with the ringing.
-    fn rings(&self) -> bool {
-        self.what == Sound::Tone(Tone::RingBack)
-    }
-
-    /// The sound, if it is to be begun again as nobody heard it.
-    fn unheard(self) -> Option<(Sound, u8)> {
-        (!self.rings() && self.tries < TRIES).then_some((self.what, self.tries + 1))
-    }
-}
-
 /// What the thread does for one remote track.
 #[derive(Debug)]
 enum Voice {
@@ -106,8 +85,10 @@ pub(super) struct SpeakerStage {
     plan: SpeakerPlan,
     chime: Vec<i16>,
     seat: Seat,
-    /// Sounds that nobody heard, and how often they were begun.
-    unheard: Vec<(Sound, u8)>,
+    /// Sounds that nobody heard.
+    unheard: Vec<Wanted>,
+    /// When it was last said that the machine is too slow.
+    said_slow: Option<Instant>,
 }
 
 type Tracks = BTreeMap<u64, Arc<Track>>;
@@ -116,7 +97,15 @@ impl SpeakerStage {
     /// A stage that does nothing yet.
     pub(super) fn new(board: Board, shared: Arc<Shared>) -> Self {
         let plan = plan_sound::speaker(&board, &super::found::Probe::default());
-        Self { board, shared, plan, chime: Vec::new(), seat: Seat::Closed, unheard: Vec::new() }
+        Self {
+            board,
+            shared,
+            plan,
+            chime: Vec::new(),
+            seat: Seat::Closed,
+            unheard: Vec::new(),
+            said_slow: None,
+        }
     }
 
     /// The thread's whole life: until the playback ends.
@@ -190,6 +179,7 @@ impl SpeakerStage {
     fn tend(&mut self, tracks: &Tracks) {
         self.look();
         self.end_sounds();
+        self.forget_unheard();
         match (&self.seat, self.is_needed(tracks)) {
             (Seat::Closed, true) => {
                 // A card that was missing may be there by now.
@@ -258,7 +248,10 @@ impl SpeakerStage {
         }
         if open.line.is_lost() {
             let words = "the machine is too slow for its sound; what waited was left out";
-            tracing::warn!("{words}");
+            if self.said_slow.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
+                self.said_slow = Some(now);
+                tracing::warn!("{words}");
+            }
             self.shared.trouble(words.to_owned());
             let sounds = std::mem::take(&mut open.sounds);
             self.unheard.extend(sounds.into_iter().filter_map(Sounding::unheard));
@@ -381,12 +374,16 @@ impl SpeakerStage {
         let Seat::Open(open) = &mut self.seat else { return };
         let desk = &self.shared.speaker;
         let is_playing = open.line.is_playing();
-        let mut due: Vec<(Sound, u8)> = match is_playing {
-            true => std::iter::from_fn(|| desk.take_sound()).map(|sound| (sound, 0)).collect(),
+        let mut due: Vec<Wanted> = match is_playing {
+            true => std::iter::from_fn(|| desk.take_sound()).map(Wanted::new).collect(),
             false => Vec::new(),
         };
         if is_playing && !open.line.is_mute() {
-            due.append(&mut self.unheard);
+            for wanted in self.unheard.drain(..) {
+                if due.iter().all(|one| one.sound != wanted.sound) {
+                    due.push(wanted);
+                }
+            }
         }
         match (ringing, open.next_ring) {
             (None, _) => {
@@ -406,14 +403,15 @@ impl SpeakerStage {
                 open.next_ring = Some(now + SOUND_END);
             }
             (Some(_), Some(at)) if at <= now => {
-                due.push((Sound::Tone(Tone::RingBack), 0));
+                due.push(Wanted::new(Sound::Tone(Tone::RingBack)));
                 open.next_ring = Some(now + RING_PERIOD);
             }
             (Some(_), Some(_)) => {}
         }
-        for (sound, tries) in due {
+        for what in due {
+            let sound = &what.sound;
             let volume = self.board.sounds.volume;
-            let samples = match &sound {
+            let samples = match sound {
                 Sound::Tone(Tone::Chime) => self.chime.clone(),
                 Sound::Tone(tone @ (Tone::RingBack | Tone::Sorry)) => {
                     super::tones::samples(*tone, volume)
@@ -432,7 +430,7 @@ impl SpeakerStage {
                     self.shared.speaker.counts.sounds.fetch_add(1, Ordering::Relaxed);
                     let delay = Duration::from_nanos(open.line.delay().nseconds());
                     let until = now + length + delay + SOUND_END;
-                    open.sounds.push(Sounding { strand, what: sound, tries, until });
+                    open.sounds.push(Sounding { strand, what, until });
                 }
                 Err(words) => {
                     tracing::warn!(words, ?sound, "a sound is not played");
@@ -440,6 +438,12 @@ impl SpeakerStage {
                 }
             }
         }
+    }
+
+    /// What is too old says nothing any more, and in a talk it would not let the first words be understood.
+    fn forget_unheard(&mut self) {
+        let talks = self.shared.speaker.line() == LineSince::Open;
+        self.unheard.retain(|wanted| !talks && !wanted.is_too_old());
     }
 
     fn end_sounds(&mut self) {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-use super::estimate::Estimator;
+use super::estimate::{Estimator, Fate};
 use super::pace::{Pace, Road};
 use crate::intercom::{Input, LinkEvent, LinkId, VideoMode};
 use crate::media::Share;
@@ -29,6 +29,9 @@ const USABLE: f64 = 0.93;
 const TELL: Duration = Duration::from_millis(200);
 /// A path that reported nothing for so long has no say.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// A path on which nothing was lost for so long is taken for one that loses nothing.
+const WHOLE: Duration = Duration::from_secs(5);
 
 /// Without any packet of the peer for so long, the path was dead. Sound comes each 20 ms, and pictures of a
 /// muted peer as often as a browser likes.
@@ -56,6 +59,22 @@ struct State {
     arrived: Option<Duration>,
     reports: Reports,
     mode: VideoMode,
+    /// Since when all packets are known to arrive on this path.
+    whole: Option<Duration>,
+}
+
+impl State {
+    /// A report has come, before the estimate takes it.
+    fn note_losses(&mut self, now: Duration, fates: &[Fate]) {
+        if fates.is_empty() {
+            return;
+        }
+        let heard = self.estimator.heard();
+        // Of what was sent while nothing was reported, not all need to be reported on.
+        let silent = heard.is_none_or(|at| now.saturating_sub(at) >= FRESH);
+        let lost = fates.iter().any(|fate| fate.arrived.is_none());
+        self.whole = self.whole.filter(|_| !silent && !lost).or(Some(now));
+    }
 }
 
 /// Which packets the peer's reports speak of. A report that is lost tells nothing of its packets, which is
@@ -102,6 +121,7 @@ impl Gauge {
             arrived: None,
             reports: Reports::default(),
             mode: VideoMode::Full,
+            whole: None,
         };
         Self { origin: Instant::now(), next: Arc::default(), state: Mutex::new(state) }
     }
@@ -144,7 +164,8 @@ impl Gauge {
         let now = self.now();
         let state = self.lock();
         let fresh = state.estimator.heard().is_some_and(|at| now.saturating_sub(at) < FRESH);
-        !(fresh && state.estimator.loses_nothing(now))
+        let whole = state.whole.is_some_and(|since| now.saturating_sub(since) >= WHOLE);
+        !(fresh && whole)
     }
 
     /// What is known of the path for the next picture.
@@ -177,6 +198,7 @@ impl Gauge {
             state.estimator.hole_is_over(sent);
             // What is known of the numbers may be from before they came round.
             state.reports = Reports::default();
+            state.whole = None;
         }
         over && state.mode == VideoMode::Full
     }
@@ -184,7 +206,9 @@ impl Gauge {
     /// Packets take another way from now on.
     pub fn path_changed(&self) {
         let now = self.now();
-        self.lock().estimator.path_changed(now);
+        let mut state = self.lock();
+        state.whole = None;
+        state.estimator.path_changed(now);
     }
 
     /// The link is to carry so much from now on.
@@ -248,7 +272,6 @@ mod tests {
     use super::*;
     use crate::intercom::{PeerKey, UplinkId};
     use crate::media::Capture;
-    use crate::rtc::estimate::Fate;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -285,6 +308,42 @@ mod tests {
         assert!(gauge.peer_heard());
         assert!(!gauge.road().congested);
         assert!(!gauge.peer_heard(), "only once");
+    }
+
+    #[test]
+    fn the_voice_goes_without_correction_where_nothing_was_lost_for_five_seconds_on_this_path() {
+        let young = Gauge::new(1_000_000);
+        // Its own clock is younger than what is told of it here.
+        let gauge = Gauge { origin: Instant::now() - Duration::from_secs(100), ..young };
+        let report = |at: u32, arrived: bool| {
+            let (now, sent) = (at * 100 * MS, (at * 100).saturating_sub(50) * MS);
+            let fate = Fate { sent, arrived: arrived.then_some(now), size: 100 };
+            let mut state = gauge.lock();
+            state.note_losses(now, &[fate]);
+            state.estimator.take(now, &[fate]);
+        };
+        let whole = |at: u32| {
+            let since = gauge.lock().whole;
+            since.is_some_and(|since| (at * 100 * MS).saturating_sub(since) >= WHOLE)
+        };
+        assert!(gauge.wants_correction(), "nothing is known");
+        (1..=50).for_each(|at| report(at, true));
+        assert!(!whole(50), "not for long enough");
+        (51..=60).for_each(|at| report(at, true));
+        assert!(whole(60));
+        report(61, false);
+        assert!(!whole(61), "one is enough");
+        (62..=120).for_each(|at| report(at, true));
+        assert!(whole(120));
+        // Nothing came for three seconds, in a hole most likely.
+        report(150, true);
+        assert!(!whole(150));
+        (151..=205).for_each(|at| report(at, true));
+        assert!(whole(205));
+        gauge.path_changed();
+        assert!(!whole(205), "another path");
+        (206..=1_050).for_each(|at| report(at, true));
+        assert!(!gauge.wants_correction(), "and it hears of this by its own clock");
     }
 
     #[tokio::test]

@@ -65,14 +65,15 @@ const BASE_AGE: Duration = Duration::from_secs(15);
 /// A queue that stays for so long although less is sent is not ours: the path itself is longer now.
 const STANDING: Duration = Duration::from_millis(2500);
 
-/// Enough to try a keyframe beside the voice, in bit/s: a link that sends nothing else would never find room again.
+/// Enough to try a keyframe beside the voice, in bit/s: else a link that sends nothing else would never find
+/// out that there is room again.
 const TRY: f64 = 120_000.0;
 /// Reports come several times as often.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// From this loss on the voice needs more than its own correction, and below this no more of it.
 const VOICE_LOSS: (f64, f64) = (0.03, 0.01);
-/// A path counts as lossy for so long, and as one that loses nothing after so long.
+/// A path counts as lossy for so long.
 const LOSSY: Duration = Duration::from_secs(5);
 /// On a path narrower than this, in bit/s, loss comes from sending too much already.
 const ROOM_FOR_COPIES: f64 = 400_000.0;
@@ -126,8 +127,6 @@ pub struct Estimator {
     natural_loss: f64,
     /// When the path was last lossy.
     lossy: Option<Duration>,
-    /// When it was first heard of, or last lost a packet.
-    whole: Option<Duration>,
     trial: Option<Trial>,
     reduced: Option<Duration>,
     updated: Duration,
@@ -137,7 +136,8 @@ pub struct Estimator {
     /// When the last hole was over. What was sent before says nothing: it may have been lost in it, or have waited
     /// for its end, and is reported on piece by piece.
     whole_since: Duration,
-    /// When the first and the last of the packets were sent that are lost with none between that arrived, and how many.
+    /// When the first and the last of the packets were sent that are lost without one between them that arrived, and
+    /// how many they are.
     gone: Option<(Duration, Duration, u32)>,
     round_trip: Duration,
     /// The rate grows no further than what arrived allows: little is sent on purpose.
@@ -158,7 +158,6 @@ impl Estimator {
             outcomes: VecDeque::new(),
             natural_loss: 0.0,
             lossy: None,
-            whole: None,
             trial: None,
             reduced: None,
             updated: Duration::ZERO,
@@ -190,11 +189,6 @@ impl Estimator {
     /// Whether the voice is to be sent twice: packets are lost, and not for want of room.
     pub fn wants_copies(&self, now: Duration) -> bool {
         self.rate > ROOM_FOR_COPIES && self.lossy.is_some_and(|at| now.saturating_sub(at) < LOSSY)
-    }
-
-    /// Whether packets are known to arrive, all of them and for a while, so that the voice needs no correction of its own.
-    pub fn loses_nothing(&self, now: Duration) -> bool {
-        self.whole.is_some_and(|since| now.saturating_sub(since) >= LOSSY)
     }
 
     /// When the last report came.
@@ -297,15 +291,13 @@ impl Estimator {
         let counted = |fate: &&Fate| self.reduced.is_none_or(|at| fate.sent >= at);
         let counted: Vec<&Fate> = fates.iter().filter(counted).collect();
         let there = || counted.iter().filter(|fate| fate.arrived.is_some());
-        let lost = (counted.len() - there().count()) as u32;
         self.outcomes.push_back(Outcome {
             at: now,
-            lost,
+            lost: (counted.len() - there().count()) as u32,
             total: counted.len() as u32,
             sent_bytes: counted.iter().map(|fate| fate.size).sum(),
             arrived_bytes: there().map(|fate| fate.size).sum(),
         });
-        self.whole = self.whole.filter(|_| lost == 0).or(Some(now));
         let old = |outcome: &Outcome| now.saturating_sub(outcome.at) > LOSS_WINDOW;
         while self.outcomes.front().is_some_and(old) {
             self.outcomes.pop_front();
@@ -472,7 +464,8 @@ fn travel(fates: &[Fate]) -> Option<(Duration, f64)> {
     Some((newest, lowest))
 }
 
-/// The shortest travelling time of the last 15 to 30 s, that of an empty path: paths and clocks drift.
+/// The shortest travelling time of the last 15 to 30 s: that of an empty path. It is forgotten at last, as
+/// paths and clocks drift.
 #[derive(Debug, Default)]
 struct Base {
     present: Option<f64>,
@@ -786,24 +779,6 @@ mod tests {
             talk.run(7.0);
             assert!(!talk.estimator.wants_copies(talk.now));
         }
-    }
-
-    #[test]
-    fn a_path_that_loses_nothing_is_known_five_seconds_after_its_last_loss() {
-        let mut talk = Talk::over(Path::new(20_000_000.0));
-        assert!(!talk.estimator.loses_nothing(talk.now), "nothing is known of it");
-        talk.run(4.0);
-        assert!(!talk.estimator.loses_nothing(talk.now), "not for long");
-        talk.run(2.0);
-        assert!(talk.estimator.loses_nothing(talk.now));
-        talk.path.loss_every = 400;
-        talk.run(4.0);
-        assert!(!talk.estimator.loses_nothing(talk.now), "one is enough");
-        talk.path.loss_every = 0;
-        talk.run(4.0);
-        assert!(!talk.estimator.loses_nothing(talk.now));
-        talk.run(2.0);
-        assert!(talk.estimator.loses_nothing(talk.now));
     }
 
     #[test]

@@ -178,6 +178,27 @@ static DETAILS: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
     )
 });
 
+/// Lets go what is mixed in the pipeline of this element so many milliseconds after its time, and no earlier.
+fn hold_back(element: &gst::Element, late: u64) {
+    let mut top: gst::Object = element.clone().upcast();
+    while let Some(parent) = top.parent() {
+        top = parent;
+    }
+    let mixer = top.downcast::<gst::Bin>().ok().and_then(|top| top.by_name("mixer"));
+    let pad = mixer.and_then(|mixer| mixer.static_pad("src")).expect("a mixer");
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let due = info
+            .buffer()
+            .and_then(|piece| piece.pts())
+            .map(|pts| pts.nseconds() + late * 1_000_000);
+        let early = due.map_or(0.0, |due| due as f64 - system_ns());
+        if early > 0.0 {
+            std::thread::sleep(std::time::Duration::from_nanos(early as u64));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
 mod sink {
     use super::*;
     use gstreamer_audio::subclass::prelude::*;
@@ -198,6 +219,9 @@ mod sink {
         /// The air it plays into, if any.
         #[property(get, set)]
         air: Mutex<String>,
+        /// How late the mixer before it is let do its work, in milliseconds: a machine that is behind.
+        #[property(get, set)]
+        late: Mutex<u64>,
         ears: Mutex<(Ear, Ear)>,
         crystal: Mutex<Option<Crystal>>,
         /// As ALSA does: as much as the element in front of it has room for, in samples.
@@ -264,6 +288,9 @@ mod sink {
                 f64::from(spec.segsize() * spec.segtotal() / 2);
             std::thread::sleep(std::time::Duration::from_millis(self.obj().slow()));
             let name = self.obj().called();
+            if self.obj().late() > 0 {
+                hold_back(self.obj().upcast_ref(), self.obj().late());
+            }
             note(&name, |seen| seen.prepared += 1);
             if seen(&name).prepared as u64 <= self.obj().fails() {
                 return Err(gst::loggable_error!(gst::CAT_RUST, "a card that cannot be opened"));

@@ -160,14 +160,8 @@ struct Chimed {
 
 /// So many chimes, one after the other, through a card of these settings.
 async fn chimed(name: &str, settings: &str, times: usize) -> Vec<Chimed> {
-    chimed_behind("", name, settings, times).await
-}
-
-/// The same behind an element.
-async fn chimed_behind(element: &str, name: &str, settings: &str, times: usize) -> Vec<Chimed> {
     let mut board = board();
     let text = planned(&plan_sound::speaker(&board, &probe()).text, "sink", 1.0);
-    let text = text.replace("driftingsink", &format!("{element} driftingsink"));
     board.speaker.source = Source::Pipeline(format!("{text} called={name} {settings}"));
     let playback = Playback::new(&board);
     // The daemon has been up for longer when somebody presses.
@@ -254,11 +248,9 @@ async fn on_a_machine_that_is_a_little_behind_all_the_time_a_chime_is_heard_but_
 {
     cards::register();
     let whole = whole_chime();
-    // From some 30 ms on a piece finds its place in the card played, and none may come so late that it is plainly behind.
-    for late in [28, 32, 36, 40] {
-        // It lets pass by the time of what comes before it, 20 ms, and this.
-        let behind = format!("identity sync=true ts-offset={} !", (late - 20) * 1_000_000);
-        let chimes = chimed_behind(&behind, &format!("late-{late}"), "", 1).await;
+    // From some 26 ms on a piece finds its place in the card played, and none may come so late that it is plainly behind.
+    for late in [20, 28, 32, 36, 40] {
+        let chimes = chimed(&format!("late-{late}"), &format!("late={late}"), 1).await;
         println!("{late} ms behind: {:.0} of {whole:.0} ms", chimes[0].loud);
         assert!(chimes[0].loud > 0.6 * whole, "{late}: {}", chimes[0].loud);
     }

@@ -63,6 +63,7 @@ impl BandwidthEstimator for Feedback {
                 size: report.size,
             })
             .collect();
+        state.note_losses(now, &fates);
         state.estimator.take(now, &fates);
     }
 

@@ -86,16 +86,20 @@ install_node_modules() {
   done
 }
 
-# The official Python SDK, and what else tests ask of Python, in a folder of its own.
-install_test_python() {
-  local python=target/test-python
-  if ! cmp -s tests/browser/requirements.txt "$python/requirements.txt" 2>/dev/null; then
+# install_python FOLDER REQUIREMENTS: what tests ask of Python, in a folder of its own.
+install_python() {
+  local python=$1 wanted=$2
+  if ! cmp -s "$wanted" "$python/requirements.txt" 2>/dev/null; then
     rm -rf "$python"; mkdir -p target
     python3 -m venv "$python"
-    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r tests/browser/requirements.txt
-    cp tests/browser/requirements.txt "$python/requirements.txt"
+    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r "$wanted"
+    cp "$wanted" "$python/requirements.txt"
   fi
 }
+# The official Python SDK, among others.
+install_test_python() { install_python target/test-python tests/browser/requirements.txt; }
+# What checks the Yocto layer.
+install_layer_python() { install_python target/yocto-python yocto-layer/tests/requirements.txt; }
 
 install_lab() {
   # A newer qemu-utils, as from backports, breaks the qemu-system that this Debian offers, or is taken away by it.
@@ -109,17 +113,6 @@ install_lab() {
   fi
   install_packages "${lab_packages[@]}"
   install_node_modules tests/browser
-}
-
-# What checks the Yocto layer.
-install_layer_python() {
-  local python=target/yocto-python
-  if ! cmp -s yocto-layer/tests/requirements.txt "$python/requirements.txt" 2>/dev/null; then
-    rm -rf "$python"; mkdir -p target
-    python3 -m venv "$python"
-    with_patience "$python/bin/pip" install -q --disable-pip-version-check -r yocto-layer/tests/requirements.txt
-    cp yocto-layer/tests/requirements.txt "$python/requirements.txt"
-  fi
 }
 
 # Counts instructions for the bench of the same version. Kept out of the user's own folders; it only starts valgrind, so that it need
@@ -156,7 +149,6 @@ if [ "$purpose" = test ]; then
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || new_services+=("$package")
   done
   install_packages "${test_packages[@]}"
-  install_layer_python
   if [ -d /run/systemd/system ]; then
     for service in "${new_services[@]}"; do as_root systemctl disable --now "$service" >/dev/null 2>&1 || true; done
   fi
@@ -165,6 +157,7 @@ if [ "$purpose" = test ]; then
   cargo fmt --version >/dev/null 2>&1 || install_packages rustfmt-web
   install_node_modules tests/browser tests/net tests/soak
   install_test_python
+  install_layer_python
   # One call of the hardware lab is among them.
   if [ "$(uname -m)" = x86_64 ]; then install_lab; install_counter; fi
 fi

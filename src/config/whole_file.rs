@@ -127,7 +127,8 @@ mod tests {
     fn trace(path: &Path, killed_at: Option<(&str, usize)>) -> Vec<String> {
         let exe = std::env::current_exe().expect("a test is a program");
         let logs = tempfile::tempdir().expect("a folder");
-        let mut strace = std::process::Command::new("strace");
+        let mut strace = std::process::Command::new("timeout");
+        strace.args(["--kill-after=5", "60", "strace"]);
         // A log for each thread, as each thread counts its own calls.
         strace.arg("-ff").arg("-o").arg(logs.path().join("log"));
         strace.args(["-y", "-s", "16", "-e", &format!("trace={STEPS}")]);
@@ -137,7 +138,8 @@ mod tests {
         strace.arg(exe).args(["--exact", "config::whole_file::tests::writes_once", "--ignored"]);
         strace.env(TO_BE_KILLED, path);
         strace.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        strace.status().expect("the package strace is there: tools/setup.sh test");
+        let ended = strace.status().expect("every Debian has it");
+        assert_ne!(ended.code(), Some(127), "the package strace is missing: tools/setup.sh test");
         let folder = path.parent().and_then(Path::to_str).expect("a name");
         let log =
             |file: io::Result<fs::DirEntry>| fs::read_to_string(file.expect("a log").path()).ok();

@@ -87,29 +87,29 @@ impl Bandwidth {
 
     /// The share of such a link.
     pub fn join_as(&self, party: Party) -> Share {
-        let mut state = lock(&self.0.state);
-        let link = state.next;
-        state.next += 1;
-        state.allocator.join(link, party);
         let (sender, mode) = watch::channel(VideoMode::Full);
-        state.links.push(Link { number: link, mode: sender, corrects: true });
-        drop(state);
-        // The voice may have gone without correction for the others.
-        self.0.bell.ring();
+        let link = self.change(|state| {
+            let number = state.next;
+            state.next += 1;
+            state.allocator.join(number, party);
+            state.links.push(Link { number, mode: sender, corrects: true });
+            number
+        });
         Share { link, mode, bandwidth: self.clone() }
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.0.state);
         let heard = |state: &State| (state.allocator.bitrate(), state.corrects());
         let before = heard(&state);
-        change(&mut state);
+        let changed = change(&mut state);
         state.publish();
         let after = heard(&state);
         drop(state);
         if before != after {
             self.0.bell.ring();
         }
+        changed
     }
 }
 
@@ -170,7 +170,7 @@ mod tests {
         let bandwidth = Bandwidth::new(1_000_000, Arc::clone(&bell));
         let good = bandwidth.join();
         assert!(bandwidth.corrects(), "nothing is known of its path");
-        let rang = || std::mem::take(&mut *lock(&bell.rung));
+        let rang = || bell.has_rung();
         rang();
         good.correct(false);
         assert!(!bandwidth.corrects());

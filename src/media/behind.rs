@@ -43,9 +43,18 @@ pub(super) struct Behind {
     holes: VecDeque<Hole>,
     /// More was waited for the sake of holes, which come and go.
     is_rough: bool,
-    /// Since when all comes later than can be waited for.
-    lost: Option<u64>,
-    is_lost: bool,
+    reach: Reach,
+}
+
+/// Whether anything is heard.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Reach {
+    #[default]
+    Heard,
+    /// All comes later than can be waited for, since then.
+    Mute(u64),
+    /// It did for so long that it is not caught up with.
+    Lost,
 }
 
 /// Something that came too late.
@@ -82,12 +91,12 @@ impl Behind {
 
     /// Nothing is heard now, as all comes later than can be waited for.
     pub(super) fn is_mute(&self) -> bool {
-        self.lost.is_some()
+        self.reach != Reach::Heard
     }
 
     /// Nothing will be heard any more of what waits.
     pub(super) fn is_lost(&self) -> bool {
-        self.is_lost
+        self.reach == Reach::Lost
     }
 
     /// A piece was mixed `now` that is `late` after its time. Says whether [`Self::extra`] or [`Self::is_lost`] changed.
@@ -101,9 +110,13 @@ impl Behind {
         }
         self.window = None;
         let Some(allowed) = self.allowed else { return false };
-        let before = (self.extra, self.is_lost);
-        self.lost = (window.least > allowed + MOST).then(|| self.lost.unwrap_or(now));
-        self.is_lost = self.lost.is_some_and(|since| now.saturating_sub(since) >= LOST);
+        let before = (self.extra, self.is_lost());
+        self.reach = match self.reach {
+            _ if window.least <= allowed + MOST => Reach::Heard,
+            Reach::Heard => Reach::Mute(now),
+            Reach::Mute(since) if now.saturating_sub(since) >= LOST => Reach::Lost,
+            Reach::Mute(_) | Reach::Lost => self.reach,
+        };
         if window.most > allowed + self.extra {
             match self.holes.back_mut() {
                 Some(last) if now.saturating_sub(last.to) < ONE_HOLE => {
@@ -137,7 +150,7 @@ impl Behind {
                 self.extra = needed(most + SPARE, allowed);
             }
         }
-        (self.extra, self.is_lost) != before
+        (self.extra, self.is_lost()) != before
     }
 }
 

@@ -10,7 +10,7 @@ use gstreamer::{self as gst, prelude::*};
 /// A bell one thread waits for and anybody rings.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
-    pub(super) rung: Mutex<bool>,
+    rung: Mutex<bool>,
     changed: Condvar,
 }
 
@@ -19,6 +19,12 @@ impl Bell {
     pub(super) fn ring(&self) {
         *lock(&self.rung) = true;
         self.changed.notify_one();
+    }
+
+    /// Whether it was rung since the last time somebody asked or waited.
+    #[cfg(test)]
+    pub(super) fn has_rung(&self) -> bool {
+        std::mem::take(&mut *lock(&self.rung))
     }
 
     /// Waits for a ring, at most so long. A ring since the last wait ends it at once.

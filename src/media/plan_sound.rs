@@ -132,7 +132,7 @@ pub fn voice(board: &Board, probe: &Probe, source: &MicrophonePlan) -> VoicePlan
         (settings.high_pass, RUMBLE),
     ];
     // Opus takes rumble out of a voice by itself, whether it is asked to or not, and for less than a processor costs.
-    if parts[..3].iter().all(|(on, _)| !on) {
+    if !(echo || settings.noise_suppression || settings.gain_control) {
         return VoicePlan {
             text: None,
             words: if settings.high_pass { RUMBLE.to_owned() } else { String::new() },

@@ -461,12 +461,10 @@ impl SpeakerStage {
             line.remove(&sound.strand);
             true
         };
-        let ended = open.sounds.extract_if(.., ended);
-        // Mixed too late, it was for nobody.
-        match line.is_mute() {
-            true => self.unheard.extend(ended.filter_map(Sounding::unheard)),
-            false => drop(ended.count()),
-        }
+        // What is mixed too late was for nobody.
+        let for_nobody = line.is_mute();
+        let ended = open.sounds.extract_if(.., ended).filter(|_| for_nobody);
+        self.unheard.extend(ended.filter_map(Sounding::unheard));
     }
 
     fn until_next(&self, tracks: &Tracks) -> Duration {

@@ -4,7 +4,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 export RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 passed=0; failed=0; skipped=0
-out=$(mktemp); trap 'rm -f "$out"' EXIT
+work=$(mktemp -d); out=$work/out
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 
 add() { passed=$((passed + $1)); failed=$((failed + $2)); skipped=$((skipped + ${3:-0})); }
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
@@ -13,6 +14,22 @@ step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
 check() {
   step "$1"; shift
   if "$@"; then add 1 0; else add 0 1; printf 'FAILED: %s\n' "$*"; fi
+}
+
+# As `check`, at the same time as what comes next and out of its way; `settle` waits for all of them and tells.
+aside() {
+  local name=$1; shift
+  asides+=("$name")
+  nice -n 19 "$@" >"$work/aside-${#asides[@]}" 2>&1 &
+  aside_jobs+=($!)
+}
+asides=(); aside_jobs=()
+settle() {
+  local i
+  for i in "${!asides[@]}"; do
+    step "${asides[$i]}"
+    if wait "${aside_jobs[$i]}"; then add 1 0; else add 0 1; cat "$work/aside-$((i + 1))"; printf 'FAILED: %s\n' "${asides[$i]}"; fi
+  done
 }
 
 rust() {
@@ -74,21 +91,29 @@ if [ "${1:-}" = page ]; then
   exit
 fi
 
-rust "the heart, and the rules of the house" --test heart --test tidy
+heart=(--test heart --test tidy)
+rooms=(--test io --test docs --test config --test board --test devices --test sound --test clocks --test media_release
+  --test rtp_in --test encoder_fails --test hooks --test hostile --test watched)
+# All at once, which keeps both cores of a small machine at work; what fails here is told by the steps below.
+step "building"
+cargo test --locked --quiet --no-run --lib --bins "${heart[@]}" "${rooms[@]}" 2>/dev/null
+rust "the heart, and the rules of the house" "${heart[@]}"
 rust "each room by itself" --lib --bins
-rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, hostile callers, the watched door, documents" --test io --test docs --test config --test board --test devices --test sound --test clocks --test media_release --test rtp_in --test encoder_fails --test hooks --test hostile --test watched
+rust "rooms together: uplink against a scripted server, configurations, boards, media, hooks, hostile callers, the watched door, documents" "${rooms[@]}"
 # The ceilings are of this architecture.
 if [ "$(uname -m)" = x86_64 ]; then check "no hot path takes more instructions than it may" tools/bench.sh plain-counts; fi
 check "formatting" cargo fmt --all --check
-check "lints" cargo clippy --locked --quiet --all-targets -- -D warnings
-check "without the Raspberry Pi back-end" cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings
 checks "the Yocto layer, as far as nothing has to be fetched" yocto-layer/tests/run.sh quick
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
+# Browsers mostly wait, and no test from here on builds anything. One after the other, as cargo would have it anyway.
+aside "lints, also without the Raspberry Pi back-end" bash -c 'cargo clippy --locked --quiet --all-targets -- -D warnings &&
+  cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings'
 # The daemon that was built for the tests above, which need it, too.
 export INTERCOMD_BIN=${INTERCOMD_BIN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd}
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs panic.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
+settle
 
 browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs
 network "calls across bad networks" tools/test-net.sh short

@@ -3,6 +3,7 @@
 //! Pure: looks at nothing itself and builds nothing; `playback.rs` does the building.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::found::{Probe, missing_element};
 use super::jitter::JITTER;
@@ -60,6 +61,9 @@ pub(super) const TO_SCREEN: &str = "to-screen";
 
 /// How long the jitter buffer holds sound back, in ms: three packets. All of it is heard as delay.
 const SOUND_JITTER_MS: u32 = 60;
+/// How much of a voice may wait for the mixer: the jitter buffer's and the sound card's delay, and as much as a slow machine is let
+/// be behind (`behind.rs`). Less would leave out what is on time; more is no delay, as the mixer takes each piece at its time.
+const VOICE_ROOM: Duration = Duration::from_millis(1500);
 /// How long the jitter buffer waits for a missing packet of a picture, in ms: time for one retransmission.
 /// Packets in order pass at once, and as the sinks show pictures as they come, this is no delay. It is also what
 /// fits in while the branch is being built; were it less, the first keyframe would be dropped.
@@ -190,9 +194,10 @@ pub fn playback(
             // Only told of a loss can the decoder fill it in.
             format!("latency={SOUND_JITTER_MS} do-lost=true"),
             "",
-            // Room for the jitter buffer's and the sound card's delay; less would drop what is on time.
-            "queue leaky=downstream max-size-buffers=0 max-size-bytes=0 max-size-time=250000000"
-                .to_owned(),
+            format!(
+                "queue leaky=downstream max-size-buffers=0 max-size-bytes=0 max-size-time={}",
+                VOICE_ROOM.as_nanos()
+            ),
         ),
     };
     let text = format!(

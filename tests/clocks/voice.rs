@@ -45,11 +45,11 @@ fn sent(wave: &str) -> Vec<Vec<u8>> {
 
 /// Plays a voice of [`SECONDS`]; the packets of `held` wait for the last of them. Says how long after it came, or should have,
 /// each tone was heard, in milliseconds.
-async fn heard(name: &str, held: Range<usize>) -> Vec<f64> {
+async fn heard(name: &str, settings: &str, held: Range<usize>) -> Vec<f64> {
     cards::register();
     let mut board = board();
     let text = planned(&plan_sound::speaker(&board, &probe()).text, "sink", 1.0);
-    board.speaker.source = Source::Pipeline(format!("{text} called={name}"));
+    board.speaker.source = Source::Pipeline(format!("{text} called={name} {settings}"));
     let (tone, silence) = (sent("sine"), sent("silence"));
     let playback = Playback::new(&board);
     let encoding = "OPUS".to_owned();
@@ -81,7 +81,7 @@ async fn heard(name: &str, held: Range<usize>) -> Vec<f64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_voice_is_heard_as_soon_at_first_as_later() {
-    let delays = heard("voice", 0..0).await;
+    let delays = heard("voice", "", 0..0).await;
     println!("a voice is heard after {delays:.0?} ms");
     assert_eq!(delays.len(), SECONDS - 1);
     assert!(spread(&delays) < SPREAD_MS, "{delays:?}");
@@ -92,9 +92,21 @@ async fn a_voice_that_the_network_held_back_is_heard_in_time_again_at_once() {
     // In a silence; the tone that follows comes 100 ms after the network moves again.
     let held = [("voice-held-200", 110..120), ("voice-held-400", 100..120)];
     for (name, held) in held {
-        let delays = heard(name, held).await;
+        let delays = heard(name, "", held).await;
         println!("{name}: {delays:.0?} ms");
         assert_eq!(delays.len(), SECONDS - 1);
         assert!(spread(&delays) < SPREAD_MS, "{name}: {delays:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_voice_is_heard_late_on_a_machine_that_is_behind_all_the_time() {
+    for late in [300, 600] {
+        let name = format!("voice-late-{late}");
+        let delays = heard(&name, &format!("late={late}"), 0..0).await;
+        println!("{late} ms behind: {delays:.0?} ms");
+        // The first ones tell how far behind the machine is.
+        assert!(delays.len() >= SECONDS - 2, "{late}: {delays:?}");
+        assert!(spread(&delays[2..]) < SPREAD_MS, "{late}: {delays:?}");
     }
 }

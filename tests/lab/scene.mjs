@@ -130,7 +130,7 @@ export class Scene {
       status: await ask("intercomd ctl status --json"),
       journal: await ask("journalctl -b -o short-monotonic --no-pager | tail -n 400"),
       descriptors: await ask("ls -l /proc/$(pidof intercomd)/fd"),
-      processes: await ask("top -b -n 1 -o TIME+ | head -n 30"),
+      processes: await ask("top -H -b -n 1 -o TIME+ | head -n 40"),
       console: this.guest.console,
     };
     writeFileSync(file, Object.entries(parts).map(([part, text]) => `==== ${part}\n${text}\n`).join(""));

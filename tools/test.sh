@@ -5,8 +5,7 @@ cd "$(dirname "$0")/.."
 export RUST_BACKTRACE=${RUST_BACKTRACE:-0}
 passed=0; failed=0; skipped=0
 work=$(mktemp -d); out=$work/out
-asides=(); aside_jobs=()
-trap 'for job in "${aside_jobs[@]}"; do kill -- "-$job" 2>/dev/null; done; rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$work"' EXIT
 
 add() { passed=$((passed + $1)); failed=$((failed + $2)); skipped=$((skipped + ${3:-0})); }
 step() { printf '\n== %s (%ss)\n' "$1" "$SECONDS"; }
@@ -21,10 +20,10 @@ check() {
 aside() {
   local name=$1; shift
   asides+=("$name")
-  # A group of its own, so that nothing of it outlives a test run that is broken off.
-  setsid nice -n 19 "$@" >"$work/aside-${#asides[@]}" 2>&1 &
+  nice -n 19 "$@" >"$work/aside-${#asides[@]}" 2>&1 &
   aside_jobs+=($!)
 }
+asides=(); aside_jobs=()
 settle() {
   local i
   for i in "${!asides[@]}"; do

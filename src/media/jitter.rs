@@ -19,6 +19,7 @@ use gstreamer_app as gst_app;
 
 use super::bell::lock;
 use super::hold::Hold;
+use super::plan_playback::SOUND_JITTER_MS;
 
 /// What a plan calls its jitter buffer.
 pub(super) const JITTER: &str = "jitter";
@@ -141,11 +142,8 @@ fn flush(into: &gst::Pad, out: &gst::Pad) {
     into.send_event(segment);
 }
 
-/// How late the packets of a voice come to its jitter buffer, and how much later it therefore gives each piece its time. Not how
-/// late they come out: that is what it waits for a lost one.
-///
-/// Not its latency, as that would be the pipeline's: all that is heard would be held back with this voice, and the echo
-/// canceller look for it where it is not yet.
+/// How late the packets of a voice come to its jitter buffer, and how long it therefore holds the voice back. Not how late they
+/// come out: that is what it waits for a lost one.
 #[derive(Debug)]
 pub(super) struct Holding {
     jitter: gst::Element,
@@ -158,11 +156,12 @@ impl Holding {
     /// may be for less; it must not block.
     pub(super) fn watch(
         branch: &gst::Bin,
-        hold: &Arc<Mutex<Hold>>,
         changed: impl Fn() + Send + Sync + 'static,
     ) -> Option<Self> {
         let jitter = branch.by_name(JITTER)?;
-        let (noted, clock) = (Arc::clone(hold), gst::SystemClock::obtain());
+        let allowed = gst::ClockTime::from_mseconds(u64::from(SOUND_JITTER_MS));
+        let hold = Arc::new(Mutex::new(Hold::new(allowed.nseconds())));
+        let (noted, clock) = (Arc::clone(&hold), gst::SystemClock::obtain());
         jitter.static_pad("sink")?.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             if let Some(due) = info.buffer().and_then(|packet| packet.pts()) {
                 let now = clock.time();
@@ -172,20 +171,17 @@ impl Holding {
             }
             gst::PadProbeReturn::Ok
         });
-        let mut holding = Self { jitter, hold: Arc::clone(hold), kept: 0 };
-        // What was learned of the network before this branch was built holds still.
-        holding.keep_up();
-        Some(holding)
+        Some(Self { jitter, hold, kept: 0 })
     }
 
-    /// Holds it back for as long as is needed now.
+    /// Holds it back for as long as is needed now. The pipeline then tells of another latency on its bus.
     pub(super) fn keep_up(&mut self) {
         let extra = lock(&self.hold).extra();
         if std::mem::replace(&mut self.kept, extra) != extra {
-            let extra = gst::ClockTime::from_nseconds(extra);
-            tracing::debug!(%extra, "how much longer a voice is held back");
-            let offset = i64::try_from(extra.nseconds()).unwrap_or_default();
-            self.jitter.set_property("ts-offset", offset);
+            let extra = gst::ClockTime::from_nseconds(extra).mseconds();
+            tracing::debug!(extra, "how much longer a voice is held back, in ms");
+            let wanted = SOUND_JITTER_MS.saturating_add(u32::try_from(extra).unwrap_or_default());
+            self.jitter.set_property("latency", wanted);
         }
     }
 }

@@ -182,9 +182,7 @@ pub fn playback(
             let (sink, room) = pictures_to(board, probe);
             (
                 sink,
-                format!(
-                    "latency={PICTURE_JITTER_MS} max-dropout-time={PICTURE_HOLE_MS} drop-on-latency=true"
-                ),
+                format!("latency={PICTURE_JITTER_MS} max-dropout-time={PICTURE_HOLE_MS}"),
                 " automatic-request-sync-points=true",
                 format!(
                     "queue leaky=downstream max-size-buffers={room} max-size-bytes=0 max-size-time=0"
@@ -194,8 +192,7 @@ pub fn playback(
         Kind::Audio => (
             // The mixer of `speaker.rs` plays it.
             Sink { text: plan_sound::TO_MIXER.to_owned(), label: "the mixer".to_owned() },
-            // Only told of a loss can the decoder fill it in. Nothing is dropped for being much at once: the mixer knows what is
-            // too late.
+            // Only told of a loss can the decoder fill it in.
             format!("latency={SOUND_JITTER_MS} do-lost=true"),
             "",
             format!(
@@ -208,7 +205,7 @@ pub fn playback(
         "appsrc name=in is-live=true do-timestamp=true format=time block=false max-bytes=0 max-time=0 \
          max-buffers=256 leaky-type=downstream caps=\"application/x-rtp,media=(string){media},\
          clock-rate=(int){},encoding-name=(string){encoding},payload=(int){}\" \
-         ! rtpjitterbuffer name={JITTER} {jitter} faststart-min-packets=1 ! {depay} \
+         ! rtpjitterbuffer name={JITTER} {jitter} faststart-min-packets=1 drop-on-latency=true ! {depay} \
          ! {before}{decoder} name={DECODER} max-errors=-1{asks}{options} ! {tail} \
          ! identity name=shown silent=true ! {}",
         stream.clock_rate, stream.payload_type, sink.text

@@ -133,8 +133,6 @@ pub(super) struct Track {
     inlet: Mutex<Inlet>,
     pub(super) gate: Mutex<KeyframeGate>,
     arrivals: Mutex<Arrivals>,
-    /// Of a voice; whatever branch plays it.
-    pub(super) hold: Arc<Mutex<super::hold::Hold>>,
     need_keyframe: NeedKeyframe,
 }
 
@@ -381,7 +379,6 @@ impl Track {
             inlet: Mutex::new(Inlet::Waiting(VecDeque::new())),
             gate: Mutex::new(KeyframeGate::new()),
             arrivals,
-            hold: Arc::default(),
             need_keyframe,
         }
     }

@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use super::behind::Behind;
 use super::bell::{lock, ring_on_news};
 use super::echo::on_the_system_s_time;
-use super::hold::Hold;
 use super::jitter::{self, Holding};
 use super::plan_sound::{CAPS, SpeakerPlan};
 use super::speaker::SpeakerDesk;
@@ -289,7 +288,7 @@ impl SpeakerLine {
     }
 
     /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
-    /// counted in both; `hold` says for how long it is held back, and `desk`'s bell rings when [`Strand::keep_up`] is to be called.
+    /// counted in both; `desk`'s bell rings when [`Strand::keep_up`] is to be called.
     ///
     /// # Errors
     /// A sentence saying what does not work.
@@ -297,13 +296,12 @@ impl SpeakerLine {
         &self,
         text: &str,
         heard: &[Arc<AtomicU64>; 2],
-        hold: &Arc<Mutex<Hold>>,
         desk: &Arc<SpeakerDesk>,
     ) -> Result<(Strand, gst_app::AppSrc), String> {
         let (mut strand, source) = self.plug(text)?;
         jitter::bound(&strand.bin);
         let desk = Arc::downgrade(desk);
-        strand.holding = Holding::watch(&strand.bin, hold, move || {
+        strand.holding = Holding::watch(&strand.bin, move || {
             if let Some(desk) = desk.upgrade() {
                 desk.bell.ring();
             }

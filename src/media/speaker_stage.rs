@@ -353,11 +353,9 @@ impl SpeakerStage {
             let hearing = Hearing::new(track.fed.load(Ordering::Relaxed));
             let counts = [Arc::clone(&self.shared.audio_buffers), hearing.count()];
             let added = planned.and_then(|plan| {
-                open.line.add_voice(&plan.text, &counts, &track.hold, &self.shared.speaker).inspect(
-                    |_| {
-                        tracing::debug!(decoder = plan.decoder, "playing a remote voice");
-                    },
-                )
+                open.line.add_voice(&plan.text, &counts, &self.shared.speaker).inspect(|_| {
+                    tracing::debug!(decoder = plan.decoder, "playing a remote voice");
+                })
             });
             let voice = match added {
                 Ok((strand, source)) => {

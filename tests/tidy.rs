@@ -60,7 +60,6 @@ const PURE: &[&str] = &[
     "src/media/behind.rs",
     "src/media/found.rs",
     "src/media/found_video.rs",
-    "src/media/hold.rs",
     "src/media/packetise.rs",
     "src/media/plan.rs",
     "src/media/plan_camera.rs",

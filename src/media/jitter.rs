@@ -18,8 +18,6 @@ use gstreamer as gst;
 use gstreamer_app as gst_app;
 
 use super::bell::lock;
-use super::hold::Hold;
-use super::plan_playback::SOUND_JITTER_MS;
 
 /// What a plan calls its jitter buffer.
 pub(super) const JITTER: &str = "jitter";
@@ -140,50 +138,6 @@ fn flush(into: &gst::Pad, out: &gst::Pad) {
     }
     // The flush took it away, and packets need one.
     into.send_event(segment);
-}
-
-/// How late the packets of a voice come to its jitter buffer, and how long it therefore holds the voice back. Not how late they
-/// come out: that is what it waits for a lost one.
-#[derive(Debug)]
-pub(super) struct Holding {
-    jitter: gst::Element,
-    hold: Arc<Mutex<Hold>>,
-    kept: u64,
-}
-
-impl Holding {
-    /// Of the voice of this branch. `changed` is called in the branch's own thread when it has to be held back for longer or
-    /// may be for less; it must not block.
-    pub(super) fn watch(
-        branch: &gst::Bin,
-        changed: impl Fn() + Send + Sync + 'static,
-    ) -> Option<Self> {
-        let jitter = branch.by_name(JITTER)?;
-        let allowed = gst::ClockTime::from_mseconds(u64::from(SOUND_JITTER_MS));
-        let hold = Arc::new(Mutex::new(Hold::new(allowed.nseconds())));
-        let (noted, clock) = (Arc::clone(&hold), gst::SystemClock::obtain());
-        jitter.static_pad("sink")?.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            if let Some(due) = info.buffer().and_then(|packet| packet.pts()) {
-                let now = clock.time();
-                if lock(&noted).note(now.saturating_sub(due).nseconds(), now.nseconds()) {
-                    changed();
-                }
-            }
-            gst::PadProbeReturn::Ok
-        });
-        Some(Self { jitter, hold, kept: 0 })
-    }
-
-    /// Holds it back for as long as is needed now. The pipeline then tells of another latency on its bus.
-    pub(super) fn keep_up(&mut self) {
-        let extra = lock(&self.hold).extra();
-        if std::mem::replace(&mut self.kept, extra) != extra {
-            let extra = gst::ClockTime::from_nseconds(extra).mseconds();
-            tracing::debug!(extra, "how much longer a voice is held back, in ms");
-            let wanted = SOUND_JITTER_MS.saturating_add(u32::try_from(extra).unwrap_or_default());
-            self.jitter.set_property("latency", wanted);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,6 @@ pub mod fanout;
 pub mod found;
 pub mod found_video;
 mod hearing;
-mod hold;
 mod jitter;
 mod kms;
 pub mod packetise;

@@ -59,12 +59,11 @@ pub(super) const DECODER: &str = "track-decoder";
 /// The name of the sink whose pictures go to the screen.
 pub(super) const TO_SCREEN: &str = "to-screen";
 
-/// How long the jitter buffer holds sound back at least, in ms: three packets. All of it is heard as delay.
-pub(super) const SOUND_JITTER_MS: u32 = 60;
-/// How much of a voice may wait for the mixer: the jitter buffer's and the sound card's delay, as much as it is held back more
-/// (`hold.rs`), and as much as a slow machine is let be behind (`behind.rs`). Less would leave out what is on time; more is no delay, as
-/// the mixer takes each piece at its time.
-const VOICE_ROOM: Duration = Duration::from_millis(2000);
+/// How long the jitter buffer holds sound back, in ms: three packets. All of it is heard as delay.
+const SOUND_JITTER_MS: u32 = 60;
+/// How much of a voice may wait for the mixer: the jitter buffer's and the sound card's delay, and as much as a slow machine is let
+/// be behind (`behind.rs`). Less would leave out what is on time; more is no delay, as the mixer takes each piece at its time.
+const VOICE_ROOM: Duration = Duration::from_millis(1500);
 /// How long the jitter buffer waits for a missing packet of a picture, in ms: time for one retransmission.
 /// Packets in order pass at once, and as the sinks show pictures as they come, this is no delay. It is also what
 /// fits in while the branch is being built; were it less, the first keyframe would be dropped.

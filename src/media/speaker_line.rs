@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use super::behind::Behind;
 use super::bell::{lock, ring_on_news};
 use super::echo::on_the_system_s_time;
-use super::jitter::{self, Holding};
+use super::jitter;
 use super::plan_sound::{CAPS, SpeakerPlan};
 use super::speaker::SpeakerDesk;
 
@@ -57,21 +57,12 @@ pub(super) struct Strand {
     pad: gst::Pad,
     begins: gst::ClockTime,
     ends: gst::ClockTime,
-    /// Of a voice.
-    holding: Option<Holding>,
 }
 
 impl Strand {
     /// The time of its first sample in the mixer, on the system's clock; it is heard later by the line's delay.
     pub(super) fn begins(&self) -> gst::ClockTime {
         self.begins
-    }
-
-    /// Holds a voice back for as long as its late pieces need.
-    pub(super) fn keep_up(&mut self) {
-        if let Some(holding) = &mut self.holding {
-            holding.keep_up();
-        }
     }
 }
 
@@ -288,7 +279,7 @@ impl SpeakerLine {
     }
 
     /// Plugs in a remote voice: pipeline text from an appsrc called `in` to what the mixer takes. What is heard of it is
-    /// counted in both; `desk`'s bell rings when [`Strand::keep_up`] is to be called.
+    /// counted in both.
     ///
     /// # Errors
     /// A sentence saying what does not work.
@@ -296,16 +287,9 @@ impl SpeakerLine {
         &self,
         text: &str,
         heard: &[Arc<AtomicU64>; 2],
-        desk: &Arc<SpeakerDesk>,
     ) -> Result<(Strand, gst_app::AppSrc), String> {
-        let (mut strand, source) = self.plug(text)?;
+        let (strand, source) = self.plug(text)?;
         jitter::bound(&strand.bin);
-        let desk = Arc::downgrade(desk);
-        strand.holding = Holding::watch(&strand.bin, move || {
-            if let Some(desk) = desk.upgrade() {
-                desk.bell.ring();
-            }
-        });
         if let Some(pad) = strand.bin.by_name("shown").and_then(|shown| shown.static_pad("src")) {
             let heard = heard.clone();
             pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -352,8 +336,7 @@ impl SpeakerLine {
         let source = source.ok_or_else(|| told("it has no source"))?;
         let pad =
             self.mixer.request_pad_simple("sink_%u").ok_or_else(|| told("the mixer is full"))?;
-        let zero = gst::ClockTime::ZERO;
-        let strand = Strand { bin, pad, begins: zero, ends: zero, holding: None };
+        let strand = Strand { bin, pad, begins: gst::ClockTime::ZERO, ends: gst::ClockTime::ZERO };
         self.pipeline.add(&strand.bin).map_err(|error| told(&error.to_string()))?;
         Ok((strand, source))
     }

@@ -246,11 +246,6 @@ impl SpeakerStage {
         if open.line.is_playing() {
             open.line.keep_up();
         }
-        for voice in open.voices.values_mut() {
-            if let Voice::Playing(_, strand, _) = voice {
-                strand.keep_up();
-            }
-        }
         if open.line.is_lost() {
             let words = "the machine is too slow for its sound; what waited was left out";
             if self.said_slow.is_none_or(|at| at.elapsed() >= SAY_AGAIN) {
@@ -353,7 +348,7 @@ impl SpeakerStage {
             let hearing = Hearing::new(track.fed.load(Ordering::Relaxed));
             let counts = [Arc::clone(&self.shared.audio_buffers), hearing.count()];
             let added = planned.and_then(|plan| {
-                open.line.add_voice(&plan.text, &counts, &self.shared.speaker).inspect(|_| {
+                open.line.add_voice(&plan.text, &counts).inspect(|_| {
                     tracing::debug!(decoder = plan.decoder, "playing a remote voice");
                 })
             });

@@ -16,22 +16,6 @@ check() {
   if "$@"; then add 1 0; else add 0 1; printf 'FAILED: %s\n' "$*"; fi
 }
 
-# As `check`, at the same time as what comes next and out of its way; `settle` waits for all of them and tells.
-aside() {
-  local name=$1; shift
-  asides+=("$name")
-  nice -n 19 "$@" >"$work/aside-${#asides[@]}" 2>&1 &
-  aside_jobs+=($!)
-}
-asides=(); aside_jobs=()
-settle() {
-  local i
-  for i in "${!asides[@]}"; do
-    step "${asides[$i]}"
-    if wait "${aside_jobs[$i]}"; then add 1 0; else add 0 1; cat "$work/aside-$((i + 1))"; printf 'FAILED: %s\n' "${asides[$i]}"; fi
-  done
-}
-
 rust() {
   step "$1"; shift
   local status=0
@@ -106,14 +90,15 @@ check "formatting" cargo fmt --all --check
 checks "the Yocto layer, as far as nothing has to be fetched" yocto-layer/tests/run.sh quick
 check "the lock file of the fuzz targets" cargo update --workspace --locked --quiet --manifest-path fuzz/Cargo.toml
 # Browsers mostly wait, and no test from here on builds anything. One after the other, as cargo would have it anyway.
-aside "lints, also without the Raspberry Pi back-end" bash -c 'cargo clippy --locked --quiet --all-targets -- -D warnings &&
-  cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings'
+nice -n 19 bash -c 'cargo clippy --locked --quiet --all-targets -- -D warnings &&
+  cargo clippy --locked --quiet --lib --bins --no-default-features -- -D warnings' >"$work/lints" 2>&1 & lints=$!
+linted() { wait "$lints" || { cat "$work/lints"; return 1; }; }
 # The daemon that was built for the tests above, which need it, too.
 export INTERCOMD_BIN=${INTERCOMD_BIN:-${CARGO_TARGET_DIR:-$PWD/target}/debug/intercomd}
 browser "the answer page by itself" page.test.mjs page-parts.test.mjs signs.test.mjs
 browser "a real browser, the real SDKs" call.test.mjs budget.test.mjs service.test.mjs python.test.mjs clock.test.mjs panic.test.mjs disk.test.mjs flood.test.mjs fingerprint.test.mjs
 browser "the page's journeys, how it looks, and the house outside" journey.test.mjs contract.test.mjs look.test.mjs looking.test.mjs waking.test.mjs outside.test.mjs publish.test.mjs
-settle
+check "lints, also without the Raspberry Pi back-end" linted
 
 browser "many calls in a row" ../soak/judge.test.mjs ../soak/soak.test.mjs
 network "calls across bad networks" tools/test-net.sh short
